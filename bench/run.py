@@ -1,0 +1,186 @@
+"""Measures the registrar beside its peers on one machine and in one run: `make bench`, or `bench/run.py --quick`."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bodies import client
+from load import CONNECTIONS, LOAD_CORE, SERVER_CORE, LoadError, Run, cpu_seconds, install_wrk, load, resident_mib
+from machine import description, stolen_and_all
+from ours import Ledger, initial_access_token, registered, registrar
+from report import Measured, write
+from servers import MCP_SDK, OIDC_PROVIDER, Server, Site, free_port, install_peers, running
+
+HERE = Path(__file__).parent
+WORK = HERE.parent / "var" / "bench"
+RESULTS = HERE / "RESULTS.md"
+WARM_UP_SECONDS = 4  # Node.js compiles its hot paths for about that long; less would wrong the peer
+STARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured request. Header values and the path are filled in with what the server's `prepare` gave."""
+
+    name: str
+    title: str
+    server: Server
+    method: str
+    path: str
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def request(self, port: int, known: dict[str, str]) -> bytes:
+        """The whole request, as bytes on the wire."""
+        headers = {"host": f"127.0.0.1:{port}", "accept": "application/json"} | self.headers
+        if self.body:
+            headers |= {"content-type": "application/json", "content-length": str(len(self.body))}
+        lines = [
+            f"{self.method} {self.path} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in headers.items()),
+            "",
+            "",
+        ]
+        return "\r\n".join(lines).format_map(known).encode() + self.body
+
+
+BEARER = {"authorization": "Bearer {token}"}
+ROWS = (
+    Row("public", "register a public client", registrar("open"), "POST", "/register", 201, client("none")),
+    Row("confidential", "register a confidential client", registrar("open"), "POST", "/register", 201, client("client_secret_basic")),
+    Row("token", "register a public client, initial access token", registrar("client", initial_access_token), "POST", "/register", 201, client("none"), BEARER),
+    Row("refused", "refuse a javascript: redirect URI", registrar("open"), "POST", "/register", 400, client("none", "javascript:alert(1)")),
+    Row("read-1k", "read a registration among 1,000", registrar("open", registered(1_000)), "GET", "/register/{client_id}", 200, headers=BEARER),
+    Row("read-1m", "read a registration among 1,000,000", registrar("open", registered(1_000_000)), "GET", "/register/{client_id}", 200, headers=BEARER),
+    Row("oidc-provider", "node-oidc-provider, in memory: register a public client", OIDC_PROVIDER, "POST", "/reg", 201, client("none")),
+    Row("mcp-sdk", "MCP Python SDK, in memory: register a public client", MCP_SDK, "POST", "/register", 201, client("none")),
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Bench:
+    """One row's server while it runs, and what was seen of it so far."""
+
+    row: Row
+    site: Site
+    pid: int
+    starts: list[float]
+    ledger: Ledger | None
+    runs: list[Run] = field(default_factory=list)
+
+    def run(self, seconds: int) -> Run:
+        """One load run; a database must then hold what was answered, no more and no less."""
+        run = load(self.pid, self.site.port, self.site.requests, self.row.status, seconds)
+        if self.ledger:
+            created = run.answers if self.row.status == 201 else 0
+            # wrk drops its connections at the end: what they had under way may be stored, and was never counted.
+            under_way = CONNECTIONS if created else 0
+            stored = self.ledger.new_clients()
+            if not created <= stored <= created + under_way:
+                raise LoadError(f"{created} registrations were answered, and {stored} are in the database")
+        return run
+
+    def measured(self) -> Measured:
+        row = self.row
+        return Measured(
+            row.name,
+            row.title,
+            self.ledger is not None,
+            row.status == 201,
+            self.runs,
+            self.starts,
+            resident_mib(self.pid),
+        )
+
+
+def started(row: Row, stack: contextlib.ExitStack) -> Bench:
+    """Prepare the row's server, start it a few times for the clock, and leave it running."""
+    site = Site(WORK / row.name, free_port())
+    site.folder.mkdir()
+    known = row.server.prepare(site)
+    site.requests.write_bytes(b"\0".join(row.request(site.port, one) for one in known))
+    starts = []
+    for _ in range(STARTS - 1):
+        with running(row.server, site) as (_, seconds):
+            starts.append(seconds)
+    pid, seconds = stack.enter_context(running(row.server, site))
+    ledger = Ledger(site.database) if site.database.exists() else None
+    return Bench(row, site, pid, [*starts, seconds], ledger)
+
+
+def idle_share(benches: list[Bench]) -> float:
+    """The share of the core that the waiting servers use: it must be next to nothing for the turns to be fair."""
+    before = sum(cpu_seconds(bench.pid) for bench in benches)
+    time.sleep(2)
+    return (sum(cpu_seconds(bench.pid) for bench in benches) - before) / 2
+
+
+def measure(benches: list[Bench], runs: int, seconds: int) -> None:
+    """All servers stay up and are loaded in turns, so that a noisy moment falls on all alike."""
+    for turn in range(runs + 1):
+        for bench in benches:
+            run = bench.run(seconds if turn else WARM_UP_SECONDS)
+            if turn:
+                bench.runs.append(run)
+            print(
+                f"{f'run {turn}' if turn else 'warm-up':8} {bench.row.name:14} {run.per_second:8,.0f} requests/s",
+                flush=True,
+            )
+
+
+def bench(rows: list[Row], runs: int, seconds: int) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Start every row's server, measure them, and say on what machine and how that was done."""
+    with contextlib.ExitStack() as stack:
+        benches = [started(row, stack) for row in rows]
+        stolen, ticks = stolen_and_all()
+        measure(benches, runs, seconds)
+        stolen, ticks = stolen_and_all()[0] - stolen, stolen_and_all()[1] - ticks
+        about = description(WORK) | {
+            "Pinning": f"each server on core {SERVER_CORE}; wrk and the bench on core {LOAD_CORE}",
+            "Load": f"wrk -t1 -c{CONNECTIONS}, keep-alive, loopback; warm-up of {WARM_UP_SECONDS} s, then the median of {runs} runs of {seconds} s, in turns",
+            "Disturbance": f"waiting servers used {idle_share(benches):.1%} of a core; the host kept {stolen / ticks:.1%} of the CPU time (steal)",
+        }
+        return {one.row.name: one.measured() for one in benches}, about
+
+
+def main() -> None:
+    names = [row.name for row in ROWS]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="2 runs of 2 s instead of 5 of 4 s; RESULTS.md is left as it is"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=names,
+        default=names,
+        metavar="NAME",
+        help=f"of: {', '.join(names)}; RESULTS.md is left as it is",
+    )
+    options = parser.parse_args()
+    if os.cpu_count() == 1:
+        sys.exit("bench: two cores are needed, one for the server and one for the load")
+    install_wrk()
+    install_peers()
+    os.sched_setaffinity(0, {LOAD_CORE})
+    shutil.rmtree(WORK, ignore_errors=True)
+    WORK.mkdir(parents=True)
+    try:
+        rows = [row for row in ROWS if row.name in options.only]
+        measured, about = bench(rows, *((2, 2) if options.quick else (5, 4)))
+    except LoadError as error:
+        sys.exit(f"bench: {error}")
+    finally:
+        shutil.rmtree(WORK, ignore_errors=True)
+    complete = len(rows) == len(ROWS) and not options.quick
+    write(measured, about, RESULTS if complete else None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""The servers that are measured: how each is prepared, started on its own core, waited for and stopped."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from load import SERVER_CORE, LoadError
+
+PEERS = Path(__file__).parent / "peers"
+START_SECONDS, STOP_SECONDS = 20, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where one server lives while it is measured."""
+
+    folder: Path
+    port: int
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "registrar.toml"
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "registrar.db"
+
+    @property
+    def requests(self) -> Path:
+        return self.folder / "requests"
+
+
+def nothing_to_prepare(_site: Site) -> list[dict[str, str]]:
+    """One request, with nothing to fill in."""
+    return [{}]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server's command, the path that answers 200 once it is up, and what must be there before it starts.
+
+    `prepare` says with what the row's request is filled in: one request is sent for each of its mappings.
+    """
+
+    command: Callable[[Site], list[str]]
+    ready: str
+    prepare: Callable[[Site], list[dict[str, str]]] = nothing_to_prepare
+
+
+@contextlib.contextmanager
+def running(server: Server, site: Site) -> Iterator[tuple[int, float]]:
+    """Run the server; gives its process id and the seconds from process start to its first 200."""
+    with (site.folder / "server.log").open("ab") as log:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            ["taskset", "-c", str(SERVER_CORE), *server.command(site)],
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"NODE_ENV": "production"},
+        )
+        try:
+            while not answers(site.port, server.ready):
+                if process.poll() is not None or time.perf_counter() - began > START_SECONDS:
+                    raise LoadError(
+                        f"{server.command(site)} did not start:\n{(site.folder / 'server.log').read_text()}"
+                    )
+                time.sleep(0.002)
+            yield process.pid, time.perf_counter() - began
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def answers(port: int, path: str) -> bool:
+    """Whether a GET of the path is answered with 200 now."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def install_peers() -> None:
+    """Install the Node.js peer from its lock file when it is missing."""
+    if (PEERS / "node_modules" / "oidc-provider").is_dir():
+        return
+    if not shutil.which("npm"):
+        sys.exit("bench: npm is missing: install Node.js 22 or later (its npm comes along) and start again")
+    subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=PEERS, check=True)
+
+
+OIDC_PROVIDER = Server(
+    command=lambda site: ["node", str(PEERS / "oidc_provider.mjs"), str(site.port)],
+    ready="/.well-known/openid-configuration",
+)
+
+MCP_SDK = Server(
+    command=lambda site: [sys.executable, str(PEERS / "mcp_sdk.py"), str(site.port)],
+    ready="/.well-known/oauth-authorization-server",
+)

@@ -1,0 +1,287 @@
+"""The commands, in the order in which a newcomer meets them. Each imports what it alone needs, so that all start fast."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registrar import __version__
+from registrar.cli.render import Output
+
+if TYPE_CHECKING:
+    from registrar.config import Configuration
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_DEFAULT_FILE = Path("registrar.toml")
+
+
+class Failure(click.ClickException):
+    """A refusal that the command line tells in one line."""
+
+
+def _configuration(config: Path | None, *, dev: bool = False, port: int | None = None) -> Configuration:
+    """The configuration that a command runs with: the named file, `registrar.toml` here, `--dev`, or a closed server."""
+    from dataclasses import replace
+
+    from registrar import config as configuration
+    from registrar.policy.document import ConfigurationError
+
+    try:
+        if dev:
+            if config is not None:
+                raise Failure("--dev is a configuration of its own; leave --config out")
+            return configuration.development(port or 8000)
+        path = config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
+        if path is None:
+            return configuration.closed(port or 8000)
+        read = configuration.read(path)
+    except ConfigurationError as problem:
+        raise Failure(str(problem)) from None
+    if port is None:
+        return read
+    return replace(read, settings=replace(read.settings, server=replace(read.settings.server, port=port)))
+
+
+def common(command: Any) -> Any:
+    """The options of every command that opens the registry."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+    command = click.option("--issuer", default="", help="The issuer's name; needed where there are several.")(command)
+    command = click.option("--dev", is_flag=True, help="The registry of `serve --dev` in this folder.")(command)
+    return click.option("--config", type=_FILE, help="The configuration file (registrar.toml here, if it exists).")(
+        command
+    )
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="registrar")
+def main() -> None:
+    """The registration authority for OAuth clients."""
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
+def init(folder: Path) -> None:
+    """Write registrar.toml and a key file into FOLDER, as a starting point."""
+    from registrar.cli.starter import write
+
+    for path in write(folder):
+        click.echo(f"wrote {path}")
+
+
+@main.command()
+@click.option("--config", type=_FILE, help="The configuration file (registrar.toml here, if it exists).")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port, instead of the configured one.")
+@click.option("--dev", is_flag=True, help="A loopback server that lets everybody on this machine register.")
+def serve(config: Path | None, port: int | None, dev: bool) -> None:
+    """Serve registration, management and discovery."""
+    from registrar.cli.serving import run
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    run(_configuration(config, dev=dev, port=port))
+
+
+@main.group()
+def token() -> None:
+    """Initial access tokens: who may register, how often, for how long."""
+
+
+@token.command("issue")
+@common
+@click.option(
+    "--kind",
+    type=click.Choice(["operator", "client", "user"]),
+    default="operator",
+    show_default=True,
+    help="Who the token stands for.",
+)
+@click.option(
+    "--uses", type=click.IntRange(min=0), default=1, show_default=True, help="How many registrations; 0 is unlimited."
+)
+@click.option(
+    "--expires-in",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seconds until it expires; 0 is never.",
+)
+@click.option(
+    "--policy", default="", help="The policy that judges what is registered with it; the issuer's by default."
+)
+@click.option("--label", default="", help="What it is for.")
+@click.option("--owner", default="", help="Who answers for what is registered with it.")
+@click.option("--scope", default="dcr", show_default=True, help="Its scopes; without dcr it registers nothing.")
+def issue_token(
+    config: Path | None,
+    dev: bool,
+    issuer: str,
+    as_json: bool,
+    kind: str,
+    uses: int,
+    expires_in: int,
+    policy: str,
+    label: str,
+    owner: str,
+    scope: str,
+) -> None:
+    """Issue an initial access token and print it, this once."""
+    from registrar.cli import operating
+    from registrar.domain.access_token import Kind
+
+    async def act(desk: operating.Desk) -> None:
+        value, issued = await operating.issue_token(
+            desk,
+            kind=Kind(kind),
+            policy=policy,
+            label=label,
+            owner=owner,
+            max_uses=uses,
+            lifetime=expires_in,
+            scope=tuple(scope.split()),
+        )
+        members = operating.token_row(issued, desk.now)
+        Output(as_json).record(
+            {"token": value, **members}, "Initial access token. It is shown this once; only its digest is kept."
+        )
+
+    operating.run(_configuration(config, dev=dev), issuer, act)
+
+
+@token.command("list")
+@common
+def list_tokens(config: Path | None, dev: bool, issuer: str, as_json: bool) -> None:
+    """List initial access tokens."""
+    from registrar.cli import operating
+
+    async def act(desk: operating.Desk) -> None:
+        rows = [operating.token_row(one, desk.now) async for one in operating.tokens(desk)]
+        Output(as_json).table(
+            rows, ("token_id", "kind", "status", "uses", "max_uses", "expires_at", "policy", "label", "owner")
+        )
+
+    operating.run(_configuration(config, dev=dev), issuer, act)
+
+
+@token.command("revoke")
+@common
+@click.argument("token_id")
+def revoke_token(config: Path | None, dev: bool, issuer: str, as_json: bool, token_id: str) -> None:
+    """Revoke an initial access token; what was registered with it stays."""
+    from registrar.cli import operating
+
+    async def act(desk: operating.Desk) -> None:
+        await operating.revoke_token(desk, token_id)
+        Output(as_json).record({"token_id": token_id, "status": "revoked"}, "Revoked.")
+
+    operating.run(_configuration(config, dev=dev), issuer, act)
+
+
+@main.group()
+def client() -> None:
+    """Clients: look at them, suspend, resume, delete, rotate their secrets."""
+
+
+@client.command("list")
+@common
+@click.option("--state", type=click.Choice(["active", "suspended", "deleted"]), help="Only clients in this state.")
+@click.option("--owner", help="Only clients of this owner.")
+@click.option("--token", "token_id", help="Only clients registered with this initial access token.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--after", default="", help="The client_id after which the list begins.")
+def list_clients(
+    config: Path | None,
+    dev: bool,
+    issuer: str,
+    as_json: bool,
+    state: str | None,
+    owner: str | None,
+    token_id: str | None,
+    limit: int,
+    after: str,
+) -> None:
+    """List clients in the order in which they registered."""
+    from registrar.cli import operating
+    from registrar.domain.client import State
+
+    async def act(desk: operating.Desk) -> None:
+        found = await operating.clients(
+            desk, state=State(state) if state else None, owner=owner, token_id=token_id, after=after, limit=limit
+        )
+        columns = (
+            "client_id",
+            "state",
+            "client_id_issued_at",
+            "client_name",
+            "token_endpoint_auth_method",
+            "assurance",
+            "owner",
+            "token_label",
+        )
+        Output(as_json).table([operating.client_row(one) for one in found], columns)
+
+    operating.run(_configuration(config, dev=dev), issuer, act)
+
+
+@client.command("show")
+@common
+@click.argument("client_id")
+def show_client(config: Path | None, dev: bool, issuer: str, as_json: bool, client_id: str) -> None:
+    """Show everything about a client but its credentials."""
+    from registrar.cli import operating
+
+    async def act(desk: operating.Desk) -> None:
+        found = await operating.client(desk, client_id)
+        Output(as_json).record(found.public())
+
+    operating.run(_configuration(config, dev=dev), issuer, act)
+
+
+def _state_command(name: str, done: str, meaning: str) -> None:
+    @client.command(name, help=meaning)
+    @common
+    @click.argument("client_id")
+    @click.option("--reason", default="", help="Why; it goes into the audit.")
+    def change(config: Path | None, dev: bool, issuer: str, as_json: bool, client_id: str, reason: str) -> None:
+        from registrar.cli import operating
+
+        async def act(desk: operating.Desk) -> None:
+            changed = await operating.change_state(desk, name, client_id, reason)
+            Output(as_json).record({"client_id": client_id, "state": changed.state.value}, done)
+
+        operating.run(_configuration(config, dev=dev), issuer, act)
+
+
+_state_command("suspend", "Suspended.", "Suspend a client: everything it asks for is refused until it is resumed.")
+_state_command("resume", "Resumed.", "Resume a suspended client.")
+_state_command("delete", "Deleted.", "Delete a client; a tombstone without credentials stays.")
+
+
+@client.command("rotate-secret")
+@common
+@click.argument("client_id")
+@click.option(
+    "--overlap",
+    type=click.IntRange(min=0),
+    help="Seconds for which the old secret still works; the issuer's setting by default.",
+)
+def rotate_secret(
+    config: Path | None, dev: bool, issuer: str, as_json: bool, client_id: str, overlap: int | None
+) -> None:
+    """Give a client a new secret and print it, this once."""
+    from registrar.cli import operating
+
+    async def act(desk: operating.Desk) -> None:
+        secret, changed = await operating.rotate_secret(desk, client_id, overlap)
+        old = changed.credentials.secrets[1:]
+        members = {
+            "client_id": client_id,
+            "client_secret": secret,
+            "client_secret_expires_at": changed.credentials.secrets[0].expires_at,
+            "old_secret_works_until": old[0].until if old else None,
+        }
+        Output(as_json).record(members, "New secret. The client also gets it at its next read.")
+
+    operating.run(_configuration(config, dev=dev), issuer, act)

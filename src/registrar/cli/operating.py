@@ -1,0 +1,142 @@
+"""The operator's desk: opens the registry of a configuration, acts through the use cases, and closes it."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from registrar.cli.commands import Failure
+from registrar.config import Configuration, assemble
+from registrar.domain.access_token import InitialAccessToken
+from registrar.domain.client import Client, State
+from registrar.domain.credentials import PresentedToken
+from registrar.policy.document import ConfigurationError
+from registrar.service import administration
+from registrar.service.administration import Operator, Refused
+from registrar.service.ports import ClientQuery, StoreUnavailable
+from registrar.service.registry import Issuer, Registry
+
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """An open registry, the issuer that the command is about, and who acts."""
+
+    registry: Registry
+    issuer: Issuer
+    operator: Operator
+
+    @property
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return self.registry.clock() // 1000
+
+
+def run(configuration: Configuration, issuer: str, act: Callable[[Desk], Awaitable[None]]) -> None:
+    """Open the registry, act, close it; every expected failure becomes one line and exit status 1."""
+
+    async def session() -> None:
+        registry = assemble(configuration)
+        try:
+            operator = Operator(
+                getpass.getuser(), f"registrar {click.get_current_context().command_path.partition(' ')[2]}"
+            )
+            await act(Desk(registry, _chosen(registry, issuer), operator))
+        finally:
+            await registry.store.close()
+
+    try:
+        asyncio.run(session())
+    except (ConfigurationError, StoreUnavailable, Refused) as problem:
+        raise Failure(str(problem)) from None
+
+
+def _chosen(registry: Registry, name: str) -> Issuer:
+    if name in registry.issuers:
+        return registry.issuers[name]
+    known = ", ".join(registry.issuers)
+    if name:
+        raise Failure(f"there is no issuer {name}; these are: {known}")
+    if len(registry.issuers) > 1:
+        raise Failure(f"there are several issuers; choose one with --issuer: {known}")
+    return next(iter(registry.issuers.values()))
+
+
+async def issue_token(desk: Desk, **wanted: Any) -> tuple[PresentedToken, InitialAccessToken]:
+    """Issue an initial access token at the issuer of the desk."""
+    return await administration.issue_token(desk.registry, desk.issuer, desk.operator, **wanted)
+
+
+async def tokens(desk: Desk) -> AsyncIterator[InitialAccessToken]:
+    """Every initial access token of the issuer."""
+    after = ("", "")
+    while page := await desk.registry.store.tokens(desk.issuer.name, after=after, limit=_PAGE):
+        for token in page:
+            yield token
+        after = (page[-1].issuer, page[-1].token_id)
+
+
+async def revoke_token(desk: Desk, token_id: str) -> None:
+    """Revoke an initial access token."""
+    await administration.revoke_token(desk.registry, desk.issuer, desk.operator, token_id)
+
+
+async def clients(
+    desk: Desk, *, state: State | None, owner: str | None, token_id: str | None, after: str, limit: int
+) -> Sequence[Client]:
+    """Clients of the issuer."""
+    query = ClientQuery(desk.issuer.name, state, owner, token_id)
+    return await desk.registry.store.clients(query, after=(desk.issuer.name, after), limit=limit)
+
+
+async def client(desk: Desk, client_id: str) -> Client:
+    """One client."""
+    return await administration.find(desk.registry, desk.issuer, client_id)
+
+
+async def change_state(desk: Desk, act: str, client_id: str, reason: str) -> Client:
+    """Suspend, resume or delete a client."""
+    acts = {"suspend": administration.suspend, "resume": administration.resume, "delete": administration.delete}
+    return await acts[act](desk.registry, desk.issuer, desk.operator, client_id, reason)
+
+
+async def rotate_secret(desk: Desk, client_id: str, overlap: int | None) -> tuple[str, Client]:
+    """Give a client a new secret."""
+    return await administration.rotate_secret(desk.registry, desk.issuer, desk.operator, client_id, overlap=overlap)
+
+
+def token_row(token: InitialAccessToken, now: int) -> dict[str, Any]:
+    """An initial access token as the command line shows it."""
+    return {
+        "token_id": token.token_id,
+        "issuer": token.issuer,
+        "kind": token.kind.value,
+        "status": token.status(now),
+        "scope": " ".join(token.scope),
+        "uses": token.uses,
+        "max_uses": token.max_uses,
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+        "policy": token.policy,
+        "label": token.label,
+        "owner": token.owner,
+    }
+
+
+def client_row(client: Client) -> dict[str, Any]:
+    """A client as a row of a table: what it is called and how it came in."""
+    shown = client.public()
+    metadata = shown.pop("metadata")
+    return {
+        **shown,
+        **{
+            name: metadata.get(name)
+            for name in ("client_name", "software_id", "token_endpoint_auth_method", "redirect_uris")
+        },
+    }

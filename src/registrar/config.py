@@ -1,0 +1,332 @@
+"""Strict TOML to settings, and `assemble()`: the one place that names concrete classes.
+
+Nothing is guessed and nothing is ignored: an unknown key, a value of another type, a combination that would be unsafe
+or could not work is refused before anything starts, naming the file and the line.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import enum
+import os
+import re
+import stat
+import time
+import typing
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from registrar.domain import uri as grammar
+from registrar.domain.access_token import SCOPE
+from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys
+from registrar.domain.settings import Issuer as IssuerSettings
+from registrar.domain.settings import Mode, Registration, Server, Settings
+from registrar.policy import Policy
+from registrar.policy.document import ConfigurationError, Document
+from registrar.policy.loader import load as load_policy
+from registrar.policy.loader import shipped
+from registrar.service.audit import Audit
+from registrar.service.registry import Issuer, Registry, registrable_scopes
+from registrar.storage import open_store, sqlite_path
+
+__all__ = ["Configuration", "ConfigurationError", "assemble", "development", "read"]
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_\-]{0,31}")
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_LOOPBACK_HOSTS: Final = ("127.0.0.1", "[::1]", "localhost")
+_ORIGIN: Final = re.compile(r"\*|https?://[^/?#\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Settings and policies that have been checked against each other."""
+
+    settings: Settings
+    policies: Mapping[str, Policy]
+
+    @property
+    def loopback(self) -> bool:
+        """Whether every issuer lives on this machine, which is what development means here."""
+        return all(_is_loopback(issuer.url) for issuer in self.settings.issuer.values())
+
+    @property
+    def key_file(self) -> Path | None:
+        """The file of the key-encryption keys: as configured, or beside the database."""
+        if self.settings.server.key_file:
+            return Path(self.settings.server.key_file)
+        database = sqlite_path(self.settings.server.database)
+        return database.with_name("registrar.key") if database else None
+
+
+def read(path: Path) -> Configuration:
+    """The configuration in a file.
+
+    Raises:
+        ConfigurationError: naming file, line and what would be accepted.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(str(path), 0, f"cannot be read: {problem}") from None
+    return parse(Document(str(path), text))
+
+
+def development(port: int = 8000, database: str = "sqlite:///var/registrar.db") -> Configuration:
+    """The configuration of `--dev`: one issuer on loopback, open to everybody on this machine."""
+    text = f"""
+        [server]
+        port = {port}
+        database = "{database}"
+        [issuer.main]
+        url = "http://127.0.0.1:{port}"
+        cors_origins = ["*"]
+        [issuer.main.registration]
+        mode = "open"
+    """
+    return parse(Document("--dev", text))
+
+
+def closed(port: int = 8000) -> Configuration:
+    """The configuration without a configuration: registration is disabled."""
+    text = f'[server]\nport = {port}\n[issuer.main]\nurl = "http://127.0.0.1:{port}"'
+    return parse(Document("the default configuration", text))
+
+
+def parse(document: Document) -> Configuration:
+    """Settings and policies from a document.
+
+    Raises:
+        ConfigurationError: as `read`.
+    """
+    data = dict(document.data)
+    own = data.pop("policy", {})
+    policies = shipped()
+    for name, table in own.items():
+        if name in policies:
+            raise document.error(f"{name} is a profile that ships; give yours another name", "policy", name)
+        policies[name] = load_policy(name, table, document, "policy", name)
+    if unknown := sorted(set(data) - {"server", "issuer"}):
+        raise document.error(f"unknown table [{unknown[0]}]; known are server, issuer.NAME, policy.NAME", unknown[0])
+    server = _build(Server, data.get("server", {}), document, ("server",))
+    tables = data.get("issuer", {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise document.error("issuers are tables: [issuer.main]", "issuer")
+    issuers = {name: _issuer(name, table, policies, document) for name, table in tables.items()}
+    if not issuers:
+        raise document.error("there is no issuer; a server needs at least one [issuer.NAME] with a url")
+    urls = [issuer.url for issuer in issuers.values()]
+    for name, issuer in issuers.items():
+        if urls.count(issuer.url) > 1:
+            raise document.error(f"two issuers have the url {issuer.url}", "issuer", name, "url")
+    configuration = Configuration(Settings(server, issuers), policies)
+    _check_transport(configuration, document)
+    return configuration
+
+
+def assemble(configuration: Configuration) -> Registry:
+    """Open the store, read the keys, bind issuers to policies: everything that the use cases are given.
+
+    Raises:
+        ConfigurationError: the key file is missing, unreadable or open to others.
+        StoreUnavailable: the database cannot be opened.
+    """
+    keys = _keys(configuration)
+    server = configuration.settings.server
+    store = open_store(server.database, queue=server.queue)
+    issuers = {
+        name: Issuer(settings, configuration.policies) for name, settings in configuration.settings.issuer.items()
+    }
+    return Registry(store, now_ms, os.urandom, keys, issuers, Audit(store, now_ms, os.urandom))
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+# --- building settings from tables -----------------------------------------------------------------------------------
+
+
+def _issuer(name: str, table: dict[str, Any], policies: Mapping[str, Policy], document: Document) -> IssuerSettings:
+    at = ("issuer", name)
+    if not _NAME.fullmatch(name):
+        raise document.error("an issuer's name is 1 to 32 lower-case letters, digits, - and _, a letter first", *at)
+    if "name" in table:
+        raise document.error("the name of an issuer is that of its table", *at, "name")
+    issuer: IssuerSettings = _build(IssuerSettings, table, document, at, name=name)
+    _check_url(issuer.url, document, *at, "url")
+    if issuer.registration.policy not in policies:
+        raise document.error(
+            f"there is no policy {issuer.registration.policy}; these are: {', '.join(sorted(policies))}",
+            *at,
+            "registration",
+            "policy",
+        )
+    _check_registration(issuer.registration, document, *at, "registration")
+    _check_scopes(issuer, document, *at, "scopes")
+    for origin in issuer.cors_origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise document.error(f"{origin} is not an origin such as https://app.example, or *", *at, "cors_origins")
+    for section, key in (
+        ("client_secret", "lifetime"),
+        ("client_secret", "overlap"),
+        ("registration_access_token", "overlap"),
+    ):
+        if getattr(getattr(issuer, section), key) < 0:
+            raise document.error(f"{key} is in seconds and not negative", *at, section, key)
+    if issuer.audit.refusals_per_minute < 1:
+        raise document.error("at least one refusal a minute is recorded", *at, "audit", "refusals_per_minute")
+    return issuer
+
+
+def _build(kind: type[Any], table: Any, document: Document, path: tuple[str, ...], **given: Any) -> Any:
+    """A settings dataclass from a table of the same shape."""
+    if not isinstance(table, dict):
+        raise document.error("needs to be a table", *path)
+    hints = typing.get_type_hints(kind)
+    known = {field.name for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(table) - known):
+        raise document.error(
+            f"unknown setting {unknown[0]}; known are {', '.join(sorted(known - set(given)))}", *path, unknown[0]
+        )
+    for key, value in table.items():
+        given[key] = _value(hints[key], value, document, (*path, key))
+    return kind(**given)
+
+
+def _value(hint: Any, value: Any, document: Document, path: tuple[str, ...]) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value, document, path)
+    if path[-1] == "mode":
+        return _modes(value, document, path)
+    if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
+        if value not in tuple(hint):
+            raise document.error(f"is one of {', '.join(hint)}", *path)
+        return hint(value)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+            raise document.error("needs a list of strings", *path)
+        return tuple(value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise document.error(f"needs {_SPOKEN[hint]}", *path)
+    return value
+
+
+_SPOKEN: Final = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _modes(value: Any, document: Document, path: tuple[str, ...]) -> tuple[Mode, ...]:
+    if value == "disabled":
+        return ()
+    if isinstance(value, str) and value in tuple(Mode):
+        return (Mode(value),)
+    if isinstance(value, list) and value and set(value) <= {Mode.CLIENT, Mode.USER}:
+        return tuple(Mode(item) for item in value)
+    raise document.error('is "disabled", "open", "client", "user" or ["client", "user"]', *path)
+
+
+# --- what must hold between settings -----------------------------------------------------------------------------------
+
+
+def _check_url(url: str, document: Document, *path: str) -> None:
+    parts = None if grammar.odd_character(url) else grammar.split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.authority or "@" in parts.authority:
+        raise document.error("an issuer needs a url such as https://as.example.com", *path)
+    host, port = grammar.host_and_port(parts.authority)
+    if not grammar.is_host(host) or (port is not None and not grammar.is_port(port)):
+        raise document.error(f"{parts.authority} is not a host", *path)
+    if parts.query or "?" in url or parts.fragment is not None or url.endswith("/"):
+        raise document.error("an issuer's url has no query, no fragment and no trailing slash (RFC 8414 §2)", *path)
+    if parts.scheme == "http" and host not in _LOOPBACK_HOSTS:
+        raise document.error("an issuer's url is https, except on loopback (RFC 8414 §2)", *path)
+
+
+def _check_registration(registration: Registration, document: Document, *path: str) -> None:
+    if not re.fullmatch(r"(/[A-Za-z0-9_\-.~]+)+", registration.path):
+        raise document.error("is a path such as /register", *path, "path")
+
+
+def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> None:
+    scopes = issuer.scopes
+    for key in ("catalogue", "registrable", "default", "operator"):
+        for scope in getattr(scopes, key):
+            if not re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", scope):
+                raise document.error(f"{scope} is not a scope token (RFC 6749 §3.3)", *path, key)
+    for scope in scopes.registrable:
+        if scope == SCOPE or scope in scopes.operator:
+            raise document.error(f"{scope} can never be registered", *path, "registrable")
+        if scope not in scopes.catalogue:
+            raise document.error(f"{scope} is not in the catalogue", *path, "registrable")
+    allowed = registrable_scopes(issuer)
+    for scope in scopes.default:
+        if scope not in allowed:
+            raise document.error(f"{scope} is not registrable, so it cannot be a default", *path, "default")
+
+
+def _check_transport(configuration: Configuration, document: Document) -> None:
+    """Registration carries credentials: TLS, except between programs of one machine (RFC 7591 §5)."""
+    server = configuration.settings.server
+    if bool(server.tls_certificate) != bool(server.tls_key):
+        raise document.error("tls_certificate and tls_key go together", "server", "tls_certificate")
+    if not 0 <= server.port <= 65535:  # noqa: PLR2004 (ports; 0 lets the system choose)
+        raise document.error("is a port from 0 to 65535", "server", "port")
+    for key, least in (("body_bytes", 1024), ("queue", 1)):
+        if getattr(server, key) < least:
+            raise document.error(f"is at least {least}", "server", key)
+    if server.body_seconds <= 0:
+        raise document.error("is more than 0", "server", "body_seconds")
+    if server.host not in _LOOPBACK and not server.tls_certificate and not server.trusted_proxies:
+        raise document.error(
+            f"listening on {server.host} without TLS would carry credentials in the clear; set tls_certificate and tls_key, "
+            "or trusted_proxies where a proxy ends TLS",
+            "server",
+            "host",
+        )
+
+
+def _is_loopback(url: str) -> bool:
+    return grammar.host_of(url) in _LOOPBACK_HOSTS
+
+
+# --- key-encryption keys -----------------------------------------------------------------------------------------------
+
+
+def _keys(configuration: Configuration) -> KeyEncryptionKeys:
+    path = configuration.key_file
+    if path is None:
+        return KeyEncryptionKeys((os.urandom(KEY_BYTES),))  # a store that forgets needs no key that lasts
+    if not path.exists():
+        if not configuration.loopback or configuration.settings.server.key_file:
+            raise ConfigurationError(
+                str(path),
+                0,
+                "there is no key file; `registrar init` makes one, and it belongs outside the database's backups",
+            )
+        create_key_file(path)
+    status = path.stat()
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise ConfigurationError(str(path), 0, "the key file can be read by others; chmod 600")
+    try:
+        return KeyEncryptionKeys.read(path.read_text("ascii"))
+    except (OSError, ValueError) as problem:
+        raise ConfigurationError(str(path), 0, f"not a key file: {problem}") from None
+
+
+def create_key_file(path: Path) -> None:
+    """Write a new key-encryption key, readable by this user alone; an existing file is left as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(
+                "# Key-encryption keys of Registrar, newest first. Whoever has this file and the database has the secrets.\n"
+            )
+            file.write(base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n")
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,55 @@
+"""Initial access tokens: what lets a caller register (RFC 7591 §3), how often, for how long, and under which policy."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import msgspec
+
+from registrar.domain.credentials import Digest
+
+SCOPE: Final = "dcr"
+"""The scope without which a bearer token does not register anything. Never granted without being asked for."""
+
+
+class Kind(enum.StrEnum):
+    """Who earned the token, which decides the modes that admit it."""
+
+    OPERATOR = "operator"
+    """Issued by the operator; admitted in every enabled mode."""
+    CLIENT = "client"
+    """Earned by an application with its own credentials; only software was identified."""
+    USER = "user"
+    """Earned with a person's sign-in; that person owns what is registered."""
+
+
+class InitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
+    """An initial access token as the store holds it: the value itself is known by its digest alone."""
+
+    issuer: str
+    token_id: str
+    digest: Digest
+    kind: Kind
+    scope: tuple[str, ...] = (SCOPE,)
+    policy: str = ""
+    """The policy that judges what is registered with it; empty for the issuer's own."""
+    label: str = ""
+    owner: str = ""
+    max_uses: int = 1
+    """0 is unlimited."""
+    uses: int = 0
+    created_at: int
+    expires_at: int = 0
+    """Seconds since 1970; 0 is never."""
+    revoked_at: int = 0
+
+    def status(self, now: int) -> str:
+        """`active`, or why it no longer registers anything: `revoked`, `expired`, `spent`."""
+        if self.revoked_at:
+            return "revoked"
+        if self.expires_at and now >= self.expires_at:
+            return "expired"
+        if self.max_uses and self.uses >= self.max_uses:
+            return "spent"
+        return "active"

@@ -1,0 +1,96 @@
+"""The record of a client, and the client information response that is made from it (RFC 7591 §3.2.1, RFC 7592 §3)."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import msgspec
+
+from registrar.domain.credentials import Credentials
+from registrar.domain.metadata import Registered
+
+
+class State(enum.StrEnum):
+    """Where a client is in its life."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DELETED = "deleted"
+    """A tombstone: nothing of the credentials is left, and the identifier is never issued again."""
+
+
+class Assurance(enum.StrEnum):
+    """What was verified when the client was admitted, weakest first."""
+
+    OPEN = "open"
+    CLIENT = "client"
+    USER = "user"
+    OPERATOR = "operator"
+
+
+class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the client was let in; it stays with the record, so that a registration can be traced to its token."""
+
+    assurance: Assurance
+    token_id: str = ""
+    label: str = ""
+    owner: str = ""
+
+
+class Client(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A registered client, as it is stored."""
+
+    issuer: str
+    client_id: str
+    version: int
+    state: State
+    created_at: int
+    """Seconds since 1970; answered as `client_id_issued_at`."""
+    updated_at: int
+    metadata: Registered
+    credentials: Credentials
+    admission: Admission
+    policy: str
+    """The name of the policy that judged it, and judges every update."""
+    provenance: dict[str, str] = {}
+    """Member -> `policy`, for each value that is not the one that the client asked for; others are `self_asserted`."""
+
+    def public(self) -> dict[str, Any]:
+        """What may be shown of the client to an operator: everything but its credentials."""
+        current = self.credentials.secrets[0] if self.credentials.secrets else None
+        shown = {
+            "client_id": self.client_id,
+            "issuer": self.issuer,
+            "state": self.state.value,
+            "version": self.version,
+            "client_id_issued_at": self.created_at,
+            "updated_at": self.updated_at,
+            "policy": self.policy,
+            "assurance": self.admission.assurance.value,
+            "owner": self.admission.owner,
+            "token_id": self.admission.token_id,
+            "token_label": self.admission.label,
+            "client_secret_expires_at": current.expires_at if current else None,
+            "metadata": self.metadata,
+            "provenance": self.provenance,
+        }
+        return {name: value for name, value in shown.items() if value not in (None, "", {})}
+
+
+def information(
+    client: Client, *, secret: str = "", registration_client_uri: str = "", registration_access_token: str = ""
+) -> dict[str, Any]:
+    """The client information response, made from the stored record and nothing else.
+
+    Unset members are absent, never null or empty (but for the two arrays that `metadata.ECHOED_EMPTY` names, which
+    stand in the record). `client_secret_expires_at` accompanies a secret and only a secret.
+    """
+    answer: dict[str, Any] = {"client_id": client.client_id, "client_id_issued_at": client.created_at}
+    if secret:
+        answer["client_secret"] = secret
+        answer["client_secret_expires_at"] = client.credentials.secrets[0].expires_at
+    if registration_client_uri:
+        answer["registration_client_uri"] = registration_client_uri
+        answer["registration_access_token"] = registration_access_token
+    return answer | client.metadata

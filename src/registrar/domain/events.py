@@ -1,0 +1,198 @@
+"""Audit events: what is written down, once, beside every change and every refusal.
+
+An event's bytes are canonical (sorted members, no white space) and carry a version, so that they can be chained and
+verified for as long as they are kept. What may name a person stands in them only as a commitment, the SHA-256 of a
+random salt and the value; salt and value lie beside the event and can be erased without touching it.
+
+No event ever holds a secret, a token or a bearer value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from registrar.domain import jwks
+from registrar.domain.client import Client
+from registrar.domain.findings import Finding, shown
+
+VERSION: Final = 1
+SALT_BYTES: Final = 16
+
+
+class EventKind(msgspec.Struct, frozen=True):
+    """A row of the table of events."""
+
+    name: str
+    meaning: str
+
+
+def _table(*rows: tuple[str, str]) -> dict[str, EventKind]:
+    return {name: EventKind(name, meaning) for name, meaning in rows}
+
+
+EVENTS: Final[Mapping[str, EventKind]] = _table(
+    ("client.registered", "A client was registered (RFC 7591 §3)."),
+    (
+        "client.read",
+        "A registration was read with its token (RFC 7592 §2.1); at most one event for each client and minute.",
+    ),
+    ("client.updated", "A registration was replaced (RFC 7592 §2.2); `difference` tells what changed."),
+    ("client.deleted", "A registration ended: by its client (RFC 7592 §2.3) or by the operator."),
+    ("client.suspended", "An operator suspended a client."),
+    ("client.resumed", "An operator resumed a suspended client."),
+    ("client.secret_rotated", "A client got a new secret; the old one lives on for the overlap."),
+    ("client.token_rotated", "A registration access token was replaced."),
+    ("registration.refused", "A request was refused; `error` and `findings` tell why. Under a quota."),
+    (
+        "registration.refusals_suppressed",
+        "More refusals than the quota allows to be recorded one by one; `count` tells how many.",
+    ),
+    ("token.issued", "An operator issued an initial access token."),
+    ("token.revoked", "An operator revoked an initial access token."),
+    ("issuer.key_created", "A signing key of the issuer was created."),
+)
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who did it, and how that was established."""
+
+    kind: str
+    """`anonymous`, `client`, `token`, `operator`."""
+    authentication: str
+    """`none`, `initial_access_token`, `registration_access_token`, `local` (a shell on the server)."""
+    token_id: str = ""
+    person: str = ""
+    """Who the token belongs to; personal."""
+    address: str = ""
+    """Where the request came from; personal."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """An event ready to be stored: its canonical bytes, what to find it by, and the disclosures of its commitments."""
+
+    issuer: str
+    kind: str
+    time_ms: int
+    client_id: str
+    body: bytes
+    personal: bytes
+    """JSON: member -> [salt, value]; empty when there is nothing personal."""
+
+
+_encoder: Final = msgspec.json.Encoder(order="sorted")
+
+
+def event(
+    kind: str,
+    *,
+    issuer: str,
+    time_ms: int,
+    actor: Actor,
+    salt: bytes,
+    endpoint: str = "",
+    client_id: str = "",
+    detail: Mapping[str, Any] | None = None,
+) -> Event:
+    """Compose an event.
+
+    Args:
+        kind: a row of `EVENTS`.
+        issuer: the issuer's configured name.
+        time_ms: milliseconds since 1970.
+        actor: who did it.
+        salt: `SALT_BYTES` random bytes, for the commitments.
+        endpoint: the URL or command that it came in by.
+        client_id: the client concerned, if there is one.
+        detail: further members; absent and empty ones are left out.
+    """
+    if kind not in EVENTS:
+        raise KeyError(kind)
+    members: dict[str, Any] = {
+        "v": VERSION,
+        "kind": kind,
+        "issuer": issuer,
+        "time": time_ms,
+        "actor": actor.kind,
+        "authentication": actor.authentication,
+    }
+    known = (("endpoint", endpoint), ("client_id", client_id), ("token_id", actor.token_id))
+    members |= {name: value for name, value in known if value}
+    if detail:
+        members |= {name: value for name, value in detail.items() if value not in (None, "", (), [])}
+    personal = {name: value for name, value in (("person", actor.person), ("address", actor.address)) if value}
+    disclosures = b""
+    if personal:
+        members["personal"] = {name: _commitment(salt, name, value) for name, value in personal.items()}
+        disclosures = msgspec.json.encode({name: [salt.hex(), value] for name, value in personal.items()})
+    return Event(issuer, kind, time_ms, client_id, _encoder.encode(members), disclosures)
+
+
+def _commitment(salt: bytes, name: str, value: str) -> str:
+    return hashlib.sha256(salt + name.encode() + b"\0" + value.encode()).hexdigest()
+
+
+def discloses(committed: str, salt: bytes, name: str, value: str) -> bool:
+    """Whether a disclosure opens a commitment of an event."""
+    return _commitment(salt, name, value) == committed
+
+
+def registration_detail(
+    client: Client, requested: Mapping[str, Any], findings: Sequence[Finding], policy_digest: str
+) -> dict[str, Any]:
+    """What an event says of a registration or an update: what was asked for, what was registered, and by which rules.
+
+    `requested` has passed the checks of shape, so that what is repeated of it is text of a bounded length.
+    """
+    metadata = client.metadata
+    return {
+        "requested_redirect_uris": requested.get("redirect_uris"),
+        "redirect_uris": metadata.get("redirect_uris"),
+        "requested_scope": requested.get("scope"),
+        "scope": metadata.get("scope"),
+        "grant_types": metadata.get("grant_types"),
+        "token_endpoint_auth_method": metadata.get("token_endpoint_auth_method"),
+        "client_name": metadata.get("client_name"),
+        "software_id": metadata.get("software_id"),
+        "jwks_uri": metadata.get("jwks_uri"),
+        "jwk_thumbprints": jwks.thumbprints(metadata["jwks"]) if "jwks" in metadata else None,
+        "assurance": client.admission.assurance.value,
+        "token_label": client.admission.label,
+        "policy": client.policy,
+        "policy_digest": policy_digest,
+        "version": client.version,
+        "findings": list(findings),
+    }
+
+
+def refusal_detail(
+    error: str, description: str, requested: Mapping[str, Any], findings: Iterable[Finding]
+) -> dict[str, Any]:
+    """What an event says of a refusal. What was sent is repeated only in part, shortened and without credentials."""
+    return {
+        "error": error,
+        "reason": description,
+        "requested_redirect_uris": _said(requested.get("redirect_uris")),
+        "requested_scope": _said(requested.get("scope")),
+        "client_name": _said(requested.get("client_name")),
+        "software_id": _said(requested.get("software_id")),
+        "findings": list(findings),
+    }
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Member -> [before, after], for every member of which the value changed; null is absence."""
+    names = sorted({*before, *after})
+    return {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
+
+
+_SAID_ITEMS: Final = 20
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, list):
+        return [shown(item) for item in value[:_SAID_ITEMS]]
+    return None if value is None else shown(value)

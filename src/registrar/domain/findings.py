@@ -1,0 +1,126 @@
+"""Rules and findings: why something was refused, changed, dropped or only remarked on.
+
+A `Rule` is written once, beside the code that enforces it. It knows its name, the error that a refusal by it answers
+with, what would be accepted instead, and where the rule comes from. Applying a rule to a member gives a `Finding`;
+the HTTP answer, the audit event, `registrar policy explain` and the documentation all read findings and rules.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Any, Final
+
+import msgspec
+
+
+class Verdict(enum.StrEnum):
+    """What a rule said about a member."""
+
+    REFUSED = "refused"
+    CHANGED = "changed"
+    IGNORED = "ignored"
+    WARNED = "warned"
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One verdict of one rule about one member, with the reason for a person to read."""
+
+    rule: str
+    member: str
+    verdict: Verdict
+    reason: str
+    accepted: str = ""
+    error: str = ""
+    before: Any = None
+    after: Any = None
+
+    def fault(self) -> dict[str, str]:
+        """The finding as a row of the `faults` array of an error answer."""
+        row = {"member": self.member, "rule": self.rule, "reason": self.reason}
+        if self.accepted:
+            row["accepted"] = self.accepted
+        return row
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A named rule: `reason` and `accepted` are templates over the facts given when it is applied."""
+
+    name: str
+    source: str
+    reason: str
+    accepted: str = ""
+    error: str = "invalid_client_metadata"
+
+    def refuse(self, member: str, **facts: Any) -> Finding:
+        """A refusal of `member` by this rule."""
+        reason, accepted = self._say(facts)
+        return Finding(self.name, member, Verdict.REFUSED, reason, accepted, self.error)
+
+    def change(self, member: str, before: Any, after: Any, **facts: Any) -> Finding:
+        """This rule replaced `before` by `after`, within what RFC 7591 §2 allows a server to substitute."""
+        return Finding(self.name, member, Verdict.CHANGED, *self._say(facts), before=before, after=after)
+
+    def ignore(self, member: str, **facts: Any) -> Finding:
+        """`member` has no effect (RFC 7591 §2: what is not understood is ignored)."""
+        return Finding(self.name, member, Verdict.IGNORED, *self._say(facts))
+
+    def warn(self, member: str, **facts: Any) -> Finding:
+        """`member` is accepted, and somebody should look at it."""
+        return Finding(self.name, member, Verdict.WARNED, *self._say(facts))
+
+    def _say(self, facts: dict[str, Any]) -> tuple[str, str]:
+        if not facts:
+            return self.reason, self.accepted
+        said = {name: shown(value) for name, value in facts.items()}
+        return self.reason.format_map(said), self.accepted.format_map(said)
+
+
+RULES: Final[dict[str, Rule]] = {}
+"""Every rule by its name, filled where the rules are defined; the reference and the tests read it."""
+
+
+def rule(name: str, source: str, reason: str, accepted: str = "", *, error: str = "invalid_client_metadata") -> Rule:
+    """Define a rule and enter it into `RULES`.
+
+    Raises:
+        ValueError: two rules have one name.
+    """
+    if name in RULES:
+        msg = f"rule {name} is defined twice"
+        raise ValueError(msg)
+    RULES[name] = Rule(name, source, reason, accepted, error)
+    return RULES[name]
+
+
+SHOWN: Final = 80
+"""Characters of a presented value that a message repeats."""
+
+# RFC 6749 §5.2: an error_description holds %x20-21 / %x23-5B / %x5D-7E, so neither quote nor backslash, and no controls.
+_UNSAID: Final = dict.fromkeys((*range(32), 34, 92, 127), "?")
+
+
+# What stands before the host of a URL may be a password, and messages reach logs and audit events.
+_USERINFO: Final = re.compile(r"//[^/?#]*@")
+
+
+def shown(value: Any) -> str:
+    """A presented value as a message may repeat it: ASCII, short, without credentials, quotes, backslashes, controls."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return shown(", ".join(str(item) for item in value) or "nothing")
+    if isinstance(value, Listed):
+        return value
+    text = _USERINFO.sub("//...@", str(value)[: SHOWN * 8])
+    kept = text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+    return kept.encode("ascii", "replace").decode("ascii").translate(_UNSAID)
+
+
+class Listed(str):
+    """A list of the server's own values, said in full however long it is."""
+
+    __slots__ = ()
+
+
+def listed(values: Any) -> Listed:
+    """The server's own values as a message lists them."""
+    return Listed(", ".join(values) or "nothing")

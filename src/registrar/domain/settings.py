@@ -1,0 +1,149 @@
+"""Every setting, once: its name, type, default and meaning. `config` loads them; the reference is made from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+
+class Mode(enum.StrEnum):
+    """Who may register at an issuer. `disabled` is the default: the endpoint then does not exist."""
+
+    OPEN = "open"
+    CLIENT = "client"
+    USER = "user"
+
+
+class Rotate(enum.StrEnum):
+    """When a registration access token is replaced."""
+
+    NEVER = "never"
+    UPDATE = "update"
+    READ = "read"
+    """On update and on read."""
+
+
+def _setting(default: Any, meaning: str) -> Any:
+    metadata = {"meaning": meaning}
+    if isinstance(default, (dict, list)):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """`[issuer.NAME.scopes]`: which scopes exist and which a registration may hold."""
+
+    catalogue: tuple[str, ...] = _setting(
+        ("openid", "profile", "email", "address", "phone", "offline_access"), "Every scope that this issuer knows."
+    )
+    registrable: tuple[str, ...] = _setting(
+        (),
+        "The scopes that a registration may hold and that discovery publishes; empty means the whole catalogue but for `dcr` and `operator`.",
+    )
+    default: tuple[str, ...] = _setting((), "The scopes registered where a request names none that are registrable.")
+    operator: tuple[str, ...] = _setting((), "Scopes of operators: in the catalogue, never registrable.")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSecret:
+    """`[issuer.NAME.client_secret]`: how long client secrets live."""
+
+    lifetime: int = _setting(
+        0, "Seconds until a new secret expires; 0 is never. An update near or past the end issues a new one."
+    )
+    overlap: int = _setting(86_400, "Seconds for which a superseded secret still works after a rotation.")
+    rotate_on_update: bool = _setting(False, "Whether every update issues a new secret.")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationAccessToken:
+    """`[issuer.NAME.registration_access_token]`: when these tokens are replaced."""
+
+    rotate: Rotate = _setting(Rotate.NEVER, "`never`, `update`, or `read` (on update and on read).")
+    overlap: int = _setting(
+        3_600,
+        "Seconds for which the old token still works while the new one has not been used, so that a lost answer locks nobody out.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """`[issuer.NAME.registration]`: who may register and how registrations are managed."""
+
+    mode: tuple[Mode, ...] = _setting((), "`disabled`, `open`, `client`, `user`, or a list of the last two.")
+    policy: str = _setting(
+        "default", "The policy that judges registrations here: a profile's name or a `[policy.NAME]`."
+    )
+    path: str = _setting("/register", "The path of the registration endpoint under the issuer's URL.")
+    management: bool = _setting(
+        True, "Whether registrations can be read, updated and deleted by their clients (RFC 7592)."
+    )
+    management_when_disabled: bool = _setting(
+        True, "Whether existing clients keep their configuration endpoint while the mode is `disabled`."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """`[issuer.NAME.audit]`: what is recorded."""
+
+    refusals_per_minute: int = _setting(600, "Refusals that are recorded one by one in a minute; more are counted.")
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """`[issuer.NAME]`: one authorization server identity. One process serves several."""
+
+    name: str
+    url: str = _setting(
+        "",
+        "The issuer identifier: https, or http on loopback, without query, fragment or trailing slash. A path makes a second issuer on the same host.",
+    )
+    documentation: str = _setting("", "A page for developers, published as `service_documentation`.")
+    cors_origins: tuple[str, ...] = _setting(
+        (),
+        "Origins whose pages may call discovery, registration and management; `*` for all. Credentials are never allowed.",
+    )
+    registration: Registration = _setting(Registration(), "Who may register.")
+    registration_access_token: RegistrationAccessToken = _setting(
+        RegistrationAccessToken(), "When these tokens are replaced."
+    )
+    client_secret: ClientSecret = _setting(ClientSecret(), "How long secrets live.")
+    scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
+    audit: Audit = _setting(Audit(), "What is recorded.")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """`[server]`: the process."""
+
+    host: str = _setting("127.0.0.1", "The address to listen on.")
+    port: int = _setting(8000, "The port to listen on.")
+    database: str = _setting(
+        "sqlite:///var/registrar.db",
+        "Where everything is remembered: `sqlite:///path` (from the working directory; four slashes for an absolute path) or `memory:`.",
+    )
+    key_file: str = _setting(
+        "",
+        "The file with the key-encryption keys (mode 0600). Empty: `registrar.key` beside the database, created by itself only where every issuer is on loopback.",
+    )
+    tls_certificate: str = _setting("", "The certificate chain (PEM) to serve https with.")
+    tls_key: str = _setting("", "Its private key (PEM).")
+    trusted_proxies: tuple[str, ...] = _setting(
+        (),
+        "Addresses of proxies that end TLS in front; X-Forwarded-Proto and X-Forwarded-For are believed from these alone.",
+    )
+    body_bytes: int = _setting(65_536, "Bytes of a request body at the most.")
+    body_seconds: float = _setting(10.0, "Seconds that a request body may take to arrive.")
+    queue: int = _setting(4_096, "Writes that may wait for the store; beyond that the answer is 503 with Retry-After.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration. Policies are parsed where they belong, in `policy`."""
+
+    server: Server = _setting(Server(), "The process.")
+    issuer: dict[str, Issuer] = _setting({}, "The issuers by name.")

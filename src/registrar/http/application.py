@@ -1,0 +1,204 @@
+"""The ASGI application: one table of routes, made from the settings at start."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from registrar.domain.errors import ProtocolError
+from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
+from registrar.domain.settings import Server
+from registrar.http import endpoints, wire
+from registrar.http.endpoints import Endpoint, Exchange
+from registrar.http.wire import Answer, Receive, Scope, Send
+from registrar.service import keys
+from registrar.service.ports import StoreUnavailable
+from registrar.service.registry import Issuer, Registry
+
+log = logging.getLogger("registrar")
+
+_PREFLIGHT_HEADERS: Final = b"authorization, content-type, mcp-protocol-version"
+_READ: Final = {"GET": endpoints.metadata, "HEAD": endpoints.metadata}
+_KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}
+_CONFIGURATION: Final = {"GET": endpoints.read, "PUT": endpoints.update, "DELETE": endpoints.delete}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path at an issuer: the endpoint of each method, and whether pages of other origins may call it."""
+
+    issuer: Issuer
+    methods: Mapping[str, Endpoint]
+    shared: bool = True
+
+
+def routes(issuer: Issuer) -> dict[str, Route]:
+    """Every path of an issuer but those of its clients, which `<registration path>/` begins."""
+    base = urlsplit(issuer.url).path
+    table = {path: Route(issuer, _READ) for path in well_known_paths(issuer.url)}
+    for member, path in ENDPOINTS.items():
+        methods: Mapping[str, Endpoint] = {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
+        table[base + path] = Route(issuer, _KEYS if member == "jwks_uri" else methods, shared=member == "jwks_uri")
+    if issuer.enabled:
+        table[base + issuer.settings.registration.path] = Route(issuer, {"POST": endpoints.register})
+    if issuer.managed:
+        # The configuration endpoint of all clients at once: the last segment is the client_id.
+        table[f"{base}{issuer.settings.registration.path}/"] = Route(issuer, _CONFIGURATION)
+    return table
+
+
+class Application:
+    """The ASGI application over a registry.
+
+    Issuers are told apart by the path of their URL, and where two have the same path, by its host. The host of a
+    request chooses among configured issuers and is used for nothing else (RFC 7592 App. B).
+    """
+
+    def __init__(self, registry: Registry, limits: Server) -> None:
+        self._registry, self._limits = registry, limits
+        self._paths: dict[str, list[Route]] = {}
+        for issuer in registry.issuers.values():
+            for path, route in routes(issuer).items():
+                self._paths.setdefault(path, []).append(route)
+        # RFC 8414 §3 leaves the root free where a single issuer has a path; older clients look there first.
+        only = next(iter(registry.issuers.values())) if len(registry.issuers) == 1 else None
+        for path in ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
+            if only is not None:
+                self._paths.setdefault(path, [Route(only, _READ)])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":  # a websocket: there is nothing for it here, and refusing is closing
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        route = None
+        try:
+            route, client_id = self._route(scope)
+            given = await self._answer(route, client_id, scope, receive)
+        except ProtocolError as error:
+            given = wire.refusal(error)
+        except StoreUnavailable as problem:
+            if not problem.overloaded:
+                log.error("the store is unavailable: %s", problem)  # noqa: TRY400 (the reason is known; a traceback a request would flood the log)
+            given = wire.refusal(ProtocolError("temporarily_unavailable"))
+        except Exception:
+            # Whatever it is, it is ours; the client learns an identifier and nothing else.
+            incident = secrets.token_hex(8)
+            log.exception("incident %s", incident)
+            given = wire.refusal(
+                ProtocolError("server_error", f"Something unexpected happened; the log has it as {incident}.")
+            )
+        if route is not None and route.shared and route.issuer.settings.cors_origins:
+            given = _shared(route, given, scope)
+        await wire.send_answer(send, given, head=scope["method"] == "HEAD")
+
+    async def _answer(self, route: Route, client_id: str, scope: Scope, receive: Receive) -> Answer:
+        method = scope["method"]
+        endpoint = route.methods.get(method)
+        if endpoint is None:
+            allowed = ", ".join([*route.methods, "OPTIONS"]).encode()
+            if method == "OPTIONS":
+                return Answer(204, [(b"allow", allowed)])
+            raise ProtocolError("method_not_allowed", headers=[(b"allow", allowed)])
+        if route.issuer.url.startswith("https:") and scope.get("scheme") != "https":
+            raise ProtocolError("invalid_request", "This issuer is served over TLS only (RFC 7591 section 5).")
+        return await endpoint(Exchange(self._registry, route.issuer, self._limits, scope, receive, client_id))
+
+    def _route(self, scope: Scope) -> tuple[Route, str]:
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        client_id = ""
+        found = self._paths.get(path)
+        if found is None:
+            folder, _, client_id = path.rpartition("/")
+            # A client identifier is one segment, and an empty one names no client.
+            found = self._paths.get(f"{folder}/") if client_id else None
+        if not found:
+            raise ProtocolError("not_found")
+        if len(found) > 1:
+            host = (
+                next((value for name, value in scope["headers"] if name == b"host"), b"")
+                .decode("ascii", "replace")
+                .lower()
+            )
+            found = [route for route in found if urlsplit(route.issuer.url).netloc.lower() == host]
+            if not found:
+                raise ProtocolError("not_found")
+        return found[0], client_id
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    for issuer in self._registry.issuers.values():
+                        await keys.ensure(self._registry, issuer)
+                except StoreUnavailable as problem:
+                    await send({"type": "lifespan.startup.failed", "message": str(problem)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._registry.store.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+class Health:
+    """`/healthz` and `/readyz` beside an application: about the process, not about any issuer."""
+
+    def __init__(self, application: Application, registry: Registry) -> None:
+        self._application, self._registry = application, registry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path")
+        if path == "/healthz":
+            await wire.send_answer(send, wire.answer(200, {"status": "alive"}), head=scope["method"] == "HEAD")
+        elif path == "/readyz":
+            await wire.send_answer(send, await self._ready(), head=scope["method"] == "HEAD")
+        else:
+            await self._application(scope, receive, send)
+
+    async def _ready(self) -> Answer:
+        try:
+            await self._registry.store.ready()
+        except StoreUnavailable:
+            return wire.answer(503, {"status": "the store does not answer"})
+        return wire.answer(200, {"status": "ready"})
+
+
+def _shared(route: Route, given: Answer, scope: Scope) -> Answer:
+    """CORS (Fetch standard): for the configured origins, without credentials ever."""
+    origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
+    allowed = route.issuer.settings.cors_origins
+    if origin is None or ("*" not in allowed and origin.decode("ascii", "replace") not in allowed):
+        return given
+    headers = [
+        *given.headers,
+        (b"access-control-allow-origin", b"*" if "*" in allowed else origin),
+        (b"vary", b"origin"),
+    ]
+    if scope["method"] == "OPTIONS":
+        methods = ", ".join(route.methods).encode()
+        headers += [
+            (b"access-control-allow-methods", methods),
+            (b"access-control-allow-headers", _PREFLIGHT_HEADERS),
+            (b"access-control-max-age", b"600"),
+        ]
+    else:
+        headers.append((b"access-control-expose-headers", b"www-authenticate, retry-after"))
+    return Answer(given.status, headers, given.body)
+
+
+def create_app(registry: Registry, limits: Server | None = None) -> Health:
+    """The application, to be served or mounted in another.
+
+    Args:
+        registry: what the use cases are given; the application closes its store at the end of the lifespan.
+        limits: the `[server]` settings of which the size and time limits count here.
+    """
+    return Health(Application(registry, limits or Server()), registry)

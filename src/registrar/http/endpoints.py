@@ -1,0 +1,121 @@
+"""What each endpoint does: an endpoint is a short list of steps, in the order of its specification."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from registrar.domain.errors import ProtocolError
+from registrar.domain.settings import Server
+from registrar.http import wire
+from registrar.http.wire import Answer, Fields, Receive, Scope
+from registrar.service import keys, management, registration
+from registrar.service.audit import Caller
+from registrar.service.registry import Issuer, Registry
+
+
+class Exchange(NamedTuple):
+    """One request at one issuer: what an endpoint is given."""
+
+    registry: Registry
+    issuer: Issuer
+    limits: Server
+    scope: Scope
+    receive: Receive
+    client_id: str = ""
+    """For the client configuration endpoint: the last segment of the path."""
+
+
+Endpoint = Callable[[Exchange], Awaitable[Answer]]
+
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+async def register(exchange: Exchange) -> Answer:
+    """POST at the client registration endpoint (RFC 7591 §3.1)."""
+    registry, issuer, limits, scope, receive, _ = exchange
+    presented: Any = _NOTHING
+    caller = Caller(issuer.registration_endpoint, address=_address(scope))
+    try:
+        given = wire.fields(scope["headers"])
+        caller = Caller(caller.endpoint, wire.bearer(scope, given), caller.address)
+        wire.check_media_type(given)
+        presented = wire.read_object(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
+        return wire.answer(201, await registration.register(registry, issuer, presented, caller))
+    except ProtocolError as error:
+        await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)
+        raise
+
+
+async def read(exchange: Exchange) -> Answer:
+    """GET at the client configuration endpoint (RFC 7592 §2.1)."""
+    return await _managing(exchange, _read)
+
+
+async def update(exchange: Exchange) -> Answer:
+    """PUT at the client configuration endpoint (RFC 7592 §2.2)."""
+    return await _managing(exchange, _update)
+
+
+async def delete(exchange: Exchange) -> Answer:
+    """DELETE at the client configuration endpoint (RFC 7592 §2.3)."""
+    return await _managing(exchange, _delete)
+
+
+async def _managing(exchange: Exchange, operation: Callable[[Exchange, Fields, Caller], Awaitable[Answer]]) -> Answer:
+    registry, issuer, _, scope, _, client_id = exchange
+    endpoint = f"{issuer.registration_endpoint}/{client_id}"
+    caller = Caller(endpoint, address=_address(scope))
+    try:
+        given = wire.fields(scope["headers"])
+        caller = Caller(endpoint, wire.bearer(scope, given), caller.address)
+        return await operation(exchange, given, caller)
+    except ProtocolError as error:
+        quota = issuer.settings.audit.refusals_per_minute
+        await registry.audit.refused(issuer.name, quota, caller, error, _NOTHING, client_id)
+        raise
+
+
+async def _read(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
+    return wire.answer(200, await management.read(exchange.registry, exchange.issuer, exchange.client_id, caller))
+
+
+async def _update(exchange: Exchange, given: Fields, caller: Caller) -> Answer:
+    registry, issuer, limits, _, receive, client_id = exchange
+    wire.check_media_type(given)
+    presented = wire.read_object(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
+    return wire.answer(200, await management.update(registry, issuer, client_id, presented, caller))
+
+
+async def _delete(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
+    await management.delete(exchange.registry, exchange.issuer, exchange.client_id, caller)
+    return Answer(204, wire.NO_STORE[1:])
+
+
+async def metadata(exchange: Exchange) -> Answer:
+    """The issuer's discovery document (RFC 8414 §3.2)."""
+    return Answer(200, _PUBLIC, msgspec.json.encode(exchange.issuer.metadata()))
+
+
+async def jwks(exchange: Exchange) -> Answer:
+    """The issuer's public keys."""
+    return Answer(200, _PUBLIC, msgspec.json.encode(await keys.published(exchange.registry, exchange.issuer)))
+
+
+async def not_yet(_exchange: Exchange) -> Answer:
+    """An endpoint of the authorization server, published because clients' schemas demand it, and not served yet."""
+    raise ProtocolError("temporarily_unavailable", "This endpoint is not served yet; registration and discovery are.")
+
+
+_PUBLIC: Final = [
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"public, max-age=60"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+def _address(scope: Scope) -> str:
+    peer = scope.get("client")
+    return peer[0] if peer else ""

@@ -1,0 +1,46 @@
+"""The server: uvicorn with its limits set, started and stopped in order."""
+
+from __future__ import annotations
+
+import gc
+import logging
+
+import uvicorn
+
+from registrar.domain.settings import Server
+from registrar.http.application import create_app
+from registrar.service.registry import Registry
+
+log = logging.getLogger("registrar")
+
+_IDLE_SECONDS = 75
+_DRAIN_SECONDS = 20
+
+
+def serve(registry: Registry, settings: Server) -> None:
+    """Serve until SIGINT or SIGTERM; what was acknowledged is durable, and what is under way is finished first."""
+    config = uvicorn.Config(
+        create_app(registry, settings),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        ssl_certfile=settings.tls_certificate or None,
+        ssl_keyfile=settings.tls_key or None,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies) or None,
+    )
+    # What is loaded by now lives as long as the process; the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    try:
+        uvicorn.Server(config).run()
+    except KeyboardInterrupt:
+        log.info("stopped")

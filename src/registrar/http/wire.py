@@ -1,0 +1,246 @@
+"""Strict JSON in, no-store JSON out, bearer tokens from the header alone, errors to answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple, NoReturn
+
+import msgspec
+
+from registrar.domain.credentials import PresentedToken
+from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
+from registrar.domain.findings import rule
+from registrar.domain.metadata import Presented
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+BODY: Final = rule("body.json", "RFC 7591 §3.1", "{problem}", "one JSON object in UTF-8, each member once")
+
+_NESTED: Final = 256
+"""Arrays and objects that a body may hold: no registration comes near, and a bomb of brackets stays harmless."""
+_NUMBER_DIGITS: Final = 64
+_BEARER: Final = re.compile(rb"bearer +([A-Za-z0-9\-._~+/]+=*) *", re.IGNORECASE)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+class Answer(NamedTuple):
+    """A response, ready to be sent."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes = b""
+
+
+# Credential-bearing answers must not be kept anywhere on the way (RFC 7591 §3.2.1); errors neither.
+NO_STORE: Final = [
+    (b"content-type", b"application/json; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-store"),
+    (b"pragma", b"no-cache"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def answer(status: int, members: Any) -> Answer:
+    """A JSON answer that nobody may store."""
+    return Answer(status, NO_STORE, _encode(members))
+
+
+def refusal(error: ProtocolError) -> Answer:
+    """An error as the client sees it: code, sentence, and each fault as data."""
+    members: dict[str, Any] = {"error": error.kind.code, "error_description": error.description}
+    if isinstance(error, RegistrationError):
+        members["faults"] = [fault.fault() for fault in error.faults]
+    headers = [*NO_STORE, *error.headers]
+    if isinstance(error, BearerError):
+        headers.append((b"www-authenticate", _challenge(error)))
+    if error.kind.name == "temporarily_unavailable":
+        headers.append((b"retry-after", b"1"))
+    return Answer(error.kind.status, headers, _encode(members))
+
+
+def _challenge(error: BearerError) -> bytes:
+    """RFC 6750 §3: a challenge, and an error in it only where a token was presented (§3.1)."""
+    parts = ['realm="registration"']
+    if error.kind.name != "token_required":
+        parts += [f'error="{error.kind.code}"', f'error_description="{error.description}"']
+    if error.scope and error.kind.name != "invalid_token":
+        parts.append(f'scope="{error.scope}"')
+    return f"Bearer {', '.join(parts)}".encode("ascii", "replace")
+
+
+async def send_answer(send: Send, given: Answer, *, head: bool = False) -> None:
+    """Send a response; `head` leaves the body out and its length in (RFC 9110 §9.3.2)."""
+    headers = given.headers
+    if given.status != HTTPStatus.NO_CONTENT:
+        headers = [*headers, (b"content-length", str(len(given.body)).encode())]
+    await send({"type": "http.response.start", "status": given.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else given.body})
+
+
+# --- what a request carries -------------------------------------------------------------------------------------------
+
+
+class Fields(NamedTuple):
+    """The header fields that decide about a request, each of which may stand once."""
+
+    authorization: bytes | None = None
+    content_type: bytes = b""
+    content_length: bytes = b""
+    content_encoding: bytes = b""
+
+
+_FIELDS: Final = {name.replace("_", "-").encode(): name for name in Fields._fields}
+
+
+def fields(headers: Headers) -> Fields:
+    """Read the header fields.
+
+    Raises:
+        ProtocolError: one stands twice; which of the two a reader takes is how requests are smuggled.
+    """
+    found: dict[str, bytes] = {}
+    for name, value in headers:
+        field = _FIELDS.get(name)
+        if field is None:
+            continue
+        if field in found:
+            raise ProtocolError("invalid_request", f"The header {name.decode('ascii')} is repeated.")
+        found[field] = value
+    return Fields(**found)
+
+
+def bearer(scope: Scope, given: Fields) -> PresentedToken | None:
+    """The bearer token of a request: from the Authorization header and nowhere else (RFC 6750 §2.1).
+
+    Another authentication scheme is none of ours and counts as no token.
+
+    Raises:
+        BearerError: `invalid_request`, for a token in the query, or an empty or malformed one.
+    """
+    if b"access_token" in scope["query_string"]:
+        raise BearerError("invalid_request", "A token is taken from the Authorization header, never from the query.")
+    value = given.authorization
+    if value is None or value[:6].lower() != b"bearer" or value[6:7].strip():
+        return None
+    token = _BEARER.fullmatch(value)
+    if token is None:
+        raise BearerError("invalid_request", "The Authorization header holds no bearer token of the form of RFC 6750.")
+    return PresentedToken(token[1].decode("ascii"))
+
+
+def check_media_type(given: Fields) -> None:
+    """The body is JSON in UTF-8, as it is (RFC 7591 §3.1).
+
+    Raises:
+        ProtocolError: `unsupported_media_type`.
+    """
+    if given.content_type != b"application/json":
+        media, _, parameters = given.content_type.partition(b";")
+        if media.strip().lower() != b"application/json":
+            raise ProtocolError("unsupported_media_type", "The body must be application/json.")
+        name, _, charset = parameters.strip().lower().partition(b"=")
+        if name == b"charset" and charset.strip(b'"') not in (b"utf-8", b"utf8"):
+            raise ProtocolError("unsupported_media_type", "JSON is UTF-8 (RFC 8259 section 8.1).")
+    if given.content_encoding and given.content_encoding.strip().lower() != b"identity":
+        raise ProtocolError("unsupported_media_type", "A content coding is not accepted here.")
+
+
+async def read_body(given: Fields, receive: Receive, limit: int, seconds: float) -> bytes:
+    """The body of a request, within `limit` bytes and `seconds`.
+
+    Raises:
+        ProtocolError: `content_too_large`, `request_timeout`, or `invalid_request` when the caller goes away.
+    """
+    if given.content_length.isdigit() and int(given.content_length[:20]) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ProtocolError("invalid_request", "The request ended early.")
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                if size > limit:
+                    raise _too_large(limit)
+                if not message.get("more_body"):
+                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    except TimeoutError:
+        raise ProtocolError("request_timeout", headers=[(b"connection", b"close")]) from None
+
+
+def _too_large(limit: int) -> ProtocolError:
+    # The rest of the body is not read, so the connection cannot be used again.
+    return ProtocolError("content_too_large", f"A body has at most {limit} bytes.", headers=[(b"connection", b"close")])
+
+
+def read_object(body: bytes) -> Presented:
+    """One JSON object, strictly (RFC 8259): UTF-8, no duplicate member at any depth, bounded nesting, finite numbers.
+
+    Raises:
+        RegistrationError: saying what is wrong with the body.
+    """
+    if body.count(b"[") + body.count(b"{") > _NESTED:
+        _refuse(f"it holds more than {_NESTED} arrays and objects")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        _refuse("it is not UTF-8")
+    try:
+        value = _decoder.decode(text)
+    except _DuplicateError as duplicate:
+        _refuse(f"the member {duplicate} stands in it twice")
+    except (ValueError, RecursionError):
+        _refuse("it is not JSON")
+    if type(value) is not dict:
+        _refuse("it is not an object")
+    if "\\u" in text and _has_surrogate(value):
+        _refuse("it holds half of a surrogate pair, which is not text")
+    return Presented(value)
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise RegistrationError([BODY.refuse("body", problem=problem)])
+
+
+class _DuplicateError(ValueError):
+    """A member that stands twice: parsers disagree on which one counts, and that is how they are fooled."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        raise _DuplicateError(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
+    return members
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _NUMBER_DIGITS:
+        raise ValueError("too many digits")
+    return int(digits)
+
+
+def _has_surrogate(value: Any) -> bool:
+    if isinstance(value, str):
+        return _SURROGATE.search(value) is not None
+    if isinstance(value, dict):
+        return any(_has_surrogate(name) or _has_surrogate(item) for name, item in value.items())
+    return isinstance(value, list) and any(_has_surrogate(item) for item in value)
+
+
+_decoder: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)

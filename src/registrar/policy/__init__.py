@@ -1,0 +1,228 @@
+"""May this client be? Pure: values in, a decision out.
+
+A policy is data: OpenID Federation's operators for each member, and named rules for what operators cannot say. Every
+registration and every update is judged as a whole and by the same call, whoever asks: the endpoint, `explain`, a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from registrar.domain import coherence
+from registrar.domain.client import Assurance
+from registrar.domain.findings import Finding, Verdict, listed, rule
+from registrar.domain.metadata import MEMBERS, Default, Registered, Shaped
+from registrar.domain.server_metadata import Offered
+from registrar.policy.operators import Operators, as_words, from_words
+from registrar.policy.rules import AppliedRule
+
+UNSUPPORTED: Final = rule("offered.value", "RFC 7591 §2", "is {given}, which this server does not offer", "{accepted}")
+UNSUPPORTED_DROPPED: Final = rule(
+    "offered.dropped",
+    "RFC 7591 §3.2.1",
+    "held {given}, which this server does not offer; the rest is registered",
+    "{accepted}",
+)
+MOOT_DROPPED: Final = rule(
+    "offered.moot_response_types",
+    "RFC 7591 §2.1",
+    "held {given}, and no registered grant redirects, so no response type could ever be used",
+    "no response_types",
+)
+DEFAULT_SCOPE: Final = rule(
+    "offered.default_scope",
+    "RFC 7591 §2",
+    "names no scope that may be registered here; the default scope is registered",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about a registration besides its metadata."""
+
+    assurance: Assurance
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A named policy. `digest` is the SHA-256 of the text that it was loaded from, and goes into every audit event."""
+
+    name: str
+    description: str = ""
+    digest: str = ""
+    members: Mapping[str, Operators] = field(default_factory=lambda: MappingProxyType({}))
+    rules: tuple[AppliedRule, ...] = ()
+
+    def permits(self, member: str, value: str) -> bool:
+        """Whether `value` can be the result for `member`, or an item of it: what discovery publishes."""
+        operators = self.members.get(member)
+        return operators is None or operators.permits(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome: the members as they would be registered, and every finding in the order in which it was made."""
+
+    metadata: Registered
+    findings: tuple[Finding, ...]
+    provenance: Mapping[str, str]
+
+    @property
+    def refused(self) -> bool:
+        """Whether any finding refuses."""
+        return any(finding.verdict is Verdict.REFUSED for finding in self.findings)
+
+
+class _Step(NamedTuple):
+    """What is done to one member, in order: modify, narrow to what is offered, default, check."""
+
+    name: str
+    operators: Operators | None
+    offered: frozenset[str] | None
+    listed: str
+    many: bool
+    default: Default | None
+
+
+class Judge:
+    """A policy in force at an issuer: bound to what is offered there, and made into a list of steps once.
+
+    Args:
+        policy: what the operator wants.
+        offered: what this server can serve at the issuer, scopes included.
+        default_scope: what is registered where no registrable scope is asked for.
+    """
+
+    def __init__(self, policy: Policy, offered: Offered, default_scope: tuple[str, ...] = ()) -> None:
+        self.policy = policy
+        scope = " ".join(default_scope) or None
+        self._steps = tuple(
+            _Step(
+                name=name,
+                operators=policy.members.get(name),
+                offered=frozenset(offered[row.offered]) if row.offered else None,
+                listed=listed(offered[row.offered]) if row.offered else "",
+                many=row.type == "array of strings" or name == "scope",
+                default=(lambda _: scope) if name == "scope" else row.default,
+            )
+            for name, row in MEMBERS.items()
+            if name in policy.members or row.offered or row.default
+        )
+
+    def __call__(self, shaped: Shaped, facts: Facts, found: Iterable[Finding] = ()) -> Decision:
+        """Judge a registration. Total and deterministic: the same arguments always give the same decision.
+
+        Args:
+            shaped: the members that were asked for.
+            facts: what else is known.
+            found: findings of the steps before; they stand first in the decision.
+        """
+        findings = list(found)
+        members: dict[str, Any] = dict(shaped)
+        for step in self._steps:
+            before = members.get(step.name)
+            # Two common cases, spelled out because every registration meets them twenty times: nothing was asked for
+            # and the policy is silent, or all that was asked for is offered.
+            if step.operators is None:
+                if before is None:
+                    if step.default is not None and (value := step.default(members)) is not None:
+                        members[step.name] = value
+                    continue
+                if step.name != "response_types" and (step.offered is None or _offered(step, before)):
+                    continue
+            after = _decide(step, before, members, findings)
+            if after is not None:
+                members[step.name] = after
+            elif before is not None:
+                del members[step.name]
+        for rule_ in self.policy.rules:
+            findings.extend(rule_(members, facts))
+        _judge_together(members, findings)
+        provenance = {one.member: "policy" for one in findings if one.verdict is Verdict.CHANGED}
+        return Decision(Registered(members), tuple(findings), provenance)
+
+
+def _offered(step: _Step, value: Any) -> bool:
+    """Whether everything in a value is offered, once, and written in the canonical way."""
+    assert step.offered is not None
+    if not step.many:
+        return value in step.offered
+    words = value
+    if step.name == "scope":
+        words = value.split(" ")
+    return step.offered.issuperset(words) and len(set(words)) == len(words)
+
+
+def _decide(step: _Step, value: Any, members: Mapping[str, Any], findings: list[Finding]) -> Any:
+    if step.operators:
+        value = step.operators.modify(step.name, value, findings)
+    if (
+        step.name == "response_types"
+        and value
+        and not coherence.REDIRECT_GRANTS.intersection(members.get("grant_types", ()))
+    ):
+        # Gateways send ["code"] with client_credentials alone; it gives nothing, so it is dropped and told.
+        findings.append(MOOT_DROPPED.change(step.name, value, None, given=value))
+        value = None
+    if value is not None and step.offered is not None and not _offered(step, value):
+        value = _narrow(step, value, findings)
+    if value is None and step.default is not None:
+        value = step.default(members)
+    if step.operators:
+        value = step.operators.check(step.name, value, findings)
+    return value
+
+
+def _narrow(step: _Step, value: Any, findings: list[Finding]) -> Any:
+    """Drop what is not offered from a list; refuse a single value that is not, for it decides about security."""
+    assert step.offered is not None
+    if not step.many:
+        findings.append(UNSUPPORTED.refuse(step.name, given=value, accepted=step.listed))
+        return value
+    words = as_words(step.name, value)
+    kept = [word for word in dict.fromkeys(words) if word in step.offered]
+    dropped = ", ".join(word for word in words if word not in step.offered)
+    if kept:
+        after = from_words(step.name, kept)
+        findings.append(
+            UNSUPPORTED_DROPPED.change(step.name, value, after, given=dropped or "repetitions", accepted=step.listed)
+        )
+        return after
+    if step.name == "scope":
+        after = step.default({}) if step.default else None
+        findings.append(DEFAULT_SCOPE.change("scope", value, after))
+        return None
+    findings.append(UNSUPPORTED.refuse(step.name, given=dropped, accepted=step.listed))
+    return value
+
+
+def _judge_together(members: Mapping[str, Any], findings: list[Finding]) -> None:
+    """Coherence of the result. Beside faults that were told already, what only follows from them is not told."""
+    faults = coherence.judge(members)
+    if not faults:
+        return
+    told = {one.member.partition("[")[0].partition(".")[0] for one in findings if one.verdict is Verdict.REFUSED}
+    findings.extend(fault for fault in faults if fault.member not in told and _CAUSE.get(fault.member) not in told)
+
+
+_CAUSE: Final = {"response_types": "grant_types", "redirect_uris": "grant_types"}
+"""A fault of the first is often only the consequence of a fault of the second."""
+
+
+def narrowed(offered: Offered, policies: Iterable[Policy]) -> Offered:
+    """What discovery publishes: the offered values that at least one policy in force can let through."""
+    in_force = tuple(policies)
+    members = {row.offered: row.name for row in MEMBERS.values() if row.offered}
+    return Offered(
+        {
+            name: tuple(
+                value
+                for value in values
+                if name not in members or any(p.permits(members[name], value) for p in in_force)
+            )
+            for name, values in offered.items()
+        }
+    )

@@ -1,0 +1,128 @@
+"""The operators of OpenID Federation 1.0 §6.1, member by member, in the order that the standard fixes.
+
+`value`, `add` and `default` modify; `one_of`, `subset_of`, `superset_of` and `essential` check, though `subset_of` also
+takes away what is not in its set, as the standard says. Two departures: `redirect_uris` are only ever checked, because
+a redirect URI that is silently dropped fails later and elsewhere; and where a check of a list leaves nothing of what
+was asked for, the registration is refused rather than continued without the member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from registrar.domain.findings import Finding, listed, rule
+
+_SOURCE: Final = "OpenID Federation 1.0 §6.1.3.1"
+
+VALUE: Final = rule("policy.value", _SOURCE, "is set by the policy")
+ADD: Final = rule("policy.add", _SOURCE, "is completed by the policy")
+DEFAULT: Final = rule("policy.default", _SOURCE, "was not given, and the policy has a default")
+ONE_OF: Final = rule("policy.one_of", _SOURCE, "is {given}, which the policy does not allow", "{accepted}")
+SUBSET_OF: Final = rule("policy.subset_of", _SOURCE, "held {given}, which the policy does not allow", "{accepted}")
+NOTHING_LEFT: Final = rule("policy.subset_of_empty", _SOURCE, "holds nothing that the policy allows", "{accepted}")
+REDIRECTS: Final = rule(
+    "policy.redirect_uris",
+    _SOURCE,
+    "holds {given}, which the policy does not allow",
+    "{accepted}",
+    error="invalid_redirect_uri",
+)
+SUPERSET_OF: Final = rule("policy.superset_of", _SOURCE, "lacks {given}, which the policy demands", "{accepted}")
+ESSENTIAL: Final = rule("policy.essential", _SOURCE, "is missing, and the policy demands it")
+
+
+@dataclass(frozen=True, slots=True)
+class Operators:
+    """The operators of one member; None is an operator that is not used."""
+
+    value: Any = None
+    add: tuple[str, ...] | None = None
+    default: Any = None
+    one_of: tuple[Any, ...] | None = None
+    subset_of: tuple[str, ...] | None = None
+    superset_of: tuple[str, ...] | None = None
+    essential: bool = False
+
+    def permits(self, value: str) -> bool:
+        """Whether the result may be, or may hold, `value`."""
+        if self.value is not None:
+            return value in (self.value if isinstance(self.value, (list, tuple)) else as_words("scope", self.value))
+        if self.one_of is not None and value not in self.one_of:
+            return False
+        return self.subset_of is None or value in self.subset_of
+
+    def modify(self, name: str, value: Any, findings: list[Finding]) -> Any:
+        """`value`, `add`, `default`, in this order."""
+        if self.value is not None:
+            if value != self.value:
+                findings.append(VALUE.change(name, value, self.value))
+            return _copied(self.value)
+        if self.add is not None:
+            words = as_words(name, value or ())
+            added = from_words(name, [*words, *(word for word in self.add if word not in words)])
+            if added != value:
+                findings.append(ADD.change(name, value, added))
+            value = added
+        if value is None and self.default is not None:
+            findings.append(DEFAULT.change(name, None, self.default))
+            return _copied(self.default)
+        return value
+
+    def check(self, name: str, value: Any, findings: list[Finding]) -> Any:
+        """`one_of`, `subset_of`, `superset_of`, `essential`, in this order; gives what is left of the value."""
+        if value is None:
+            if self.essential:
+                error = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
+                findings.append(_with_error(ESSENTIAL.refuse(name), error))
+            return None
+        if self.one_of is not None and value not in self.one_of:
+            findings.append(ONE_OF.refuse(name, given=value, accepted=listed(map(str, self.one_of))))
+        if self.subset_of is not None:
+            value = self._subset(name, value, self.subset_of, findings)
+        if self.superset_of is not None and (lacking := set(self.superset_of) - set(as_words(name, value))):
+            findings.append(
+                SUPERSET_OF.refuse(name, given=sorted(lacking), accepted=f"at least {listed(self.superset_of)}")
+            )
+        return value
+
+    @staticmethod
+    def _subset(name: str, value: Any, allowed: tuple[str, ...], findings: list[Finding]) -> Any:
+        words = as_words(name, value)
+        kept = [word for word in words if word in allowed]
+        if len(kept) == len(words):
+            return value
+        surplus = ", ".join(word for word in words if word not in allowed)
+        if name == "redirect_uris":
+            findings.append(REDIRECTS.refuse(name, given=surplus, accepted=listed(allowed)))
+            return value
+        if not kept:
+            findings.append(NOTHING_LEFT.refuse(name, accepted=listed(allowed)))
+            return value
+        after = from_words(name, kept)
+        findings.append(SUBSET_OF.change(name, value, after, given=surplus, accepted=listed(allowed)))
+        return after
+
+
+def as_words(name: str, value: Any) -> Sequence[str]:
+    """A member's value as a list: `scope` is one string of words (RFC 6749 §3.3), the others are arrays already."""
+    if isinstance(value, str):
+        return value.split() if name == "scope" else (value,)
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def from_words(name: str, words: list[str]) -> Any:
+    """The reverse of `as_words`."""
+    return " ".join(words) if name == "scope" else words
+
+
+def _copied(value: Any) -> Any:
+    """A policy's value given out: a list is the record's own from here on."""
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _with_error(finding: Finding, error: str) -> Finding:
+    import msgspec
+
+    return msgspec.structs.replace(finding, error=error)

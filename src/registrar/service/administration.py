@@ -1,0 +1,242 @@
+"""What an operator does: initial access tokens, and the state and secrets of clients. Every act leaves an event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from registrar.domain import coherence, credentials
+from registrar.domain.access_token import SCOPE, InitialAccessToken, Kind
+from registrar.domain.client import Client, State
+from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord
+from registrar.domain.events import Actor
+from registrar.service import issuance
+from registrar.service.issuance import Cabinet
+from registrar.service.management import tombstone
+from registrar.service.ports import Conflict, NotFound
+from registrar.service.registry import Issuer, Registry
+
+_TOKEN_ID_BYTES: Final = 8
+_ATTEMPTS: Final = 3
+
+
+class Refused(Exception):  # noqa: N818 (an answer to an operator)
+    """An act that makes no sense for the state of things; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who acts, and by which door."""
+
+    person: str
+    door: str
+
+    def actor(self) -> Actor:
+        """The operator as the audit names one."""
+        return Actor("operator", "local", person=self.person)
+
+
+async def issue_token(
+    registry: Registry,
+    issuer: Issuer,
+    operator: Operator,
+    *,
+    kind: Kind = Kind.OPERATOR,
+    policy: str = "",
+    label: str = "",
+    owner: str = "",
+    max_uses: int = 1,
+    lifetime: int = 0,
+    scope: tuple[str, ...] = (SCOPE,),
+) -> tuple[PresentedToken, InitialAccessToken]:
+    """Issue an initial access token; its value is shown this once and can be shown never again.
+
+    Args:
+        registry: what every use case is given.
+        issuer: where it may register.
+        operator: who issues it.
+        kind: who it stands for.
+        policy: the policy that judges what is registered with it; empty for the issuer's.
+        label: what it is for.
+        owner: who answers for what is registered with it; needed for the kind `user`.
+        max_uses: how many registrations; 0 is unlimited.
+        lifetime: seconds until it expires; 0 is never.
+        scope: without `dcr` it registers nothing.
+
+    Raises:
+        Refused: the policy is not configured, or a user's token has no owner.
+    """
+    if policy and issuer.judge(policy) is None:
+        raise Refused(f"there is no policy {policy} at {issuer.name}")
+    if kind is Kind.USER and not owner:
+        raise Refused("a token of a user needs its owner")
+    now_ms = registry.clock()
+    value = issuance.mint_token(registry)
+    token = InitialAccessToken(
+        issuer=issuer.name,
+        token_id=f"{now_ms:011x}{registry.entropy(_TOKEN_ID_BYTES).hex()}",
+        digest=credentials.digest(value),
+        kind=kind,
+        scope=scope,
+        policy=policy,
+        label=label,
+        owner=owner,
+        max_uses=max_uses,
+        created_at=now_ms // 1000,
+        expires_at=now_ms // 1000 + lifetime if lifetime else 0,
+    )
+    detail = {
+        "token_id": token.token_id,
+        "kind_of_token": kind.value,
+        "policy": policy or issuer.policy.name,
+        "token_label": label,
+        "max_uses": max_uses,
+        "expires_at": token.expires_at,
+        "token_scope": list(scope),
+    }
+    event = registry.audit.event(
+        "token.issued", issuer.name, operator.actor(), endpoint=operator.door, time_ms=now_ms, detail=detail
+    )
+    await registry.store.add_token(token, event)
+    return value, token
+
+
+async def revoke_token(registry: Registry, issuer: Issuer, operator: Operator, token_id: str) -> None:
+    """Revoke an initial access token; what was registered with it stays.
+
+    Raises:
+        Refused: there is no such token, or it is revoked already.
+    """
+    detail = {"token_id": token_id}
+    event = registry.audit.event("token.revoked", issuer.name, operator.actor(), endpoint=operator.door, detail=detail)
+    try:
+        await registry.store.revoke_token(issuer.name, token_id, registry.clock() // 1000, event)
+    except NotFound:
+        raise Refused(f"there is no initial access token {token_id} at {issuer.name}") from None
+    except Conflict:
+        raise Refused(f"the initial access token {token_id} is revoked already") from None
+
+
+async def suspend(registry: Registry, issuer: Issuer, operator: Operator, client_id: str, reason: str = "") -> Client:
+    """Suspend a client: its registration stays, and everything it asks for is refused until it is resumed.
+
+    Raises:
+        Refused: there is no such client, or it is not active.
+    """
+    return await _move(registry, issuer, operator, client_id, "client.suspended", State.ACTIVE, State.SUSPENDED, reason)
+
+
+async def resume(registry: Registry, issuer: Issuer, operator: Operator, client_id: str, reason: str = "") -> Client:
+    """Resume a suspended client.
+
+    Raises:
+        Refused: there is no such client, or it is not suspended.
+    """
+    return await _move(registry, issuer, operator, client_id, "client.resumed", State.SUSPENDED, State.ACTIVE, reason)
+
+
+async def delete(registry: Registry, issuer: Issuer, operator: Operator, client_id: str, reason: str = "") -> Client:
+    """Delete a client: a tombstone without credentials is left.
+
+    Raises:
+        Refused: there is no such client.
+    """
+    now = registry.clock() // 1000
+    return await _change(
+        registry, issuer, operator, client_id, "client.deleted", reason, lambda client: tombstone(client, now)
+    )
+
+
+async def rotate_secret(
+    registry: Registry, issuer: Issuer, operator: Operator, client_id: str, *, overlap: int | None = None
+) -> tuple[str, Client]:
+    """Give a client a new secret; the old one lives on for `overlap` seconds (the issuer's setting when None).
+
+    No token is at hand, so the new data key lies under the key-encryption key until the client next presents its
+    registration access token, and then under that.
+
+    Raises:
+        Refused: the client has no secret, or this server has no key-encryption key.
+    """
+    if not registry.keys:
+        raise Refused("rotating a secret needs a key-encryption key (server.key_file)")
+    now = registry.clock() // 1000
+    window = issuer.settings.client_secret.overlap if overlap is None else overlap
+    minted = ""
+
+    def rotated(client: Client) -> Client:
+        nonlocal minted
+        held = client.credentials
+        if not coherence.needs_secret(client.metadata) or not held.secrets:
+            raise Refused(f"{client_id} authenticates without a secret")
+        cabinet: Cabinet = issuance.new_cabinet(registry, issuer, client_id)
+        minted, record = cabinet.mint_secret(held.secrets[0].version + 1, now)
+        old = [issuance.superseded(one, now + window) for one in held.secrets]
+        tokens = tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens)
+        after = Credentials(tokens, (record, *(one for one in old if one.lives(now))), cabinet.wrap_for_server())
+        return msgspec.structs.replace(client, version=client.version + 1, updated_at=now, credentials=after)
+
+    client = await _change(
+        registry, issuer, operator, client_id, "client.secret_rotated", f"overlap {window} s", rotated
+    )
+    return minted, client
+
+
+async def find(registry: Registry, issuer: Issuer, client_id: str) -> Client:
+    """A client, tombstones included.
+
+    Raises:
+        Refused: there never was such a client.
+    """
+    client = await registry.store.find(issuer.name, client_id)
+    if client is None:
+        raise Refused(f"there is no client {client_id} at {issuer.name}")
+    return client
+
+
+async def _move(
+    registry: Registry,
+    issuer: Issuer,
+    operator: Operator,
+    client_id: str,
+    kind: str,
+    source: State,
+    target: State,
+    reason: str,
+) -> Client:
+    now = registry.clock() // 1000
+
+    def moved(client: Client) -> Client:
+        if client.state is not source:
+            raise Refused(f"{client_id} is {client.state}, not {source}")
+        return msgspec.structs.replace(client, version=client.version + 1, updated_at=now, state=target)
+
+    return await _change(registry, issuer, operator, client_id, kind, reason, moved)
+
+
+async def _change(
+    registry: Registry,
+    issuer: Issuer,
+    operator: Operator,
+    client_id: str,
+    kind: str,
+    reason: str,
+    change: Callable[[Client], Client],
+) -> Client:
+    for _ in range(_ATTEMPTS):
+        before = await find(registry, issuer, client_id)
+        if before.state is State.DELETED:
+            raise Refused(f"{client_id} is deleted")
+        after = change(before)
+        event = registry.audit.event(
+            kind, issuer.name, operator.actor(), endpoint=operator.door, client_id=client_id, detail={"reason": reason}
+        )
+        try:
+            await registry.store.update(after, [event], expected=before.version)
+        except Conflict:
+            continue
+        return after
+    raise Refused(f"{client_id} is being changed by others; try again")

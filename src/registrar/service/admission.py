@@ -1,0 +1,78 @@
+"""Who may register: the issuer's mode and the bearer token that was presented (RFC 7591 §3, RFC 6750)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from registrar.domain import credentials
+from registrar.domain.access_token import SCOPE, InitialAccessToken, Kind
+from registrar.domain.client import Admission, Assurance
+from registrar.domain.credentials import PresentedToken
+from registrar.domain.errors import BearerError, ProtocolError
+from registrar.domain.settings import Mode
+from registrar.service.ports import Spend
+from registrar.service.registry import Issuer, Registry
+
+_ASSURANCE: Final = {Kind.CLIENT: Assurance.CLIENT, Kind.USER: Assurance.USER, Kind.OPERATOR: Assurance.OPERATOR}
+_MODE: Final = {Kind.CLIENT: Mode.CLIENT, Kind.USER: Mode.USER}
+_WHY: Final = {
+    "revoked": "The initial access token was revoked.",
+    "expired": "The initial access token has expired.",
+    "spent": "The initial access token has been used as often as it may be.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A caller that may register: how it was let in, under which policy, and the use to claim of its token."""
+
+    admission: Admission
+    policy: str
+    spend: Spend | None = None
+
+
+async def admit(registry: Registry, issuer: Issuer, presented: PresentedToken | None, now: int) -> Admitted:
+    """Decide whether a caller may register at an issuer.
+
+    A token that is presented and bad is refused in mode `open` too: a caller that shows a credential means it.
+
+    Raises:
+        ProtocolError: `not_found`, where registration is disabled.
+        BearerError: `token_required`, `invalid_token` or `insufficient_scope`.
+    """
+    if not issuer.enabled:
+        raise ProtocolError("not_found")
+    if presented is None:
+        if issuer.open:
+            return Admitted(Admission(Assurance.OPEN), issuer.policy.name)
+        raise BearerError("token_required", "Registration here needs an initial access token.", scope=SCOPE)
+    digest = credentials.digest(presented)
+    token = await registry.store.find_token(issuer.name, digest)
+    if token is None:
+        raise BearerError("invalid_token", "The initial access token is not known here.", scope=SCOPE)
+    if (status := token.status(now)) != "active":
+        raise BearerError("invalid_token", _WHY[status], scope=SCOPE)
+    _check_kind(issuer, token)
+    admission = Admission(_ASSURANCE[token.kind], token.token_id, token.label, token.owner)
+    return Admitted(admission, token.policy or issuer.policy.name, Spend(digest, now))
+
+
+def _check_kind(issuer: Issuer, token: InitialAccessToken) -> None:
+    if SCOPE not in token.scope:
+        raise BearerError(
+            "insufficient_scope", f"The token lacks the scope {SCOPE}, which its holder has to ask for.", scope=SCOPE
+        )
+    if token.kind is Kind.OPERATOR or issuer.open or _MODE[token.kind] in issuer.modes:
+        return
+    admitted = " or ".join(sorted(issuer.modes))
+    raise BearerError(
+        "insufficient_scope",
+        f"Registration here is for tokens of a {admitted}; this one belongs to a {token.kind}.",
+        scope=SCOPE,
+    )
+
+
+def spent() -> BearerError:
+    """The refusal for a token whose last use another caller claimed first."""
+    return BearerError("invalid_token", _WHY["spent"], scope=SCOPE)

@@ -1,0 +1,119 @@
+"""Composing and recording audit events: refusals under a quota, reads coalesced, everything else with its write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from registrar.domain import events
+from registrar.domain.credentials import PresentedToken
+from registrar.domain.errors import ProtocolError, RegistrationError
+from registrar.domain.events import SALT_BYTES, Actor, Event
+from registrar.service.ports import Clock, Entropy, Store
+
+_MINUTE_MS: Final = 60_000
+_REMEMBERED_READS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls an endpoint: the bearer token that came with the request, the peer's address, and the URL called."""
+
+    endpoint: str
+    token: PresentedToken | None = None
+    address: str = ""
+
+
+@dataclass(slots=True)
+class _Minute:
+    """How many refusals an issuer has had in a minute."""
+
+    began_ms: int = 0
+    recorded: int = 0
+    suppressed: int = 0
+
+
+@dataclass(slots=True)
+class Audit:
+    """The events of one process. What it counts is for quotas alone; nothing that was promised is kept only here."""
+
+    store: Store
+    clock: Clock
+    entropy: Entropy
+    _minutes: dict[str, _Minute] = field(default_factory=dict)
+    _reads: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def event(
+        self,
+        kind: str,
+        issuer: str,
+        actor: Actor,
+        *,
+        endpoint: str = "",
+        client_id: str = "",
+        time_ms: int = 0,
+        detail: Mapping[str, Any] | None = None,
+    ) -> Event:
+        """An event of now, or of `time_ms`, to be stored with the write that it tells of."""
+        return events.event(
+            kind,
+            issuer=issuer,
+            time_ms=time_ms or self.clock(),
+            actor=actor,
+            salt=self.entropy(SALT_BYTES) if actor.address or actor.person else b"",
+            endpoint=endpoint,
+            client_id=client_id,
+            detail=detail,
+        )
+
+    async def refused(
+        self,
+        issuer: str,
+        quota: int,
+        caller: Caller,
+        error: ProtocolError,
+        requested: Mapping[str, Any],
+        client_id: str = "",
+    ) -> None:
+        """Record a refusal, or count it where `quota` refusals of this minute have been recorded.
+
+        A flood of refusals must not fill the audit (or the disk); what was left out is told once the minute is over.
+        """
+        now = self.clock()
+        minute = self._minutes.setdefault(issuer, _Minute(now))
+        actor = Actor("anonymous" if caller.token is None else "token", "none", address=caller.address)
+        if now - minute.began_ms >= _MINUTE_MS:
+            suppressed, began = minute.suppressed, minute.began_ms
+            minute.began_ms, minute.recorded, minute.suppressed = now, 0, 0
+            if suppressed:
+                detail = {"count": suppressed, "since": began}
+                nobody = Actor("anonymous", "none")
+                await self.store.record(self.event("registration.refusals_suppressed", issuer, nobody, detail=detail))
+        if minute.recorded >= quota:
+            minute.suppressed += 1
+            return
+        minute.recorded += 1
+        findings = error.findings if isinstance(error, RegistrationError) else ()
+        detail = events.refusal_detail(error.kind.name, error.description, requested, findings)
+        await self.store.record(
+            self.event(
+                "registration.refused",
+                issuer,
+                actor,
+                endpoint=caller.endpoint,
+                client_id=client_id,
+                time_ms=now,
+                detail=detail,
+            )
+        )
+
+    def read_is_due(self, issuer: str, client_id: str, now_ms: int) -> bool:
+        """Whether a read of this client is to be recorded: at most one in a minute."""
+        key = (issuer, client_id)
+        if now_ms - self._reads.get(key, -_MINUTE_MS) < _MINUTE_MS:
+            return False
+        if len(self._reads) >= _REMEMBERED_READS:
+            self._reads.clear()  # at worst, some reads are recorded twice in a minute
+        self._reads[key] = now_ms
+        return True

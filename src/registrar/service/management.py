@@ -1,0 +1,319 @@
+"""Management by the client itself (RFC 7592 §2): read, update, delete, each with the registration access token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from registrar.domain import coherence, credentials, events
+from registrar.domain.client import Client, State, information
+from registrar.domain.credentials import Credentials, PresentedToken, SecretRecord, TokenRecord
+from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
+from registrar.domain.events import Actor, Event
+from registrar.domain.findings import Finding, rule
+from registrar.domain.metadata import NOT_IN_PUT, Presented, Registered, parse
+from registrar.domain.settings import Rotate
+from registrar.policy import Decision, Facts
+from registrar.service import issuance
+from registrar.service.audit import Caller
+from registrar.service.issuance import Cabinet
+from registrar.service.ports import Conflict, NotFound
+from registrar.service.registration import policy_in_force, unkept_secret
+from registrar.service.registry import Issuer, Registry
+
+FORBIDDEN: Final = rule(
+    "update.forbidden", "RFC 7592 §2.2", "must not stand in an update", "the update without this member"
+)
+ID_NEEDED: Final = rule(
+    "update.client_id", "RFC 7592 §2.2", "is missing or names another client", "the client_id that was issued"
+)
+SECRET_DIFFERS: Final = rule(
+    "update.client_secret",
+    "RFC 7592 §2.2",
+    "is not the current secret, and a client cannot choose its own",
+    "the current secret, or no client_secret",
+)
+
+_ATTEMPTS: Final = 3
+"""How often a write is tried again after another writer came first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """A client that has shown its registration access token."""
+
+    client: Client
+    token: PresentedToken
+    record: TokenRecord
+
+    @property
+    def latest(self) -> bool:
+        """Whether the token is the current one, and not one whose successor has never been used."""
+        return self.record is self.client.credentials.tokens[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """Credentials after a request, and what the answer shows of them."""
+
+    credentials: Credentials
+    secret: str
+    token: PresentedToken
+    secret_rotated: bool = False
+
+    def changes(self, client: Client) -> bool:
+        """Whether there is anything to store."""
+        return self.credentials != client.credentials
+
+
+async def read(registry: Registry, issuer: Issuer, client_id: str, caller: Caller) -> dict[str, Any]:
+    """The registration as it stands (RFC 7592 §2.1).
+
+    Raises:
+        BearerError: 401, the same whether the client or the token is unknown (never 404).
+        ProtocolError: management is off, or the client is suspended.
+        StoreUnavailable: the store does not answer.
+    """
+    for _ in range(_ATTEMPTS):
+        session, now_ms = await _authenticate(registry, issuer, client_id, caller), registry.clock()
+        client = session.client
+        renewal = _renew(registry, issuer, session, client.metadata, now_ms // 1000, updating=False)
+        if not renewal.changes(client):
+            if registry.audit.read_is_due(issuer.name, client_id, now_ms):
+                await registry.store.record(_event(registry, "client.read", client, caller, now_ms))
+            return _answer(issuer, client, renewal)
+        after = msgspec.structs.replace(client, version=client.version + 1, credentials=renewal.credentials)
+        happened = [
+            _event(registry, "client.read", after, caller, now_ms),
+            *_rotations(registry, session, renewal, caller, now_ms),
+        ]
+        if await _stored(registry, after, happened, client.version):
+            return _answer(issuer, after, renewal)
+    raise ProtocolError("temporarily_unavailable")
+
+
+async def update(
+    registry: Registry, issuer: Issuer, client_id: str, presented: Presented, caller: Caller
+) -> dict[str, Any]:
+    """Replace a registration by what is presented (RFC 7592 §2.2): what is omitted is gone or back at its default.
+
+    The whole result is judged by the policy that judged the registration, never the difference alone.
+
+    Raises:
+        BearerError, ProtocolError, StoreUnavailable: as for `read`.
+        RegistrationError: nothing was changed; all faults are in it.
+    """
+    for _ in range(_ATTEMPTS):
+        session, now_ms = await _authenticate(registry, issuer, client_id, caller), registry.clock()
+        client, now = session.client, now_ms // 1000
+        judge = policy_in_force(issuer, client.policy)
+        found = _preconditions(client, presented, now)
+        shaped, findings = parse(_without_credentials(presented))
+        decision = judge(shaped, Facts(client.admission.assurance), [*found, *findings])
+        unkept = unkept_secret(registry, decision.metadata)
+        if decision.refused or unkept:
+            raise RegistrationError([*decision.findings, *unkept])
+        renewal = _renew(registry, issuer, session, decision.metadata, now, updating=True)
+        after = msgspec.structs.replace(
+            client,
+            version=client.version + 1,
+            updated_at=now,
+            metadata=decision.metadata,
+            credentials=renewal.credentials,
+            provenance=_provenance(client, decision),
+        )
+        detail = events.registration_detail(after, presented, decision.findings, judge.policy.digest)
+        detail["difference"] = _difference(client.metadata, after.metadata)
+        happened = [
+            _event(registry, "client.updated", after, caller, now_ms, detail),
+            *_rotations(registry, session, renewal, caller, now_ms),
+        ]
+        if await _stored(registry, after, happened, client.version):
+            return _answer(issuer, after, renewal)
+    raise ProtocolError("temporarily_unavailable")
+
+
+async def delete(registry: Registry, issuer: Issuer, client_id: str, caller: Caller) -> None:
+    """End a registration (RFC 7592 §2.3): the identifier and every credential stop working at once.
+
+    Raises:
+        BearerError, ProtocolError, StoreUnavailable: as for `read`.
+    """
+    for _ in range(_ATTEMPTS):
+        session, now_ms = await _authenticate(registry, issuer, client_id, caller), registry.clock()
+        event = _event(registry, "client.deleted", session.client, caller, now_ms)
+        if await _stored(registry, tombstone(session.client, now_ms // 1000), [event], session.client.version):
+            return
+    raise ProtocolError("temporarily_unavailable")
+
+
+def tombstone(client: Client, now: int) -> Client:
+    """What is left of a deleted client: who it was, without any credential; its identifier is never issued again."""
+    return msgspec.structs.replace(
+        client, version=client.version + 1, state=State.DELETED, updated_at=now, credentials=Credentials()
+    )
+
+
+async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, caller: Caller) -> _Session:
+    """RFC 7592 §2.1-2.3: one 401 for an unknown client, a deleted one, and a token of another client."""
+    if not issuer.managed:
+        raise ProtocolError("not_found")
+    if caller.token is None:
+        raise BearerError("token_required", "A registration is managed with its registration access token.")
+    client = await registry.store.find(issuer.name, client_id)
+    record = client.credentials.token_presented(caller.token, registry.clock() // 1000) if client else None
+    if client is None or record is None:
+        raise BearerError("invalid_token", "The registration access token is not one of this client.")
+    if client.state is State.SUSPENDED:
+        raise ProtocolError("access_denied", "This client is suspended; its operator can tell why.")
+    return _Session(client, caller.token, record)
+
+
+def _preconditions(client: Client, presented: Mapping[str, Any], now: int) -> list[Finding]:
+    """The checks of RFC 7592 §2.2 on what an update says about credentials; null counts as omitted throughout."""
+    found = [FORBIDDEN.refuse(name) for name in NOT_IN_PUT if presented.get(name) not in (None, "")]
+    if presented.get("client_id") != client.client_id:
+        found.append(ID_NEEDED.refuse("client_id"))
+    secret = presented.get("client_secret")
+    if secret not in (None, "") and not (isinstance(secret, str) and client.credentials.secret_is(secret, now)):
+        found.append(SECRET_DIFFERS.refuse("client_secret"))
+    return found
+
+
+def _without_credentials(presented: Presented) -> Presented:
+    judged = {"client_id", "client_secret", *NOT_IN_PUT}
+    return Presented({name: value for name, value in presented.items() if name not in judged})
+
+
+def _renew(
+    registry: Registry, issuer: Issuer, session: _Session, metadata: Registered, now: int, *, updating: bool
+) -> _Renewal:
+    """The credentials after this request: what rotates, what ends, what is wrapped anew, and what is shown."""
+    client = session.client
+    held = client.credentials
+    token = session.token if not _rotates(issuer, session, updating=updating) else issuance.mint_token(registry)
+    kept = _living_tokens(issuer, session, token, now)
+    if not coherence.needs_secret(metadata):
+        tokens = tuple(TokenRecord(record.digest, None, record.until) for record in kept)
+        fresh = (TokenRecord(credentials.digest(token)),) if token != session.token else ()
+        return _Renewal(Credentials((*fresh, *tokens)), "", token)
+    cabinet = issuance.open_with_token(registry, issuer, client.client_id, held, session.record, session.token)
+    if cabinet is None or not held.secrets:
+        cabinet = issuance.new_cabinet(registry, issuer, client.client_id)
+    secret, secrets = _secrets(issuer, cabinet, held.secrets, now, updating=updating)
+    tokens = _wrapped_tokens(cabinet, kept, session, token)
+    shared = (held.data_key or cabinet.wrap_for_server()) if coherence.needs_symmetric_key(metadata) else None
+    return _Renewal(Credentials(tokens, secrets, shared), secret, token, secrets[0].version != _version(held.secrets))
+
+
+def _rotates(issuer: Issuer, session: _Session, *, updating: bool) -> bool:
+    """Whether this request gets a new token. One that comes with the old token has lost the new one: it gets another."""
+    rotate = issuer.settings.registration_access_token.rotate
+    return not session.latest or rotate is Rotate.READ or (rotate is Rotate.UPDATE and updating)
+
+
+def _living_tokens(issuer: Issuer, session: _Session, token: PresentedToken, now: int) -> list[TokenRecord]:
+    """The tokens that go on: the presented one, for a bounded time if it is replaced. Its predecessors end here."""
+    if token == session.token:
+        return [msgspec.structs.replace(session.record, until=0)]
+    until = now + issuer.settings.registration_access_token.overlap
+    return [msgspec.structs.replace(session.record, until=until)]
+
+
+def _wrapped_tokens(
+    cabinet: Cabinet, kept: Sequence[TokenRecord], session: _Session, token: PresentedToken
+) -> tuple[TokenRecord, ...]:
+    """Each token with the data key under it; a wrapping that is there already stays as it is."""
+    fresh = (TokenRecord(credentials.digest(token), cabinet.wrap_for(token)),) if token != session.token else ()
+    had_secrets = bool(session.client.credentials.secrets)
+    rewrapped = (
+        msgspec.structs.replace(
+            record, data_key=(record.data_key if had_secrets else None) or cabinet.wrap_for(session.token)
+        )
+        for record in kept
+    )
+    return (*fresh, *rewrapped)
+
+
+def _secrets(
+    issuer: Issuer, cabinet: Cabinet, held: tuple[SecretRecord, ...], now: int, *, updating: bool
+) -> tuple[str, tuple[SecretRecord, ...]]:
+    """The secret to show, and the records: a first one, the same, or a new one beside the superseded."""
+    living = tuple(record for record in held[1:] if record.lives(now))
+    if not held:
+        secret, record = cabinet.mint_secret(1, now)
+        return secret, (record,)
+    if not (updating and _secret_is_due(issuer, held[0], now)):
+        return cabinet.secret(held[0]), (held[0], *living)
+    secret, record = cabinet.mint_secret(held[0].version + 1, now)
+    old = issuance.superseded(held[0], now + issuer.settings.client_secret.overlap)
+    return secret, (record, *(one for one in (old, *living) if one.lives(now)))
+
+
+def _secret_is_due(issuer: Issuer, current: SecretRecord, now: int) -> bool:
+    """Whether an update replaces the secret: always, by setting, or because its end is nearer than the overlap."""
+    settings = issuer.settings.client_secret
+    return settings.rotate_on_update or bool(current.expires_at and now >= current.expires_at - settings.overlap)
+
+
+def _version(secrets: tuple[SecretRecord, ...]) -> int:
+    return secrets[0].version if secrets else 1
+
+
+def _provenance(client: Client, decision: Decision) -> dict[str, str]:
+    """A value that the policy set stays the policy's when the client sends it back unchanged."""
+    kept = {
+        name: origin
+        for name, origin in client.provenance.items()
+        if name in decision.metadata and decision.metadata[name] == client.metadata.get(name)
+    }
+    return kept | dict(decision.provenance)
+
+
+def _difference(before: Registered, after: Registered) -> dict[str, Any]:
+    """What an update changed, as the audit tells it; what may name a person is told without its value."""
+    from registrar.domain.metadata import MEMBERS
+
+    changed = events.difference(before, after)
+    return {
+        name: ["changed"] if name in MEMBERS and MEMBERS[name].personal else values for name, values in changed.items()
+    }
+
+
+async def _stored(registry: Registry, client: Client, happened: Sequence[Event], expected: int) -> bool:
+    """Whether the write was first; NotFound means that the client was purged meanwhile, and the next look says so."""
+    try:
+        await registry.store.update(client, happened, expected=expected)
+    except (Conflict, NotFound):
+        return False
+    return True
+
+
+def _rotations(registry: Registry, session: _Session, renewal: _Renewal, caller: Caller, now_ms: int) -> list[Event]:
+    kinds = []
+    if renewal.token != session.token:
+        kinds.append("client.token_rotated")
+    if renewal.secret_rotated:
+        kinds.append("client.secret_rotated")
+    return [_event(registry, kind, session.client, caller, now_ms) for kind in kinds]
+
+
+def _event(
+    registry: Registry, kind: str, client: Client, caller: Caller, now_ms: int, detail: Mapping[str, Any] | None = None
+) -> Event:
+    actor = Actor("client", "registration_access_token", address=caller.address)
+    return registry.audit.event(
+        kind, client.issuer, actor, endpoint=caller.endpoint, client_id=client.client_id, time_ms=now_ms, detail=detail
+    )
+
+
+def _answer(issuer: Issuer, client: Client, renewal: _Renewal) -> dict[str, Any]:
+    return information(
+        client,
+        secret=renewal.secret,
+        registration_client_uri=issuer.registration_client_uri(client.client_id),
+        registration_access_token=renewal.token,
+    )

@@ -1,0 +1,194 @@
+"""What the use cases need from outside. Each is an argument; `config.assemble` chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from registrar.domain.access_token import InitialAccessToken
+from registrar.domain.client import Client, State
+from registrar.domain.credentials import Digest, Wrapped
+from registrar.domain.events import Event
+
+
+class Clock(Protocol):
+    """Now."""
+
+    def __call__(self) -> int:
+        """Milliseconds since 1970."""
+        ...
+
+
+class Entropy(Protocol):
+    """Randomness for cryptography."""
+
+    def __call__(self, count: int, /) -> bytes:
+        """`count` random bytes."""
+        ...
+
+
+class StoreError(Exception):
+    """A write that was not made; nothing of it is stored."""
+
+
+class NotFound(StoreError):  # noqa: N818 (a name that reads as what happened)
+    """There is no such row."""
+
+
+class Conflict(StoreError):  # noqa: N818 (a name that reads as what happened)
+    """The row has another version than the writer had read, or exists already."""
+
+
+class TokenSpent(StoreError):  # noqa: N818 (a name that reads as what happened)
+    """The initial access token is used up, expired, revoked or gone."""
+
+
+class StoreUnavailable(StoreError):  # noqa: N818 (a name that reads as what happened)
+    """The store cannot say that the write is durable. Nothing was acknowledged; trying again later is right.
+
+    Args:
+        reason: for the log.
+        overloaded: whether the queue was full, rather than the store failing.
+    """
+
+    def __init__(self, reason: str, *, overloaded: bool = False) -> None:
+        super().__init__(reason)
+        self.overloaded = overloaded
+
+
+class Spend(msgspec.Struct, frozen=True):
+    """One use of an initial access token, to be claimed in the transaction that registers."""
+
+    digest: Digest
+    now: int
+    """Seconds since 1970, against which expiry is judged."""
+
+
+class SigningKey(msgspec.Struct, frozen=True):
+    """A signing key of an issuer: its public half as a JWK, its private half under the key-encryption key."""
+
+    issuer: str
+    kid: str
+    algorithm: str
+    public: bytes
+    private: Wrapped
+    created_at: int
+
+
+class ClientQuery(msgspec.Struct, frozen=True):
+    """Which clients; None is any."""
+
+    issuer: str | None = None
+    state: State | None = None
+    owner: str | None = None
+    token_id: str | None = None
+
+
+class EventQuery(msgspec.Struct, frozen=True):
+    """Which events; None is any."""
+
+    issuer: str | None = None
+    kind: str | None = None
+    client_id: str | None = None
+
+
+class StoredEvent(msgspec.Struct, frozen=True):
+    """An event with its place in the log: which writer, its which batch, and where in the batch."""
+
+    sequence: int
+    writer: str
+    batch: int
+    position: int
+    event: Event
+
+
+class Store(Protocol):
+    """Remembering. Every write takes its audit event: both are durable when it returns, or neither is stored.
+
+    All methods may raise `StoreUnavailable`. Records are values: what is returned is the caller's own.
+    """
+
+    async def create(self, client: Client, event: Event, spend: Spend | None = None) -> None:
+        """Store a new client, and claim one use of a token with it.
+
+        Raises:
+            TokenSpent: the token has no use left; of concurrent callers exactly as many succeed as uses were left.
+            Conflict: the identifier exists, or existed.
+        """
+        ...
+
+    async def find(self, issuer: str, client_id: str) -> Client | None:
+        """A client, tombstones included."""
+        ...
+
+    async def update(self, client: Client, events: Sequence[Event], *, expected: int) -> None:
+        """Replace a client whose stored version is `expected`; `client.version` is the new one. Of two, one wins.
+
+        Raises:
+            NotFound: there is no such client.
+            Conflict: the stored version is another.
+        """
+        ...
+
+    async def clients(
+        self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
+    ) -> Sequence[Client]:
+        """Clients in the order of issuer and identifier, from the one after `after`; tombstones included."""
+        ...
+
+    async def add_token(self, token: InitialAccessToken, event: Event) -> None:
+        """Store a new initial access token.
+
+        Raises:
+            Conflict: its identifier or digest exists.
+        """
+        ...
+
+    async def find_token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
+        """An initial access token by the digest of what was presented."""
+        ...
+
+    async def tokens(
+        self, issuer: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int = 100
+    ) -> Sequence[InitialAccessToken]:
+        """Initial access tokens in the order of issuer and identifier."""
+        ...
+
+    async def revoke_token(self, issuer: str, token_id: str, now: int, event: Event) -> None:
+        """Revoke an initial access token; a second time is a Conflict.
+
+        Raises:
+            NotFound: there is no such token.
+            Conflict: it is revoked already.
+        """
+        ...
+
+    async def record(self, event: Event) -> None:
+        """Store an event that accompanies no other write: a refusal, a read."""
+        ...
+
+    async def events(self, query: EventQuery, *, after: int = 0, limit: int = 100) -> Sequence[StoredEvent]:
+        """Events in the order in which they were stored, from the one after the sequence number `after`."""
+        ...
+
+    async def add_key(self, key: SigningKey, event: Event) -> None:
+        """Store a signing key.
+
+        Raises:
+            Conflict: the issuer has a key with this algorithm already; of two processes that start, one makes it.
+        """
+        ...
+
+    async def keys(self, issuer: str) -> Sequence[SigningKey]:
+        """The signing keys of an issuer, oldest first."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when the store answers."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was acknowledged and let go; every later call raises StoreUnavailable."""
+        ...

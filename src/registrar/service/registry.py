@@ -1,0 +1,88 @@
+"""The issuers in force: settings, policies and what is offered, bound together once at start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from registrar.domain import server_metadata
+from registrar.domain.access_token import SCOPE
+from registrar.domain.credentials import KeyEncryptionKeys
+from registrar.domain.server_metadata import OFFERED, Offered
+from registrar.domain.settings import Issuer as IssuerSettings
+from registrar.domain.settings import Mode
+from registrar.policy import Judge, Policy, narrowed
+from registrar.service.audit import Audit
+from registrar.service.ports import Clock, Entropy, Store
+
+
+class Issuer:
+    """One authorization server identity, ready to be used.
+
+    Args:
+        settings: what the operator configured.
+        policies: every policy that is configured or shipped, by name.
+    """
+
+    def __init__(self, settings: IssuerSettings, policies: Mapping[str, Policy]) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.url = settings.url
+        self.modes = frozenset(settings.registration.mode)
+        self.offered = Offered({**OFFERED, "scopes_supported": registrable_scopes(settings)})
+        self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
+        self._judges = {name: Judge(policy, self.offered, settings.scopes.default) for name, policy in policies.items()}
+        self.policy = policies[settings.registration.policy]
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anybody may register."""
+        return bool(self.modes)
+
+    @property
+    def open(self) -> bool:
+        """Whether a registration needs no token."""
+        return Mode.OPEN in self.modes
+
+    @property
+    def managed(self) -> bool:
+        """Whether the configuration endpoint exists (RFC 7592)."""
+        registration = self.settings.registration
+        return registration.management and (self.enabled or registration.management_when_disabled)
+
+    def judge(self, policy: str) -> Judge | None:
+        """The judge of a policy by its name; None where that policy is configured no more."""
+        return self._judges.get(policy)
+
+    def registration_client_uri(self, client_id: str) -> str:
+        """Where a client manages its registration; empty where management is off (RFC 7592 §3)."""
+        return f"{self.registration_endpoint}/{client_id}" if self.managed else ""
+
+    def metadata(self) -> dict[str, Any]:
+        """The discovery document: what is offered, narrowed to what the policy in force can let through."""
+        return server_metadata.document(
+            self.url,
+            narrowed(self.offered, [self.policy]),
+            registration_endpoint=self.registration_endpoint if self.enabled else "",
+            documentation=self.settings.documentation,
+        )
+
+
+def registrable_scopes(settings: IssuerSettings) -> tuple[str, ...]:
+    """The scopes that a registration may hold, in the order of the catalogue; never `dcr`, never an operator's."""
+    scopes = settings.scopes
+    withheld = {SCOPE, *scopes.operator}
+    return tuple(scope for scope in scopes.registrable or scopes.catalogue if scope not in withheld)
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What every use case is given: the store, the time, randomness, keys, the issuers by name, and the audit."""
+
+    store: Store
+    clock: Clock
+    entropy: Entropy
+    keys: KeyEncryptionKeys
+    issuers: Mapping[str, Issuer]
+    audit: Audit

@@ -1,0 +1,158 @@
+"""The reference store: what `Store` means, in dictionaries. For tests and for trying things out; it forgets."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+import msgspec
+
+from registrar.domain.access_token import InitialAccessToken
+from registrar.domain.client import Client
+from registrar.domain.credentials import Digest
+from registrar.domain.events import Event
+from registrar.service.ports import (
+    ClientQuery,
+    Conflict,
+    EventQuery,
+    NotFound,
+    SigningKey,
+    Spend,
+    StoredEvent,
+    StoreUnavailable,
+    TokenSpent,
+)
+from registrar.storage import records
+
+
+class MemoryStore:
+    """Records are kept as bytes, so that what goes in and what comes out are never the same object.
+
+    No method awaits anything, so each is one step of the event loop: atomic, without a lock.
+    """
+
+    def __init__(self) -> None:
+        self._clients: dict[tuple[str, str], bytes] = {}
+        self._tokens: dict[tuple[str, str], InitialAccessToken] = {}
+        self._keys: list[SigningKey] = []
+        self._events: list[StoredEvent] = []
+        self._writer = secrets.token_hex(8)
+        self._closed = False
+
+    async def create(self, client: Client, event: Event, spend: Spend | None = None) -> None:
+        self._check()
+        key = (client.issuer, client.client_id)
+        if key in self._clients:
+            raise Conflict(client.client_id)
+        if spend is not None:
+            self._claim(client.issuer, spend)
+        self._clients[key] = records.encode(client)
+        self._append(event)
+
+    async def find(self, issuer: str, client_id: str) -> Client | None:
+        self._check()
+        record = self._clients.get((issuer, client_id))
+        return records.decode_client(record) if record else None
+
+    async def update(self, client: Client, events: Sequence[Event], *, expected: int) -> None:
+        self._check()
+        stored = await self.find(client.issuer, client.client_id)
+        if stored is None:
+            raise NotFound(client.client_id)
+        if stored.version != expected:
+            raise Conflict(client.client_id)
+        self._clients[client.issuer, client.client_id] = records.encode(client)
+        self._append(*events)
+
+    async def clients(
+        self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
+    ) -> Sequence[Client]:
+        self._check()
+        found = (records.decode_client(self._clients[key]) for key in sorted(self._clients) if key > after)
+        return [client for client in found if _matches(client, query)][:limit]
+
+    async def add_token(self, token: InitialAccessToken, event: Event) -> None:
+        self._check()
+        if (token.issuer, token.token_id) in self._tokens or await self.find_token(token.issuer, token.digest):
+            raise Conflict(token.token_id)
+        self._tokens[token.issuer, token.token_id] = token
+        self._append(event)
+
+    async def find_token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
+        self._check()
+        return next((one for one in self._tokens.values() if one.issuer == issuer and one.digest == digest), None)
+
+    async def tokens(
+        self, issuer: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int = 100
+    ) -> Sequence[InitialAccessToken]:
+        self._check()
+        return [self._tokens[key] for key in sorted(self._tokens) if key > after and issuer in (None, key[0])][:limit]
+
+    async def revoke_token(self, issuer: str, token_id: str, now: int, event: Event) -> None:
+        self._check()
+        token = self._tokens.get((issuer, token_id))
+        if token is None:
+            raise NotFound(token_id)
+        if token.revoked_at:
+            raise Conflict(token_id)
+        self._tokens[issuer, token_id] = msgspec.structs.replace(token, revoked_at=now)
+        self._append(event)
+
+    async def record(self, event: Event) -> None:
+        self._check()
+        self._append(event)
+
+    async def events(self, query: EventQuery, *, after: int = 0, limit: int = 100) -> Sequence[StoredEvent]:
+        self._check()
+        return [one for one in self._events[after:] if _tells(one.event, query)][:limit]
+
+    async def add_key(self, key: SigningKey, event: Event) -> None:
+        self._check()
+        if any(one.issuer == key.issuer and one.algorithm == key.algorithm for one in self._keys):
+            raise Conflict(key.kid)
+        self._keys.append(key)
+        self._append(event)
+
+    async def keys(self, issuer: str) -> Sequence[SigningKey]:
+        self._check()
+        return [key for key in self._keys if key.issuer == issuer]
+
+    async def ready(self) -> None:
+        self._check()
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _claim(self, issuer: str, spend: Spend) -> None:
+        token = next(
+            (one for one in self._tokens.values() if one.issuer == issuer and one.digest == spend.digest), None
+        )
+        if token is None or token.status(spend.now) != "active":
+            raise TokenSpent
+        self._tokens[issuer, token.token_id] = msgspec.structs.replace(token, uses=token.uses + 1)
+
+    def _append(self, *events: Event) -> None:
+        batch = self._events[-1].batch + 1 if self._events else 1
+        for position, event in enumerate(events):
+            self._events.append(StoredEvent(len(self._events) + 1, self._writer, batch, position, event))
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+
+
+def _matches(client: Client, query: ClientQuery) -> bool:
+    return (
+        query.issuer in (None, client.issuer)
+        and query.state in (None, client.state)
+        and query.owner in (None, client.admission.owner)
+        and query.token_id in (None, client.admission.token_id)
+    )
+
+
+def _tells(event: Event, query: EventQuery) -> bool:
+    return (
+        query.issuer in (None, event.issuer)
+        and query.kind in (None, event.kind)
+        and query.client_id in (None, event.client_id)
+    )

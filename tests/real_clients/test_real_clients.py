@@ -1,0 +1,90 @@
+"""OAuth clients that other people wrote, from their registries, register at a live server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).parent
+PINNED = json.loads((HERE / "node" / "package.json").read_text())["dependencies"]
+CLIENT_SECONDS = 60
+
+
+def run(*command: str | Path) -> dict[str, Any]:
+    """The report of a client's script: the one line of JSON that it prints."""
+    client = subprocess.run(command, capture_output=True, text=True, timeout=CLIENT_SECONDS, check=False)
+    assert client.returncode == 0, f"{command} exited with {client.returncode}:\n{client.stdout}{client.stderr}"
+    (line,) = client.stdout.splitlines()
+    report: dict[str, Any] = json.loads(line)
+    return report
+
+
+def summary(report: dict[str, Any]) -> str:
+    """One line for people: which client, which version, what it obtained and what it then did."""
+    done = ["registered", *(verb for verb in ("read", "updated", "deleted") if report[verb])]
+    return f"{report['client']} {report['version']} ({', '.join(done)}): {' '.join(report['client_id'])}"
+
+
+def assert_registered(report: dict[str, Any]) -> None:
+    """Each client of the report is found at its configuration endpoint as it was left, and a deleted one is not."""
+    assert report["client_id"] == [registration["client_id"] for registration in report["registrations"]]
+    assert len(set(report["client_id"])) == len(report["client_id"]) > 1
+    for registration in report["registrations"]:
+        token = registration["registration_access_token"]
+        response = httpx2.get(
+            registration["registration_client_uri"], headers={"authorization": f"Bearer {token}"}, trust_env=False
+        )
+        if registration["client_id"] in report["deleted"]:
+            assert response.status_code == 401, response.text
+            continue
+        assert response.status_code == 200, response.text
+        for member in ("client_id", "client_name", "redirect_uris", "grant_types", "token_endpoint_auth_method"):
+            assert response.json()[member] == registration[member]
+        assert response.json().get("client_secret") == registration.get("client_secret")
+
+
+def test_openid_client(live_server: str, node: str, announce: Callable[[str], None]) -> None:
+    """openid-client registers a public, a secret and a key client, and reads, updates and deletes at the endpoint."""
+    report = run(node, HERE / "node" / "openid_client.mjs", live_server)
+    announce(summary(report))
+    assert report["version"] == PINNED["openid-client"]
+    assert report["read"] == report["client_id"]
+    assert report["updated"]
+    assert report["deleted"]
+    assert_registered(report)
+
+
+def test_oauth4webapi(live_server: str, node: str, announce: Callable[[str], None]) -> None:
+    """oauth4webapi registers public and secret clients, and reads, updates and deletes at the endpoint."""
+    report = run(node, HERE / "node" / "oauth4webapi.mjs", live_server)
+    announce(summary(report))
+    assert report["version"] == PINNED["oauth4webapi"]
+    assert report["read"] == report["client_id"]
+    assert report["updated"]
+    assert report["deleted"]
+    assert_registered(report)
+
+
+def test_mcp_typescript(live_server: str, node: str, announce: Callable[[str], None]) -> None:
+    """The MCP TypeScript SDK finds the server from a protected resource and registers a public and a secret client."""
+    report = run(node, HERE / "node" / "mcp_typescript.mjs", live_server)
+    announce(summary(report))
+    assert report["version"] == PINNED["@modelcontextprotocol/sdk"]
+    assert_registered(report)
+
+
+def test_mcp_python(live_server: str, announce: Callable[[str], None]) -> None:
+    """The MCP Python SDK finds the server from a protected resource and registers a public and a secret client."""
+    report = run(sys.executable, HERE / "mcp_python.py", live_server)
+    announce(summary(report))
+    assert report["version"] == version("mcp")
+    assert_registered(report)
