@@ -36,6 +36,11 @@ class Run:
     def per_cpu_second(self) -> float:
         return self.answers / self.cpu_seconds
 
+    @property
+    def busy(self) -> float:
+        """The share of its core that the server had; well below 1, and something else held it up."""
+        return self.cpu_seconds / self.seconds
+
 
 def install_wrk() -> None:
     """Install Debian's wrk when it is missing and we may."""

@@ -1,14 +1,17 @@
 """The measurements as tables: against the peers, against the aims, and all of them; printed and kept in RESULTS.md."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from load import Run
 
 OURS = "public"
 PEERS = {"oidc-provider": "node-oidc-provider", "mcp-sdk": "MCP Python SDK"}
+RATES = {"per_second": "requests/s", "per_cpu_second": "requests per CPU second"}
+TIMES = {"p50_ms": "p50 ms", "p99_ms": "p99 ms"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,158 +26,105 @@ class Measured:
     starts: list[float]
     resident_mib: float
 
-    def median(self, of: Callable[[Run], float]) -> float:
-        return statistics.median(map(of, self.runs))
+    def median(self, measure: str) -> float:
+        return statistics.median(map(attrgetter(measure), self.runs))
 
-    @property
-    def per_second(self) -> float:
-        return self.median(lambda run: run.per_second)
-
-    @property
-    def per_cpu_second(self) -> float:
-        return self.median(lambda run: run.per_cpu_second)
-
-    @property
-    def p50_ms(self) -> float:
-        return self.median(lambda run: run.p50_ms)
-
-    @property
-    def p99_ms(self) -> float:
-        return self.median(lambda run: run.p99_ms)
+    def times(self, other: "Measured", measure: str = "per_second") -> float:
+        """How many times the other's: the median of the ratios turn by turn, which a noisy machine disturbs least."""
+        of = attrgetter(measure)
+        return statistics.median(of(a) / of(b) for a, b in zip(self.runs, other.runs, strict=True))
 
     @property
     def start_seconds(self) -> float:
         return statistics.median(self.starts)
 
-    @property
-    def busy(self) -> float:
-        """The share of its core that the server had while loaded; well below 1, and something else held it up."""
-        return self.median(lambda run: run.cpu_seconds / run.seconds)
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table that is also readable as text: first column to the left, numbers to the right."""
-    if not rows:
-        return "(needs rows that were not measured)"
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-
-    def line(cells: list[str]) -> str:
-        first, *rest = (
-            cell.rjust(width) if at else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return f"| {' | '.join([first, *rest])} |"
-
-    rule = ["-" * width if not at else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
-    return "\n".join([line(header), f"| {' | '.join(rule)} |", *map(line, rows)])
-
 
 def against_peers(rows: dict[str, Measured]) -> str:
     """How many times better the registrar is than each peer at the same request, the worst first."""
     found: list[tuple[float, list[str]]] = []
-    ours = rows.get(OURS)
     for name, title in PEERS.items():
-        theirs = rows.get(name)
-        if not ours or not theirs:
+        if OURS not in rows or name not in rows:
             continue
-        for measure, a, b, better in compared(ours, theirs):
+        for measure, ours, theirs, better in compared(rows[OURS], rows[name]):
             word = "**behind**" if better < 0.995 else "ahead" if better > 1.005 else "even"
-            found.append((better, [f"{measure}, against {title}", number(a), number(b), f"{better:.2f}", word]))
+            found.append((better, [f"{measure}, against {title}", number(ours), number(theirs), f"{better:.2f}", word]))
     return table(["measure", "registrar", "peer", "times better", ""], [cells for _, cells in sorted(found)])
 
 
 def compared(ours: Measured, theirs: Measured) -> Iterator[tuple[str, float, float, float]]:
-    """Measure, ours, theirs, times better. Rates are compared turn by turn, the median of those ratios is what counts."""
-    turns = list(zip(ours.runs, theirs.runs, strict=True))
-
-    def turn_by_turn(of: Callable[[Run], float]) -> float:
-        return statistics.median(of(a) / of(b) for a, b in turns)
-
-    yield "requests/s", ours.per_second, theirs.per_second, turn_by_turn(lambda run: run.per_second)
-    yield (
-        "requests per CPU second",
-        ours.per_cpu_second,
-        theirs.per_cpu_second,
-        turn_by_turn(lambda run: run.per_cpu_second),
-    )
-    yield "p50 ms", ours.p50_ms, theirs.p50_ms, 1 / turn_by_turn(lambda run: run.p50_ms)
-    yield "p99 ms", ours.p99_ms, theirs.p99_ms, 1 / turn_by_turn(lambda run: run.p99_ms)
-    yield "resident MiB", ours.resident_mib, theirs.resident_mib, theirs.resident_mib / ours.resident_mib
-    yield (
-        "start to first answer, s",
-        ours.start_seconds,
-        theirs.start_seconds,
-        theirs.start_seconds / ours.start_seconds,
-    )
+    """Measure, ours, theirs, times better."""
+    for measure, title in RATES.items():
+        yield title, ours.median(measure), theirs.median(measure), ours.times(theirs, measure)
+    for measure, title in TIMES.items():
+        yield title, ours.median(measure), theirs.median(measure), theirs.times(ours, measure)
+    resident, start = theirs.resident_mib / ours.resident_mib, theirs.start_seconds / ours.start_seconds
+    yield "resident MiB", ours.resident_mib, theirs.resident_mib, resident
+    yield "start to first answer, s", ours.start_seconds, theirs.start_seconds, start
 
 
-def measurements(rows: dict[str, Measured]) -> str:
-    header = [
-        "request",
-        "requests/s",
-        "per CPU s",
-        "p50 ms",
-        "p99 ms",
-        "resident MiB",
-        "start s",
-        "core busy",
-        "x oidc-provider",
-        "x MCP SDK",
-    ]
+def every_row(rows: dict[str, Measured]) -> str:
+    """All that was measured; a row that registers also in multiples of the peers."""
 
     def cells(row: Measured) -> list[str]:
-        numbers = (row.per_second, row.per_cpu_second, row.p50_ms, row.p99_ms, row.resident_mib, row.start_seconds)
-        times = [times_as_many(row, rows.get(name)) for name in PEERS]
-        return [row.title, *map(number, numbers), f"{row.busy:.0%}", *times]
+        medians = [number(row.median(measure)) for measure in (*RATES, *TIMES)]
+        times = [f"{row.times(rows[name]):.2f}" if row.registers and name in rows else "-" for name in PEERS]
+        return [
+            row.title,
+            *medians,
+            number(row.resident_mib),
+            number(row.start_seconds),
+            f"{row.median('busy'):.0%}",
+            *times,
+        ]
 
-    return table(header, [cells(row) for row in rows.values()])
-
-
-def times_as_many(row: Measured, peer: Measured | None) -> str:
-    if peer is None or not row.registers:
-        return "-"
-    return f"{statistics.median(a.per_second / b.per_second for a, b in zip(row.runs, peer.runs, strict=True)):.2f}"
+    header = ["request", *RATES.values(), *TIMES.values(), "resident MiB", "start s", "core busy"]
+    return table([*header, *(f"x {title}" for title in PEERS.values())], [cells(row) for row in rows.values()])
 
 
 def aims(rows: dict[str, Measured]) -> str:
     """Each aim with the figure that decides it; an aim whose rows were not measured is left out."""
-    ours = [row for row in rows.values() if row.ours]
     lines: list[list[str]] = []
 
     def aim(text: str, figure: float, met: bool) -> None:
         lines.append([text, number(figure), "pass" if met else "**FAIL**"])
 
+    ours = [row for row in rows.values() if row.ours]
     if OURS in rows and "oidc-provider" in rows:
-        times = float(times_as_many(rows[OURS], rows["oidc-provider"]))
-        aim("at least 2 times node-oidc-provider's requests/s", times, times >= 2)
+        times = rows[OURS].times(rows["oidc-provider"])
+        aim("at least 2 times the requests/s of node-oidc-provider", times, times >= 2)
     if OURS in rows and "mcp-sdk" in rows:
-        times = float(times_as_many(rows[OURS], rows["mcp-sdk"]))
+        times = rows[OURS].times(rows["mcp-sdk"])
         aim("more requests/s than the MCP Python SDK", times, times > 1)
     if ours:
-        p99 = max(row.p99_ms for row in ours)
+        p99 = max(row.median("p99_ms") for row in ours)
         resident = max(row.resident_mib for row in ours)
         start = max(row.start_seconds for row in ours)
         aim("p99 below 25 ms, every row", p99, p99 < 25)
         aim("resident below 120 MiB, every row", resident, resident < 120)
         aim("start to first answer below 1 s, every row", start, start < 1)
     if "read-1k" in rows and "read-1m" in rows:
-        slower = statistics.median(
-            a.per_second / b.per_second for a, b in zip(rows["read-1k"].runs, rows["read-1m"].runs, strict=True)
-        )
+        slower = rows["read-1k"].times(rows["read-1m"])
         aim("reads among 1,000,000 clients at most 1.5 times slower than among 1,000", slower, slower <= 1.5)
     return table(["aim", "measured", ""], lines)
 
 
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table that is also readable as text: first column to the left, numbers to the right."""
+    if not rows:
+        return "(needs rows that were not measured)"
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    rule = ["-" * width if not at else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
+
+    def line(cells: list[str]) -> str:
+        first, *rest = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        return f"| {' | '.join([cells[0].ljust(len(first)), *rest])} |"
+
+    return "\n".join([line(header), f"| {' | '.join(rule)} |", *map(line, rows)])
+
+
 def number(value: float) -> str:
-    return (
-        f"{value:,.0f}"
-        if value >= 1000
-        else f"{value:.0f}"
-        if value >= 100
-        else f"{value:.1f}"
-        if value >= 10
-        else f"{value:.2f}"
-    )
+    """Three figures or so."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 NOTES = """\
@@ -196,7 +146,7 @@ def write(rows: dict[str, Measured], machine: dict[str, str], to: Path | None) -
     parts = [
         ("Against the peers, same request (1.00 is even, the worst first)", against_peers(rows)),
         ("Aims", aims(rows)),
-        ("Every row", measurements(rows)),
+        ("Every row", every_row(rows)),
     ]
     print("\n" + "\n\n".join(f"{title}\n{text}" for title, text in parts))
     if to is None:

@@ -522,7 +522,9 @@ def parse(presented: Presented) -> tuple[Shaped, list[Finding]]:
             _parse_other(name, value, shaped, findings)
         elif value is None or value in ("", []):
             continue
-        elif row.role is not Role.CLIENT or row.feature:
+        elif row.role is Role.DERIVED:
+            continue  # it follows from other members, and a client that sends its answer back repeats it
+        elif row.role is Role.SERVER or row.feature:
             findings.append(_without_effect(row))
         elif faults := row.check(value, name):
             findings.extend(faults)

@@ -1,1 +1,113 @@
-"""What embedders need to test against Registrar: a store's conformance suite, a clock and randomness to hold still."""
+"""What embedders need to test against Registrar: a served application, a clock and randomness that hold still.
+
+`registrar.testing.store_conformance` holds the suite that every store must pass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+
+from registrar.config import assemble, parse
+from registrar.http import create_app
+from registrar.policy.document import Document
+from registrar.service.administration import Operator
+from registrar.service.audit import Audit
+from registrar.service.ports import Store
+from registrar.service.registry import Issuer, Registry
+
+__all__ = ["OPEN", "FrozenClock", "Served", "SteppedEntropy", "served"]
+
+OPEN = """
+[server]
+database = "memory:"
+[issuer.main]
+url = "http://127.0.0.1:8000"
+[issuer.main.registration]
+mode = "open"
+"""
+"""A configuration to start from: one issuer, open, in memory."""
+
+
+class FrozenClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, now_ms: int = 1_790_000_000_000) -> None:
+        self.now_ms = now_ms
+
+    def __call__(self) -> int:
+        """Milliseconds since 1970."""
+        return self.now_ms
+
+    @property
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return self.now_ms // 1000
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_ms += int(seconds * 1000)
+
+
+class SteppedEntropy:
+    """Randomness that is the same in every run and never repeats within one. For tests alone."""
+
+    def __init__(self, seed: bytes = b"registrar") -> None:
+        self._seed, self._step = seed, 0
+
+    def __call__(self, count: int, /) -> bytes:
+        """`count` bytes, other than any before."""
+        self._step += 1
+        return hashlib.shake_256(self._seed + self._step.to_bytes(8)).digest(count)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Served:
+    """An application in this process, with a client that talks to it without a socket."""
+
+    registry: Registry
+    client: httpx2.AsyncClient
+    clock: FrozenClock
+
+    @property
+    def issuer(self) -> Issuer:
+        """The first issuer."""
+        return next(iter(self.registry.issuers.values()))
+
+    @property
+    def operator(self) -> Operator:
+        """An operator, for `registrar.service.administration`."""
+        return Operator("tester", "test")
+
+
+@asynccontextmanager
+async def served(configuration: str = OPEN, *, clock: FrozenClock | None = None, store: Store | None = None) -> AsyncIterator[Served]:
+    """Serve a configuration in this process.
+
+    Args:
+        configuration: TOML as in a configuration file.
+        clock: the time; a frozen one where none is given.
+        store: what remembers, instead of the configured database; it is closed at the end.
+
+    Raises:
+        ConfigurationError: the configuration is not taken.
+    """
+    time = clock or FrozenClock()
+    entropy = SteppedEntropy()
+    settings = parse(Document("test", configuration))
+    assembled = assemble(settings)
+    if store is not None:
+        await assembled.store.close()
+    used = store or assembled.store
+    registry = dataclasses.replace(assembled, store=used, clock=time, entropy=entropy, audit=Audit(used, time, entropy))
+    app = create_app(registry, settings.settings.server)
+    # What goes wrong inside must show as the 500 that a client would see, not as an exception in the test.
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    first = next(iter(registry.issuers.values()))
+    async with httpx2.AsyncClient(transport=transport, base_url=first.url) as client:
+        yield Served(registry, client, time)
+    await used.close()
