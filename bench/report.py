@@ -3,7 +3,6 @@
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 
 from load import Run
@@ -27,12 +26,12 @@ class Measured:
     resident_mib: float
 
     def median(self, measure: str) -> float:
-        return statistics.median(map(attrgetter(measure), self.runs))
+        return statistics.median(float(getattr(run, measure)) for run in self.runs)
 
     def times(self, other: "Measured", measure: str = "per_second") -> float:
         """How many times the other's: the median of the ratios turn by turn, which a noisy machine disturbs least."""
-        of = attrgetter(measure)
-        return statistics.median(of(a) / of(b) for a, b in zip(self.runs, other.runs, strict=True))
+        turns = zip(self.runs, other.runs, strict=True)
+        return statistics.median(float(getattr(a, measure) / getattr(b, measure)) for a, b in turns)
 
     @property
     def start_seconds(self) -> float:

@@ -69,8 +69,14 @@ def test_faults() -> None:
         {
             "error": "invalid_client_metadata",
             "faults": [
-                {"member": "scope", "rule": "subset_of", "reason": "'admin' is not offered", "accepted": ["read"]},
-                {"member": 7, "accepted": "read", "more": 1},
+                {"member": "scope", "rule": "subset_of", "reason": "'admin' is not offered", "accepted": "read, write"},
+                {
+                    "member": "grant_types",
+                    "rule": "offered",
+                    "reason": "no",
+                    "accepted": ["authorization_code", 7, "x\x1b"],
+                },
+                {"member": 7, "accepted": {"read": 1}, "more": 1},
                 "text",
             ],
         },
@@ -78,10 +84,22 @@ def test_faults() -> None:
 
     assert isinstance(caught, InvalidClientMetadata)
     assert caught.faults == (
-        Fault("scope", "subset_of", "'admin' is not offered", ("read",)),
-        Fault(None, None, None, ()),
+        Fault("scope", "subset_of", "'admin' is not offered", "read, write"),
+        Fault("grant_types", "offered", "no", "authorization_code, x "),
+        Fault(None, None, None, None),
     )
-    assert "scope: 'admin' is not offered" in str(caught)
+    assert "scope: 'admin' is not offered (accepted: read, write)" in str(caught)
+
+
+def test_long_list_of_what_is_accepted() -> None:
+    """Of a long list of accepted values the end counts too, so it is cut later than a sentence is."""
+    values = ", ".join(f"scope-{number}" for number in range(100))
+    faults = [{"member": "scope", "accepted": values}, {"member": "scope", "accepted": "a" * 10_000}]
+    caught = refused(400, {"error": "invalid_client_metadata", "faults": faults})
+
+    assert isinstance(caught, InvalidClientMetadata)
+    assert caught.faults[0].accepted == values
+    assert len(caught.faults[1].accepted or "") == 2000
 
 
 @pytest.mark.parametrize("faults", [None, "x", {}, 7])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from registrar import __version__
-from registrar.cli.render import Output
+from registrar.cli.render import Output, printable
 
 if TYPE_CHECKING:
     from registrar.config import Configuration
@@ -20,7 +20,11 @@ _DEFAULT_FILE = Path("registrar.toml")
 
 
 class Failure(click.ClickException):
-    """A refusal that the command line tells in one line."""
+    """A refusal that the command line tells in one line, with exit status 1."""
+
+    def format_message(self) -> str:
+        """The line; parts of it may come from elsewhere."""
+        return printable(self.message)
 
 
 def _configuration(config: Path | None, *, dev: bool = False, port: int | None = None) -> Configuration:
@@ -33,7 +37,7 @@ def _configuration(config: Path | None, *, dev: bool = False, port: int | None =
     try:
         if dev:
             if config is not None:
-                raise Failure("--dev is a configuration of its own; leave --config out")
+                raise click.UsageError("--dev is a configuration of its own; leave --config out")
             return configuration.development(port or 8000)
         path = config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
         if path is None:
@@ -56,7 +60,16 @@ def common(command: Any) -> Any:
     )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _InOrder(click.Group):
+    """Lists its commands in the order of this module, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands as they were defined."""
+        del ctx
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="registrar")
 def main() -> None:
     """The registration authority for OAuth clients."""
@@ -82,6 +95,86 @@ def serve(config: Path | None, port: int | None, dev: bool) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     run(_configuration(config, dev=dev, port=port))
+
+
+@main.command()
+@click.argument("url", required=False)
+@click.option("--token", help="An initial access token for the server at URL.")
+@click.option("--token-file", type=click.File("r"), help="A file with it; or set REGISTRAR_INITIAL_ACCESS_TOKEN.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a step.")
+def demo(url: str | None, token: str | None, token_file: IO[str] | None, as_json: bool) -> None:
+    """Play the life of a client, step by step, and check that each step behaves as explained.
+
+    At the issuer URL, or without one at a server of its own, which is started for it in a temporary folder.
+    """
+    from registrar.cli import demonstration
+    from registrar.cli.registering import initial_access_token
+
+    if url is None:
+        if token or token_file:
+            raise click.UsageError("a token is for the server at a URL, and there is none")
+        demonstration.play_at_own_server(Output(as_json))
+    else:
+        demonstration.play(url, initial_access_token(token, token_file), Output(as_json))
+
+
+@main.command()
+@click.argument("url")
+@click.option("--name", help="client_name: what people are shown.")
+@click.option("--redirect-uri", "redirect_uris", multiple=True, help="A redirect URI; may be repeated.")
+@click.option("--grant-type", "grant_types", multiple=True, help="A grant type; may be repeated.")
+@click.option("--scope", help="The scopes, separated by spaces.")
+@click.option("--auth-method", help="token_endpoint_auth_method: none for a public client.")
+@click.option("--metadata", type=click.File("rb"), help="A JSON object of further members; - is standard input.")
+@click.option("--token", help="The initial access token; see also --token-file, which leaves no trace in a history.")
+@click.option(
+    "--token-file",
+    type=click.File("r"),
+    help="A file with the initial access token; without it, REGISTRAR_INITIAL_ACCESS_TOKEN is read.",
+)
+@click.option(
+    "--store", type=click.Path(file_okay=False, path_type=Path), help="The folder in which credentials are kept."
+)
+@click.option("--key", default="default", show_default=True, help="Which of your clients this is, in that folder.")
+@click.option("--reuse/--new", default=True, help="Take what is stored (the default), or register in its place.")
+@click.option("--show-secret", is_flag=True, help="Print the credentials too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, credentials included.")
+def register(
+    url: str,
+    name: str | None,
+    redirect_uris: tuple[str, ...],
+    grant_types: tuple[str, ...],
+    scope: str | None,
+    auth_method: str | None,
+    metadata: IO[bytes] | None,
+    token: str | None,
+    token_file: IO[str] | None,
+    store: Path | None,
+    key: str,
+    reuse: bool,
+    show_secret: bool,
+    as_json: bool,
+) -> None:
+    """Register a client at the issuer URL, and keep its credentials for this user alone."""
+    from registrar.cli import registering
+
+    options = {
+        "client_name": name,
+        "redirect_uris": list(redirect_uris),
+        "grant_types": list(grant_types),
+        "scope": scope,
+        "token_endpoint_auth_method": auth_method,
+    }
+    wish = registering.Wish(
+        issuer=url,
+        metadata=registering.client_metadata(metadata, options),
+        token=registering.initial_access_token(token, token_file),
+        folder=store or Path(click.get_app_dir("registrar")) / "credentials",
+        key=key,
+        reuse=reuse,
+        show_secret=show_secret,
+    )
+    registering.register(wish, Output(as_json))
 
 
 @main.group()
@@ -221,6 +314,8 @@ def list_clients(
             "token_label",
         )
         Output(as_json).table([operating.client_row(one) for one in found], columns)
+        if len(found) == limit and not as_json:
+            click.echo(f"{limit} shown, and there may be more: --after {found[-1].client_id}", err=True)
 
     operating.run(_configuration(config, dev=dev), issuer, act)
 

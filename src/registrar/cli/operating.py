@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,17 +45,32 @@ def run(configuration: Configuration, issuer: str, act: Callable[[Desk], Awaitab
     async def session() -> None:
         registry = assemble(configuration)
         try:
-            operator = Operator(
-                getpass.getuser(), f"registrar {click.get_current_context().command_path.partition(' ')[2]}"
-            )
-            await act(Desk(registry, _chosen(registry, issuer), operator))
+            await act(Desk(registry, _chosen(registry, issuer), Operator(_person(), _door())))
         finally:
             await registry.store.close()
 
     try:
         asyncio.run(session())
-    except (ConfigurationError, StoreUnavailable, Refused) as problem:
+    except (ConfigurationError, StoreUnavailable, Refused, OSError) as problem:
         raise Failure(str(problem)) from None
+
+
+def _person() -> str:
+    """Who acts, as this machine knows them; a container may run as a user without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def _door() -> str:
+    """The command as it is documented, however it was started."""
+    names: list[str] = []
+    context: click.Context | None = click.get_current_context()
+    while context is not None and context.parent is not None:
+        names.append(context.info_name or "")
+        context = context.parent
+    return " ".join(["registrar", *reversed(names)])
 
 
 def _chosen(registry: Registry, name: str) -> Issuer:

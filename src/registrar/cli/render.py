@@ -1,62 +1,137 @@
-"""Output for people and for pipes: tables, or JSON."""
+"""Output for people and for programs: aligned lines and tables, or JSON.
+
+Names, reasons and answers come from strangers. Nothing that they hold may steer a terminal, so whatever is printed
+passes through here.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
+_CELL: Final = 60
+"""Characters of a value in a table, so that one long name does not widen all rows; `show` and JSON have it whole."""
+_PROSE: Final = 28
+"""Columns that a sentence gets on the narrowest terminal."""
+_UNFOLDED: Final = 10_000
+
 
 class Output:
-    """Where a command prints; `as_json` is for programs and is exact, tables are for people."""
+    """Where a command prints; `as_json` is for programs and is exact, everything else is for people."""
 
     def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
+        self.as_json = as_json
+
+    def say(self, text: str) -> None:
+        """A sentence for people; programs do not get it."""
+        if not self.as_json:
+            click.echo(printable(text))
+
+    def dump(self, members: Mapping[str, Any], *, indent: int | None = 2) -> None:
+        """JSON; where `indent` is None on one line, for one of many."""
+        text = json.dumps(members, ensure_ascii=False, indent=indent)
+        click.echo("".join(map(_escaped, text)))
 
     def record(self, members: Mapping[str, Any], heading: str = "") -> None:
         """One thing with its members."""
-        if self._as_json:
-            click.echo(json.dumps(members, ensure_ascii=False, indent=2))
+        if self.as_json:
+            self.dump(members)
             return
         if heading:
-            click.echo(heading)
-        width = max(map(len, members), default=0)
-        for name, value in members.items():
-            if value not in (None, ""):
-                click.echo(f"  {name:<{width}}  {_spoken(name, value)}")
+            click.echo(printable(heading))
+        for line in _lines(members, "  "):
+            click.echo(line)
 
-    def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-        """Many things of a kind."""
-        if self._as_json:
-            click.echo(json.dumps(list(rows), ensure_ascii=False, indent=2))
+    def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, prose: Collection[str] = ()) -> None:
+        """Many things of a kind; on a terminal the columns named in `prose` are folded to fit, and no others ever."""
+        if self.as_json:
+            text = json.dumps(list(rows), ensure_ascii=False, indent=2)
+            click.echo("".join(map(_escaped, text)))
             return
         if not rows:
             click.echo("none")
             return
-        from rich import box
+        from rich.cells import cell_len
         from rich.console import Console
         from rich.table import Table
 
         used = [column for column in columns if any(row.get(column) not in (None, "") for row in rows)]
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in used:
-            table.add_column(column, overflow="fold", no_wrap=column.endswith("_id"))
-        for row in rows:
-            table.add_row(*(_spoken(column, row.get(column, "")) for column in used))
-        # Into a pipe nothing may be folded: identifiers are copied from there.
-        Console(width=None if sys.stdout.isatty() else 400, markup=False, highlight=False).print(table)
+        cells = [[_cell(column, row.get(column), whole=column in prose) for column in used] for row in rows]
+        table = Table(box=None, pad_edge=False)
+        fixed = 0
+        for number, column in enumerate(used):
+            folded = column in prose
+            table.add_column(column, overflow="fold", no_wrap=not folded)
+            needed = max(cell_len(column), *(cell_len(row[number]) for row in cells))
+            fixed += 2 + (min(needed, _PROSE) if folded else needed)
+        for row in cells:
+            table.add_row(*row)
+        # Identifiers are copied from here, so they are never folded: without sentences the terminal itself wraps what
+        # is too long, and into a pipe every row is one line.
+        console = Console(markup=False, highlight=False, emoji=False)
+        console.width = max(fixed, console.width) if prose and sys.stdout.isatty() else _UNFOLDED
+        console.print(table)
 
 
-def _spoken(name: str, value: Any) -> str:
+def printable(text: str) -> str:
+    """Text that leaves the terminal as it is: on one line, without anything that is not to be seen."""
+    return "".join(map(_seen, text))
+
+
+def _seen(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character == "\n" or unicodedata.category(character) == "Zs" else "?"
+
+
+def _escaped(character: str) -> str:
+    """A character of JSON text; those outside strings are all printable but for the line breaks."""
+    return character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1]
+
+
+def _lines(members: Mapping[str, Any], indent: str) -> Iterator[str]:
+    shown = {printable(name): value for name, value in members.items() if value not in (None, "")}
+    width = max(map(len, shown), default=0)
+    for name, value in shown.items():
+        if isinstance(value, Mapping) and value:
+            yield f"{indent}{name}"
+            yield from _lines(value, f"{indent}  ")
+            continue
+        several = isinstance(value, (list, tuple)) and value and all(isinstance(item, str) for item in value)
+        first, *rest = value if several else [value]
+        yield f"{indent}{name:<{width}}  {spoken(name, first)}"
+        # One to a line: they are URIs, most of them, and a comma may be part of one.
+        yield from (f"{indent}{'':<{width}}  {printable(item)}" for item in rest)
+
+
+def _cell(column: str, value: Any, *, whole: bool) -> str:
+    text = spoken(column, value)
+    return text if whole or column.endswith("_id") or len(text) <= _CELL else f"{text[: _CELL - 1]}…"
+
+
+def spoken(name: str, value: Any) -> str:
+    """A value as people read it; times and limits are known by the name of their member."""
+    if value is None:
+        return ""
     if name.endswith(("_at", "_until")) and type(value) is int:
-        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if value else "never"
+        return _time(value) if value else "never"
     if name == "max_uses" and value == 0:
         return "unlimited"
-    if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False)
-    # Names come from strangers: nothing that they hold may steer the terminal (domain.metadata refuses it too).
-    return "".join(character if character.isprintable() else "?" for character in str(value))
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, (list, tuple)) and not value:
+        return "none"
+    return printable(json.dumps(value, ensure_ascii=False))
+
+
+def _time(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):  # of another server, which may say what it likes
+        return str(seconds)

@@ -20,7 +20,7 @@ def run(configuration: Configuration) -> None:
     """Serve a configuration until told to stop."""
     try:
         registry = assemble(configuration)
-    except (ConfigurationError, StoreUnavailable) as problem:
+    except (ConfigurationError, StoreUnavailable, OSError) as problem:
         raise Failure(str(problem)) from None
     for issuer in registry.issuers.values():
         modes = ", ".join(issuer.settings.registration.mode) or "disabled"

@@ -32,7 +32,10 @@ def write(folder: Path) -> list[Path]:
     for path in (configuration, keys):
         if path.exists():
             raise Failure(f"{path} exists; nothing was written")
-    folder.mkdir(parents=True, exist_ok=True)
-    configuration.write_text(_CONFIGURATION, "utf-8")
-    create_key_file(keys)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        configuration.write_text(_CONFIGURATION, "utf-8")
+        create_key_file(keys)
+    except OSError as problem:
+        raise Failure(str(problem)) from None
     return [configuration, keys]

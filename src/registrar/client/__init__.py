@@ -216,12 +216,18 @@ class RegistrationClient:
         try:
             request = next(flow)
             while True:
-                request = flow.send(await self._exchange(request))
+                request = flow.send(await self.exchange(request))
         except StopIteration as end:
             result: T = end.value
             return result
 
-    async def _exchange(self, request: Request) -> Response:
+    async def exchange(self, request: Request) -> Response:
+        """Carry one message; every method goes through here, so that a subclass can witness what is sent and answered.
+
+        Raises:
+            Unreachable: No complete answer came.
+            ProtocolError: It is larger than 1 MiB, or compressed.
+        """
         with _mapped_errors(request):
             answer = _Answer(time.monotonic() + self._timeout)
             async with self._http.stream(
@@ -300,12 +306,13 @@ class SyncRegistrationClient:
         try:
             request = next(flow)
             while True:
-                request = flow.send(self._exchange(request))
+                request = flow.send(self.exchange(request))
         except StopIteration as end:
             result: T = end.value
             return result
 
-    def _exchange(self, request: Request) -> Response:
+    def exchange(self, request: Request) -> Response:
+        """See `RegistrationClient.exchange`."""
         with _mapped_errors(request):
             answer = _Answer(time.monotonic() + self._timeout)
             with self._http.stream(

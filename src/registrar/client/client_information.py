@@ -141,6 +141,10 @@ class ClientInformation:
             if not is_unset(value) and _comparable(name, value) != _comparable(name, self.members.get(name))
         )
 
+    def usable(self, now: float) -> bool:
+        """Whether it can still be used, as far as is known: not found lost, and its secret not expired at `now`."""
+        return not self.lost and not self.secret_expires_within(0, now)
+
     def secret_expires_within(self, seconds: float, now: float) -> bool:
         """Whether the secret is expired `seconds` after `now`; one without expiry never is."""
         expires_at = self.client_secret_expires_at

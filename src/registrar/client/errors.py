@@ -87,11 +87,12 @@ class Fault:
     member: str | None
     rule: str | None
     reason: str | None
-    accepted: tuple[object, ...] = ()
+    accepted: str | None = None
 
     def __str__(self) -> str:
         """One readable line."""
-        return ": ".join(part for part in (self.member, self.reason or self.rule) if part)
+        line = ": ".join(part for part in (self.member, self.reason or self.rule) if part)
+        return f"{line} (accepted: {self.accepted})" if self.accepted else line
 
 
 class RegistrationRefused(RegistrarClientError):

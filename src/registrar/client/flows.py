@@ -88,7 +88,7 @@ class Flows:
     ) -> Flow[ClientInformation]:
         """Take what is stored, without a request, unless there is nothing, or it is lost or expired."""
         stored = self._stored(issuer)
-        if stored is not None and not stored.lost and not stored.secret_expires_within(0, self.clock()):
+        if stored is not None and stored.usable(self.clock()):
             return stored
         return (yield from self.register(issuer, client_metadata, initial_access_token))
 

@@ -121,8 +121,8 @@ def origin(url: str) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def shown(text: object) -> str | None:
+def shown(text: object, limit: int = _SHOWN) -> str | None:
     """Text that a server sent, fit for a terminal: printable and short; None for what is not text."""
     if not isinstance(text, str) or not text:
         return None
-    return "".join(letter if letter.isprintable() else " " for letter in text[:_SHOWN])
+    return "".join(letter if letter.isprintable() else " " for letter in text[:limit])

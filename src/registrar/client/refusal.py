@@ -49,6 +49,7 @@ _CHALLENGE_PART: Final = re.compile(
     rf'(?P<name>{_TOKEN})[ \t]*=[ \t]*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>{_TOKEN}))|(?P<scheme>{_TOKEN})'
 )
 _LONGEST_WAIT_DIGITS: Final = 9
+_LONGEST_LIST: Final = 2000
 
 
 def refusal(response: Response) -> RegistrarClientError:
@@ -145,6 +146,10 @@ def _faults(members: Mapping[str, Any]) -> tuple[Fault, ...]:
     )
 
 
-def _accepted(fault: Mapping[str, Any]) -> tuple[object, ...]:
+def _accepted(fault: Mapping[str, Any]) -> str | None:
+    """What would be accepted, in words; other servers give an array of values."""
     accepted = fault.get("accepted")
-    return tuple(accepted) if isinstance(accepted, list) else ()
+    if isinstance(accepted, list):
+        accepted = ", ".join(value for value in accepted if isinstance(value, str))
+    # A list of all that a server offers is cut later than a sentence is: its end may be what the client needs.
+    return shown(accepted, _LONGEST_LIST)

@@ -30,7 +30,7 @@ GRANTS_OF_RESPONSE_TYPE: Final[Mapping[frozenset[str], frozenset[str]]] = {
 }
 """The grants that a response type, as a set of words, presupposes (RFC 7591 §2.1, OpenID Connect Registration §2)."""
 
-_TLS_SUBJECTS: Final = (
+TLS_SUBJECTS: Final = (
     "tls_client_auth_subject_dn",
     "tls_client_auth_san_dns",
     "tls_client_auth_san_uri",
@@ -79,11 +79,23 @@ KEYS_NEEDED: Final = rule(
     "is {value}, which needs the client's public keys",
     "jwks_uri or jwks beside it",
 )
+CERTIFICATE_NEEDED: Final = rule(
+    "coherence.self_signed_tls_client_auth",
+    "RFC 8705 §2.2.2",
+    "is self_signed_tls_client_auth, and no key of jwks has the certificate that it is compared with",
+    "x5c on a key of jwks, or jwks_uri",
+)
+PUBLIC_BACKCHANNEL: Final = rule(
+    "coherence.backchannel_logout_uri",
+    "OpenID Connect Back-Channel Logout §2.2",
+    "is plain http, which is for confidential clients",
+    "https, or another token_endpoint_auth_method than none",
+)
 ONE_TLS_SUBJECT: Final = rule(
     "coherence.tls_client_auth",
     "RFC 8705 §2.1.2",
     "is tls_client_auth, and {count} of its subject members are given",
-    f"exactly one of {', '.join(_TLS_SUBJECTS)}",
+    f"exactly one of {', '.join(TLS_SUBJECTS)}",
 )
 ASSERTION_ALG: Final = rule(
     "coherence.token_endpoint_auth_signing_alg",
@@ -186,8 +198,11 @@ def _method(members: Members) -> list[Finding]:
         return _public_client(members)
     if method in KEY_METHODS and "jwks" not in members and "jwks_uri" not in members:
         return [KEYS_NEEDED.refuse("token_endpoint_auth_method", value=method)]
+    if method == "self_signed_tls_client_auth" and "jwks" in members:
+        certified = any("x5c" in key for key in members["jwks"]["keys"])
+        return [] if certified else [CERTIFICATE_NEEDED.refuse("token_endpoint_auth_method")]
     if method == "tls_client_auth":
-        given = sum(name in members for name in _TLS_SUBJECTS)
+        given = sum(name in members for name in TLS_SUBJECTS)
         return [] if given == 1 else [ONE_TLS_SUBJECT.refuse("token_endpoint_auth_method", count=given)]
     return []
 
@@ -246,6 +261,12 @@ def _frontchannel_origin(members: Members) -> Iterator[Finding]:
         yield FRONTCHANNEL_ORIGIN.refuse("frontchannel_logout_uri", origin=f"{origin[0]}://{origin[1]}")
 
 
+def _backchannel_scheme(members: Members) -> Iterator[Finding]:
+    plain = members["backchannel_logout_uri"].lower().startswith("http:")
+    if plain and members.get("token_endpoint_auth_method") == "none":
+        yield PUBLIC_BACKCHANNEL.refuse("backchannel_logout_uri")
+
+
 def _one_proof(members: Members) -> Iterator[Finding]:
     if members["dpop_bound_access_tokens"] and members.get("tls_client_certificate_bound_access_tokens"):
         yield ONE_PROOF.refuse("dpop_bound_access_tokens")
@@ -261,6 +282,7 @@ _CORRESPONDENCES: Final[tuple[tuple[str, Correspondence], ...]] = (
     ("sector_identifier_uri", _sector_identifier),
     ("subject_type", _sector),
     ("frontchannel_logout_uri", _frontchannel_origin),
+    ("backchannel_logout_uri", _backchannel_scheme),
     ("dpop_bound_access_tokens", _one_proof),
 )
 """What to look at where a member is present."""

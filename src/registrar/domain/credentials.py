@@ -70,7 +70,10 @@ def token(random: bytes) -> PresentedToken:
 
 
 def _text(random: bytes) -> str:
-    return base64.urlsafe_b64encode(random).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(random, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
+
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 def digest(value: str) -> Digest:
@@ -110,7 +113,7 @@ def unseal(key: bytes, sealed: Sealed, associated: bytes) -> bytes:
     """
     try:
         return AESGCM(key).decrypt(sealed.nonce, sealed.ciphertext, associated)
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # the latter for a nonce that is none
         raise Unreadable from None
 
 
@@ -131,10 +134,10 @@ class KeyEncryptionKeys:
         Raises:
             ValueError: a line is no such key, or there is none.
         """
-        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
         try:
             keys = tuple(base64.b64decode(line, validate=True) for line in lines)
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one, and so is what text outside ASCII gives
             raise ValueError("a line is not base64") from None
         if not keys or any(len(key) != KEY_BYTES for key in keys):
             raise ValueError(f"needs one or more lines, each the base64 of {KEY_BYTES} bytes")

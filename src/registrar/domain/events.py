@@ -83,7 +83,49 @@ class Event(msgspec.Struct, frozen=True):
     """JSON: member -> [salt, value]; empty when there is nothing personal."""
 
 
-_encoder: Final = msgspec.json.Encoder(order="sorted")
+class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The members that an event may have. Their order here is their order in the bytes: sorted, so it is canonical."""
+
+    actor: str
+    algorithm: str = ""
+    assurance: str = ""
+    authentication: str
+    client_id: str = ""
+    client_name: Any = None
+    count: int = 0
+    difference: dict[str, Any] | None = None
+    endpoint: str = ""
+    error: str = ""
+    expires_at: int = 0
+    findings: Sequence[Finding] = ()
+    grant_types: Any = None
+    issuer: str
+    jwk_thumbprints: Any = None
+    jwks_uri: Any = None
+    kid: str = ""
+    kind: str
+    kind_of_token: str = ""
+    max_uses: int | None = None
+    personal: dict[str, str] | None = None
+    policy: str = ""
+    policy_digest: str = ""
+    reason: str = ""
+    redirect_uris: Any = None
+    requested_redirect_uris: Any = None
+    requested_scope: Any = None
+    scope: Any = None
+    since: int = 0
+    software_id: Any = None
+    time: int
+    token_endpoint_auth_method: Any = None
+    token_id: str = ""
+    token_label: str = ""
+    token_scope: Any = None
+    v: int
+    version: int = 0
+
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def event(
@@ -107,28 +149,30 @@ def event(
         salt: `SALT_BYTES` random bytes, for the commitments.
         endpoint: the URL or command that it came in by.
         client_id: the client concerned, if there is one.
-        detail: further members; absent and empty ones are left out.
+        detail: further members; those without a value are left out.
     """
     if kind not in EVENTS:
         raise KeyError(kind)
-    members: dict[str, Any] = {
-        "v": VERSION,
-        "kind": kind,
-        "issuer": issuer,
-        "time": time_ms,
-        "actor": actor.kind,
-        "authentication": actor.authentication,
-    }
-    known = (("endpoint", endpoint), ("client_id", client_id), ("token_id", actor.token_id))
-    members |= {name: value for name, value in known if value}
-    if detail:
-        members |= {name: value for name, value in detail.items() if value not in (None, "", (), [])}
-    personal = {name: value for name, value in (("person", actor.person), ("address", actor.address)) if value}
+    committed: dict[str, str] | None = None
     disclosures = b""
-    if personal:
-        members["personal"] = {name: _commitment(salt, name, value) for name, value in personal.items()}
-        disclosures = msgspec.json.encode({name: [salt.hex(), value] for name, value in personal.items()})
-    return Event(issuer, kind, time_ms, client_id, _encoder.encode(members), disclosures)
+    if actor.person or actor.address:
+        personal = {name: value for name, value in (("address", actor.address), ("person", actor.person)) if value}
+        committed = {name: _commitment(salt, name, value) for name, value in personal.items()}
+        opened = salt.hex()
+        disclosures = _encode({name: (opened, value) for name, value in personal.items()})
+    body = _Body(
+        v=VERSION,
+        kind=kind,
+        issuer=issuer,
+        time=time_ms,
+        actor=actor.kind,
+        authentication=actor.authentication,
+        endpoint=endpoint,
+        client_id=client_id,
+        personal=committed,
+        **{"token_id": actor.token_id, **(detail or {})},
+    )
+    return Event(issuer, kind, time_ms, client_id, _encode(body), disclosures)
 
 
 def _commitment(salt: bytes, name: str, value: str) -> str:
@@ -164,7 +208,7 @@ def registration_detail(
         "policy": client.policy,
         "policy_digest": policy_digest,
         "version": client.version,
-        "findings": list(findings),
+        "findings": findings,
     }
 
 
@@ -179,7 +223,7 @@ def refusal_detail(
         "requested_scope": _said(requested.get("scope")),
         "client_name": _said(requested.get("client_name")),
         "software_id": _said(requested.get("software_id")),
-        "findings": list(findings),
+        "findings": tuple(findings),
     }
 
 

@@ -110,7 +110,7 @@ def shown(value: Any) -> str:
         return shown(", ".join(str(item) for item in value) or "nothing")
     if isinstance(value, Listed):
         return value
-    text = _USERINFO.sub("//...@", str(value)[: SHOWN * 8])
+    text = _USERINFO.sub("//...@", str(value))  # before anything is cut off, or a long password would lose its @
     kept = text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
     return kept.encode("ascii", "replace").decode("ascii").translate(_UNSAID)
 

@@ -131,9 +131,13 @@ def _judge_material(key: dict[str, Any], kty: str, member: str) -> Iterator[Find
         return
     if kty == "RSA":
         # Before the number is handed to a library: the length alone decides.
-        bits = int.from_bytes(_decode(key["n"])).bit_length()
+        modulus = int.from_bytes(_decode(key["n"]))
+        bits = modulus.bit_length()
         if not RSA_BITS <= bits <= _MAX_BITS:
             yield SIZE.refuse(member, bits=bits)
+            return
+        if modulus % 2 == 0:
+            yield MATERIAL.refuse(member, kty=kty)
             return
     public = _public_bytes(key)
     if public is None:
@@ -161,12 +165,13 @@ def _public_bytes(key: dict[str, Any]) -> bytes | None:
 
 def _certified(chain: list[str]) -> bytes | None:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     try:
         certificate = x509.load_der_x509_certificate(base64.b64decode(chain[0], validate=True))
         return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, IndexError, TypeError):
+    except (ValueError, IndexError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
         return None
 
 

@@ -53,8 +53,10 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     meaning: str
     check: Check
     role: Role = Role.CLIENT
+    constant: str | bool | None = None
+    """What an absent member means; written into the answer (RFC 7591 §3.2.1)."""
     default: Default | None = None
-    """What an absent member means, given the members decided before it; written into the answer (RFC 7591 §3.2.1)."""
+    """The same where it depends on the members decided before, or is a list of its own; `default_text` says it."""
     default_text: str = ""
     localised: bool = False
     """Whether `name#tag` is a member too (RFC 7591 §2.2)."""
@@ -71,6 +73,8 @@ class Limits(NamedTuple):
 
     array_items: int = 20
     text_characters: int = 2048
+    localised: int = 100
+    """Members with a language tag."""
 
 
 LIMITS: Final = Limits()
@@ -124,12 +128,6 @@ HTTPS_ONLY: Final = rule(
     "{given} is not an https URL",
     "an absolute https URL with a host, without user information",
 )
-NO_FRAGMENT: Final = rule(
-    "metadata.fragment",
-    "OpenID Connect Back-Channel Logout §2.2",
-    "{given} has a fragment",
-    "the same URL without # and what follows it",
-)
 SCOPE: Final = rule(
     "metadata.scope",
     "RFC 6749 §3.3",
@@ -148,6 +146,12 @@ LANGUAGE_TWICE: Final = rule(
     "RFC 7591 §2.2",
     "is given twice; language tags are compared without regard to case",
     "one value for each language",
+)
+LANGUAGES: Final = rule(
+    "metadata.languages",
+    "engineering",
+    "is one member with a language tag too many",
+    f"at most {LIMITS.localised} members with a language tag",
 )
 LANGUAGE_TAG: Final = rule(
     "metadata.language_tag",
@@ -172,7 +176,9 @@ _HIDING: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 _SCOPE: Final = re.compile(r" *[\x21\x23-\x5b\x5d-\x7e]+(?: +[\x21\x23-\x5b\x5d-\x7e]+)* *")
-_LANGUAGE: Final = re.compile(r"(?:[A-Za-z]{2,3}(?:-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8}|x)(?:-[A-Za-z0-9]{1,8})*")
+_LANGUAGE: Final = re.compile(
+    r"(?=.{1,64}\Z)(?:[A-Za-z]{2,3}(?:-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8}|x)(?:-[A-Za-z0-9]{1,8})*"
+)
 _MAX_INTEGER: Final = 2**31 - 1
 _JSON_NAMES: Final = {
     str: "a string",
@@ -201,11 +207,11 @@ def _text(value: Any, name: str) -> Sequence[Finding]:
 
 
 def _texts(value: Any, name: str) -> Sequence[Finding]:
-    if type(value) is not list or not all(type(item) is str for item in value):
+    if type(value) is not list or set(map(type, value)) - {str}:
         return _type("an array of strings", value, name)
     if len(value) > LIMITS.array_items:
         return (ITEMS.refuse(name, count=len(value)),)
-    if (together := "".join(value)).isprintable() and together.isascii() and len(together) <= LIMITS.text_characters:
+    if len(together := "".join(value)) <= LIMITS.text_characters and together.isascii() and together.isprintable():
         return _OK
     return [fault for at, item in enumerate(value) for fault in _text(item, f"{name}[{at}]")]
 
@@ -233,7 +239,7 @@ def _one_of(*values: str) -> Check:
     return check
 
 
-def _url(schemes: tuple[str, ...], failure: Rule, *, fragment: bool = True) -> Check:
+def _url(schemes: tuple[str, ...], failure: Rule) -> Check:
     def check(value: Any, name: str) -> Sequence[Finding]:
         if type(value) is str and grammar.is_plain_web(value):
             return _OK
@@ -245,8 +251,6 @@ def _url(schemes: tuple[str, ...], failure: Rule, *, fragment: bool = True) -> C
         host, port = grammar.host_and_port(parts.authority)
         if not grammar.is_host(host) or (port is not None and not grammar.is_port(port)):
             return (failure.refuse(name, given=value),)
-        if parts.fragment is not None and not fragment:
-            return (NO_FRAGMENT.refuse(name, given=value),)
         return _OK
 
     return check
@@ -269,8 +273,7 @@ def _redirects(value: Any, name: str) -> Sequence[Finding]:
         if type(item) is not str:
             faults.append(REDIRECTS_TYPE.refuse(f"{name}[{at}]", given=_JSON_NAMES.get(type(item), "null")))
             continue
-        judged = redirect_uri.judge(item, f"{name}[{at}]")
-        if isinstance(judged, Finding):
+        if not redirect_uri.is_plain(item) and isinstance(judged := redirect_uri.judge(item, f"{name}[{at}]"), Finding):
             faults.append(judged)
         elif len(value) > 1 and item in value[:at]:
             faults.append(REDIRECTS_TWICE.refuse(f"{name}[{at}]", uri=item))
@@ -329,12 +332,12 @@ def _is_dns_name(text: str) -> bool:
 
 
 def _is_uri(text: str) -> bool:
-    return not grammar.odd_character(text) and grammar.split(text) is not None
+    return not grammar.odd_character(text) and not grammar.bad_percent(text) and grammar.split(text) is not None
 
 
 def _is_canonical_address(text: str) -> bool:
     try:
-        return str(ipaddress.ip_address(text)) == text
+        return str(ipaddress.ip_address(text)) == text and "%" not in text
     except ValueError:
         return False
 
@@ -353,10 +356,6 @@ _https: Final = _url(("https",), HTTPS_ONLY)
 
 
 # --- defaults that depend on what was decided before ------------------------------------------------------------------
-
-
-def _always(value: Any) -> Default:
-    return lambda _: value
 
 
 def _response_types(members: Mapping[str, Any]) -> list[str] | None:
@@ -398,10 +397,10 @@ MEMBERS: Final[Mapping[str, Member]] = {
     # The order is the order of decision and of the answer: a default may look at what stands above it.
     **_client(
         ("redirect_uris", "array of strings", _R7591, _redirects, "Where the authorization endpoint may send people back to.", {}),
-        ("token_endpoint_auth_method", "string", _R7591, _text, "How the client authenticates at the token endpoint.", {"default": _always("client_secret_basic"), "default_text": "client_secret_basic", "offered": "token_endpoint_auth_methods_supported"}),
+        ("token_endpoint_auth_method", "string", _R7591, _text, "How the client authenticates at the token endpoint.", {"constant": "client_secret_basic", "offered": "token_endpoint_auth_methods_supported"}),
         ("grant_types", "array of strings", _R7591, _texts, "The grants that the client may use at the token endpoint.", {"default": lambda _: ["authorization_code"], "default_text": "authorization_code", "offered": "grant_types_supported"}),
         ("response_types", "array of strings", _R7591, _texts, "The response types that the client may ask for.", {"default": _response_types, "default_text": "code, where authorization_code is registered", "offered": "response_types_supported"}),
-        ("application_type", "string", _OIDC, _one_of("web", "native"), "What kind of application it is.", {"default": _always("web"), "default_text": "web"}),
+        ("application_type", "string", _OIDC, _one_of("web", "native"), "What kind of application it is.", {"constant": "web"}),
         ("client_name", "string", _R7591, _text, "The name shown to people; a claim of the client, never proof.", {"localised": True}),
         ("client_uri", "URL", _R7591, _page, "A page about the client.", {"localised": True}),
         ("logo_uri", "URL", _R7591, _page, "A picture of the client.", {"localised": True}),
@@ -414,8 +413,8 @@ MEMBERS: Final[Mapping[str, Member]] = {
         ("software_id", "string", _R7591, _text, "What software this is, the same in every instance.", {}),
         ("software_version", "string", _R7591, _text, "The version of the software; compared only for equality.", {}),
         ("sector_identifier_uri", "URL", _OIDC, _https, "A document that lists the redirect URIs of one sector.", {}),
-        ("subject_type", "string", _OIDC, _text, "Whether people's identifiers are the same at every client.", {"default": _always("public"), "default_text": "public", "offered": "subject_types_supported"}),
-        ("id_token_signed_response_alg", "string", _OIDC, _text, "How ID tokens are signed.", {"default": _always("RS256"), "default_text": "RS256", "offered": "id_token_signing_alg_values_supported"}),
+        ("subject_type", "string", _OIDC, _text, "Whether people's identifiers are the same at every client.", {"constant": "public", "offered": "subject_types_supported"}),
+        ("id_token_signed_response_alg", "string", _OIDC, _text, "How ID tokens are signed.", {"constant": "RS256", "offered": "id_token_signing_alg_values_supported"}),
         ("id_token_encrypted_response_alg", "string", _OIDC, _text, "How ID tokens' keys are encrypted.", {"offered": "id_token_encryption_alg_values_supported"}),
         ("id_token_encrypted_response_enc", "string", _OIDC, _text, "How ID tokens are encrypted.", {"default": _content_encryption("id_token_encrypted_response_alg"), "default_text": "A128CBC-HS256, with an alg", "offered": "id_token_encryption_enc_values_supported"}),
         ("userinfo_signed_response_alg", "string", _OIDC, _text, "How UserInfo answers are signed.", {"offered": "userinfo_signing_alg_values_supported"}),
@@ -426,11 +425,11 @@ MEMBERS: Final[Mapping[str, Member]] = {
         ("request_object_encryption_enc", "string", _OIDC, _text, "How the client may encrypt request objects.", {"default": _content_encryption("request_object_encryption_alg"), "default_text": "A128CBC-HS256, with an alg", "offered": "request_object_encryption_enc_values_supported"}),
         ("token_endpoint_auth_signing_alg", "string", _OIDC, _text, "How the client's assertions must be signed.", {"offered": "token_endpoint_auth_signing_alg_values_supported"}),
         ("default_max_age", "integer", _OIDC, _integer, "How old a sign-in may be, in seconds, where a request does not say.", {}),
-        ("require_auth_time", "boolean", _OIDC, _boolean, "Whether ID tokens always say when the person signed in.", {"default": _always(False), "default_text": "false"}),
+        ("require_auth_time", "boolean", _OIDC, _boolean, "Whether ID tokens always say when the person signed in.", {"constant": False}),
         ("default_acr_values", "array of strings", _OIDC, _texts, "The authentication contexts asked for where a request does not say.", {"offered": "acr_values_supported"}),
         ("initiate_login_uri", "URL", _OIDC, _https, "Where others may start a sign-in at the client.", {}),
         ("request_uris", "array of URLs", _OIDC, _each(_https), "Where the client's request objects lie; a fragment is the SHA-256 of the content.", {"default": lambda _: [], "default_text": "empty"}),
-        ("require_signed_request_object", "boolean", "RFC 9101 §10.5", _boolean, "Whether only signed requests are accepted.", {"default": _always(False), "default_text": "false"}),
+        ("require_signed_request_object", "boolean", "RFC 9101 §10.5", _boolean, "Whether only signed requests are accepted.", {"constant": False}),
         ("require_pushed_authorization_requests", "boolean", "RFC 9126 §6", _boolean, "Whether only pushed authorization requests are accepted.", {}),
         ("tls_client_certificate_bound_access_tokens", "boolean", "RFC 8705 §3.4", _boolean, "Whether access tokens are bound to the client's certificate.", {}),
         ("tls_client_auth_subject_dn", "string", _MTLS, _subject_dn, "The subject of the client's certificate.", {}),
@@ -504,6 +503,9 @@ NOT_IN_PUT: Final = (
 )
 """The four members that an update must not contain (RFC 7592 §2.2)."""
 
+_CHECKS: Final = {name: row.check for name, row in MEMBERS.items() if row.role is Role.CLIENT and not row.feature}
+"""The members that a client can register here."""
+
 _REPORTED: Final = 50
 """Unknown members that are reported one by one."""
 
@@ -516,20 +518,26 @@ def parse(presented: Presented) -> tuple[Shaped, list[Finding]]:
     """
     shaped: dict[str, Any] = {}
     findings: list[Finding] = []
+    localised: list[str] = []
     for name, value in presented.items():
+        check = _CHECKS.get(name)
+        if check is not None:
+            if not value and (value is None or value in ("", [])):
+                continue
+            if faults := check(value, name):
+                findings.extend(faults)
+            else:
+                shaped[name] = value
+            continue
         row = MEMBERS.get(name)
         if row is None:
-            _parse_other(name, value, shaped, findings)
+            _parse_other(name, value, shaped, findings, localised)
         elif value is None or value in ("", []):
             continue
         elif row.role is Role.DERIVED:
             continue  # it follows from other members, and a client that sends its answer back repeats it
-        elif row.role is Role.SERVER or row.feature:
-            findings.append(_without_effect(row))
-        elif faults := row.check(value, name):
-            findings.extend(faults)
         else:
-            shaped[name] = value
+            findings.append(_without_effect(row))
     return Shaped(shaped), findings
 
 
@@ -539,7 +547,7 @@ def _without_effect(row: Member) -> Finding:
     return SERVER_ONLY.ignore(row.name)
 
 
-def _parse_other(name: str, value: Any, shaped: dict[str, Any], findings: list[Finding]) -> None:
+def _parse_other(name: str, value: Any, shaped: dict[str, Any], findings: list[Finding], localised: list[str]) -> None:
     """A name that is no row: a localised member (RFC 7591 §2.2), or nothing that is known here."""
     base, mark, tag = name.partition("#")
     row = MEMBERS.get(base)
@@ -549,11 +557,17 @@ def _parse_other(name: str, value: Any, shaped: dict[str, Any], findings: list[F
             findings.append(UNKNOWN.ignore(said))
         return
     if not _LANGUAGE.fullmatch(tag):
-        findings.append(LANGUAGE_TAG.ignore(said))
+        if len(findings) < _REPORTED:
+            findings.append(LANGUAGE_TAG.ignore(said))
         return
-    if value is None or value == "":
+    if value is None or value in ("", []):
         return
-    if any(other.lower() == name.lower() for other in shaped if "#" in other):
+    localised.append(name.lower())
+    if len(localised) > LIMITS.localised:
+        if len(localised) == LIMITS.localised + 1:  # told once
+            findings.append(LANGUAGES.refuse(said))
+        return
+    if localised[-1] in localised[:-1]:
         findings.append(LANGUAGE_TWICE.refuse(said))
         return
     if faults := row.check(value, name):

@@ -69,9 +69,11 @@ def is_port(text: str) -> bool:
 
 
 def is_host(host: str) -> bool:
-    """Whether a lower-case host is a DNS name, or an IP address in its canonical form (RFC 3986 §3.2.2)."""
+    """Whether a lower-case host is a DNS name, a dotted IPv4 address or a bracketed IPv6 address (RFC 3986 §3.2.2)."""
     if host.startswith("["):
-        return _is_address(ipaddress.IPv6Address, host[1:-1]) and "%" not in host  # zones: RFC 6874, local only
+        if not host.endswith("]") or "%" in host:  # zones: RFC 6874, local only
+            return False
+        return _is_address(ipaddress.IPv6Address, host[1:-1])
     if _NUMERIC_HOST.fullmatch(host):
         return _is_address(ipaddress.IPv4Address, host)
     return _DNS_NAME.fullmatch(host) is not None
@@ -94,7 +96,9 @@ def host_of(text: str) -> str:
 def origin_of(text: str) -> tuple[str, str, int | None]:
     """Scheme, host and port of a judged URL, default ports filled in (RFC 6454 §4)."""
     parts = split(text)
-    if parts is None or not parts.authority:
+    if parts is None:
         return ("", "", None)
-    host, port = host_and_port(parts.authority)
-    return (parts.scheme, host, int(port) if port else {"https": 443, "http": 80}.get(parts.scheme))
+    host, port = host_and_port(parts.authority or "")
+    # A private-use scheme has an authority of its own making, in which nothing need be a port.
+    number = int(port) if port and is_port(port) else {"https": 443, "http": 80}.get(parts.scheme)
+    return (parts.scheme, host, number)

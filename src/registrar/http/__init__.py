@@ -3,6 +3,7 @@
 - `wire`: strict JSON in, no-store JSON out, bearer tokens, errors to answers.
 - `endpoints`: what each endpoint does, as a list of named steps.
 - `application`: one table of routes; `create_app`.
+- `connection`: what uvicorn leaves open between a socket and a request.
 - `server`: uvicorn, its limits, starting and stopping.
 """
 

@@ -111,25 +111,27 @@ class Application:
         return await endpoint(Exchange(self._registry, route.issuer, self._limits, scope, receive, client_id))
 
     def _route(self, scope: Scope) -> tuple[Route, str]:
-        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        client_id = ""
-        found = self._paths.get(path)
-        if found is None:
-            folder, _, client_id = path.rpartition("/")
-            # A client identifier is one segment, and an empty one names no client.
-            found = self._paths.get(f"{folder}/") if client_id else None
+        path: str = scope["path"]
+        found, client_id = self._find(path)
+        if not found and (mounted := scope.get("root_path")):
+            # The path of an ASGI request holds that of the mount. Where a proxy takes the mount away again, the issuer's
+            # URL does not have it.
+            found, client_id = self._find(path.removeprefix(mounted))
+        if len(found) > 1:
+            hosts = [value.decode("ascii", "replace").lower() for name, value in scope["headers"] if name == b"host"]
+            if len(hosts) > 1:
+                raise ProtocolError("invalid_request", "The header host is repeated.")
+            found = [route for route in found if urlsplit(route.issuer.url).netloc.lower() in hosts]
         if not found:
             raise ProtocolError("not_found")
-        if len(found) > 1:
-            host = (
-                next((value for name, value in scope["headers"] if name == b"host"), b"")
-                .decode("ascii", "replace")
-                .lower()
-            )
-            found = [route for route in found if urlsplit(route.issuer.url).netloc.lower() == host]
-            if not found:
-                raise ProtocolError("not_found")
         return found[0], client_id
+
+    def _find(self, path: str) -> tuple[list[Route], str]:
+        if found := self._paths.get(path):
+            return found, ""
+        folder, _, client_id = path.rpartition("/")
+        # A client identifier is one segment, and an empty one names no client.
+        return self._paths.get(f"{folder}/", []) if client_id else [], client_id
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -155,13 +157,15 @@ class Health:
         self._application, self._registry = application, registry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path")
-        if path == "/healthz":
-            await wire.send_answer(send, wire.answer(200, {"status": "alive"}), head=scope["method"] == "HEAD")
-        elif path == "/readyz":
-            await wire.send_answer(send, await self._ready(), head=scope["method"] == "HEAD")
-        else:
+        path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
+        if path not in ("/healthz", "/readyz"):
             await self._application(scope, receive, send)
+            return
+        if scope["method"] not in ("GET", "HEAD"):
+            given = wire.refusal(ProtocolError("method_not_allowed", headers=[(b"allow", b"GET, HEAD")]))
+        else:
+            given = wire.answer(200, {"status": "alive"}) if path == "/healthz" else await self._ready()
+        await wire.send_answer(send, given, head=scope["method"] == "HEAD")
 
     async def _ready(self) -> Answer:
         try:

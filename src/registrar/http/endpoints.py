@@ -31,6 +31,8 @@ class Exchange(NamedTuple):
 Endpoint = Callable[[Exchange], Awaitable[Answer]]
 
 _NOTHING: Final[Mapping[str, Any]] = {}
+_CLIENT_ID: Final = 128
+"""Characters that the audit keeps of a client_id in a path: more than any that is issued."""
 
 
 async def register(exchange: Exchange) -> Answer:
@@ -66,6 +68,7 @@ async def delete(exchange: Exchange) -> Answer:
 
 async def _managing(exchange: Exchange, operation: Callable[[Exchange, Fields, Caller], Awaitable[Answer]]) -> Answer:
     registry, issuer, _, scope, _, client_id = exchange
+    client_id = client_id[:_CLIENT_ID]
     endpoint = f"{issuer.registration_endpoint}/{client_id}"
     caller = Caller(endpoint, address=_address(scope))
     try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, MutableMapping
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, cast
 
 import msgspec
 
@@ -17,8 +18,9 @@ from registrar.domain.findings import rule
 from registrar.domain.metadata import Presented
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
 BODY: Final = rule("body.json", "RFC 7591 §3.1", "{problem}", "one JSON object in UTF-8, each member once")
@@ -146,9 +148,10 @@ def check_media_type(given: Fields) -> None:
         media, _, parameters = given.content_type.partition(b";")
         if media.strip().lower() != b"application/json":
             raise ProtocolError("unsupported_media_type", "The body must be application/json.")
-        name, _, charset = parameters.strip().lower().partition(b"=")
-        if name == b"charset" and charset.strip(b'"') not in (b"utf-8", b"utf8"):
-            raise ProtocolError("unsupported_media_type", "JSON is UTF-8 (RFC 8259 section 8.1).")
+        for parameter in parameters.lower().split(b";"):
+            name, _, charset = parameter.strip().partition(b"=")
+            if name == b"charset" and charset.strip(b'"') not in (b"utf-8", b"utf8"):
+                raise ProtocolError("unsupported_media_type", "JSON is UTF-8 (RFC 8259 section 8.1).")
     if given.content_encoding and given.content_encoding.strip().lower() != b"identity":
         raise ProtocolError("unsupported_media_type", "A content coding is not accepted here.")
 
@@ -161,22 +164,59 @@ async def read_body(given: Fields, receive: Receive, limit: int, seconds: float)
     """
     if given.content_length.isdigit() and int(given.content_length[:20]) > limit:
         raise _too_large(limit)
-    chunks: list[bytes] = []
-    size = 0
     try:
+        message = await _first(receive, seconds)
+        if not message.get("more_body") and message["type"] == "http.request":
+            return _within(message.get("body", b""), limit)
         async with asyncio.timeout(seconds):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ProtocolError("invalid_request", "The request ended early.")
-                chunks.append(message.get("body", b""))
-                size += len(chunks[-1])
-                if size > limit:
-                    raise _too_large(limit)
-                if not message.get("more_body"):
-                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            return await _gathered(message, receive, limit)
     except TimeoutError:
         raise ProtocolError("request_timeout", headers=[(b"connection", b"close")]) from None
+
+
+async def _first(receive: Receive, seconds: float) -> Message:
+    """The first message of a request. Nearly always it is at hand, and then no timer is started for it."""
+    coming = receive()
+    if not isinstance(coming, Coroutine):
+        return await asyncio.wait_for(coming, seconds)
+    try:
+        pending = coming.send(None)
+    except StopIteration as at_hand:
+        return cast("Message", at_hand.value)
+    async with asyncio.timeout(seconds):
+        return await _Begun(coming, pending)
+
+
+class _Begun:
+    """A coroutine that was run to its first suspension: awaiting this goes on from there."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Message], pending: Any) -> None:
+        self._coroutine, self._pending = coroutine, pending
+
+    def __await__(self) -> Generator[Any, Any, Message]:
+        yield self._pending
+        return (yield from self._coroutine.__await__())
+
+
+async def _gathered(message: Message, receive: Receive, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ProtocolError("invalid_request", "The request ended early.")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > limit:
+            raise _too_large(limit)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+        message = await receive()
+
+
+def _within(body: bytes, limit: int) -> bytes:
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
 
 
 def _too_large(limit: int) -> ProtocolError:
@@ -235,6 +275,13 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
+def _number(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):  # it would be written back as null
+        raise ValueError("not finite")
+    return number
+
+
 def _has_surrogate(value: Any) -> bool:
     if isinstance(value, str):
         return _SURROGATE.search(value) is not None
@@ -243,4 +290,6 @@ def _has_surrogate(value: Any) -> bool:
     return isinstance(value, list) and any(_has_surrogate(item) for item in value)
 
 
-_decoder: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+_decoder: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_number
+)

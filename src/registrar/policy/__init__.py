@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from registrar.domain import coherence
 from registrar.domain.client import Assurance
 from registrar.domain.findings import Finding, Verdict, listed, rule
@@ -39,8 +41,7 @@ DEFAULT_SCOPE: Final = rule(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What is known about a registration besides its metadata."""
 
     assurance: Assurance
@@ -62,8 +63,7 @@ class Policy:
         return operators is None or operators.permits(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The outcome: the members as they would be registered, and every finding in the order in which it was made."""
 
     metadata: Registered
@@ -84,6 +84,7 @@ class _Step(NamedTuple):
     offered: frozenset[str] | None
     listed: str
     many: bool
+    constant: Any
     default: Default | None
 
 
@@ -98,6 +99,7 @@ class Judge:
 
     def __init__(self, policy: Policy, offered: Offered, default_scope: tuple[str, ...] = ()) -> None:
         self.policy = policy
+        self._rules = tuple(applied.bound() for applied in policy.rules)
         scope = " ".join(default_scope) or None
         self._steps = tuple(
             _Step(
@@ -106,10 +108,11 @@ class Judge:
                 offered=frozenset(offered[row.offered]) if row.offered else None,
                 listed=listed(offered[row.offered]) if row.offered else "",
                 many=row.type == "array of strings" or name == "scope",
-                default=(lambda _: scope) if name == "scope" else row.default,
+                constant=scope if name == "scope" else row.constant,
+                default=row.default,
             )
             for name, row in MEMBERS.items()
-            if name in policy.members or row.offered or row.default
+            if name in policy.members or row.offered or row.default or row.constant is not None
         )
 
     def __call__(self, shaped: Shaped, facts: Facts, found: Iterable[Finding] = ()) -> Decision:
@@ -123,22 +126,25 @@ class Judge:
         findings = list(found)
         members: dict[str, Any] = dict(shaped)
         for step in self._steps:
-            before = members.get(step.name)
+            name, operators, _, _, _, constant, default = step
+            before = members.get(name)
             # Two common cases, spelled out because every registration meets them twenty times: nothing was asked for
             # and the policy is silent, or all that was asked for is offered.
-            if step.operators is None:
+            if operators is None:
                 if before is None:
-                    if step.default is not None and (value := step.default(members)) is not None:
-                        members[step.name] = value
+                    if constant is not None:
+                        members[name] = constant
+                    elif default is not None and (value := default(members)) is not None:
+                        members[name] = value
                     continue
-                if step.name != "response_types" and (step.offered is None or _offered(step, before)):
+                if name != "response_types" and _offered(step, before):
                     continue
             after = _decide(step, before, members, findings)
             if after is not None:
                 members[step.name] = after
             elif before is not None:
                 del members[step.name]
-        for rule_ in self.policy.rules:
+        for rule_ in self._rules:
             findings.extend(rule_(members, facts))
         _judge_together(members, findings)
         provenance = {one.member: "policy" for one in findings if one.verdict is Verdict.CHANGED}
@@ -147,13 +153,13 @@ class Judge:
 
 def _offered(step: _Step, value: Any) -> bool:
     """Whether everything in a value is offered, once, and written in the canonical way."""
-    assert step.offered is not None
-    if not step.many:
-        return value in step.offered
-    words = value
-    if step.name == "scope":
-        words = value.split(" ")
-    return step.offered.issuperset(words) and len(set(words)) == len(words)
+    name, _, offered, _, many, _, _ = step
+    if offered is None:
+        return True
+    if not many:
+        return value in offered
+    words = value.split(" ") if name == "scope" else value
+    return offered.issuperset(words) and len(set(words)) == len(words)
 
 
 def _decide(step: _Step, value: Any, members: Mapping[str, Any], findings: list[Finding]) -> Any:
@@ -167,10 +173,10 @@ def _decide(step: _Step, value: Any, members: Mapping[str, Any], findings: list[
         # Gateways send ["code"] with client_credentials alone; it gives nothing, so it is dropped and told.
         findings.append(MOOT_DROPPED.change(step.name, value, None, given=value))
         value = None
-    if value is not None and step.offered is not None and not _offered(step, value):
+    if value is not None and not _offered(step, value):
         value = _narrow(step, value, findings)
-    if value is None and step.default is not None:
-        value = step.default(members)
+    if value is None:
+        value = step.default(members) if step.default else step.constant
     if step.operators:
         value = step.operators.check(step.name, value, findings)
     return value
@@ -192,8 +198,7 @@ def _narrow(step: _Step, value: Any, findings: list[Finding]) -> Any:
         )
         return after
     if step.name == "scope":
-        after = step.default({}) if step.default else None
-        findings.append(DEFAULT_SCOPE.change("scope", value, after))
+        findings.append(DEFAULT_SCOPE.change("scope", value, step.constant))
         return None
     findings.append(UNSUPPORTED.refuse(step.name, given=dropped, accepted=step.listed))
     return value
@@ -205,11 +210,23 @@ def _judge_together(members: Mapping[str, Any], findings: list[Finding]) -> None
     if not faults:
         return
     told = {one.member.partition("[")[0].partition(".")[0] for one in findings if one.verdict is Verdict.REFUSED}
-    findings.extend(fault for fault in faults if fault.member not in told and _CAUSE.get(fault.member) not in told)
+    findings.extend(
+        fault for fault in faults if fault.member not in told and told.isdisjoint(_CAUSES.get(fault.rule, ()))
+    )
 
 
-_CAUSE: Final = {"response_types": "grant_types", "redirect_uris": "grant_types"}
-"""A fault of the first is often only the consequence of a fault of the second."""
+_CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
+    coherence.RESPONSE_TYPES.name: ("grant_types",),
+    coherence.NO_RESPONSE_TYPE.name: ("grant_types",),
+    coherence.REDIRECTS_NEEDED.name: ("grant_types",),
+    coherence.FRONTCHANNEL_ORIGIN.name: ("redirect_uris",),
+    coherence.KEYS_NEEDED.name: ("jwks", "jwks_uri"),
+    coherence.ONE_TLS_SUBJECT.name: coherence.TLS_SUBJECTS,
+    coherence.ENC_WITHOUT_ALG.name: tuple(
+        name for name in MEMBERS if name.endswith(("response_alg", "encryption_alg"))
+    ),
+}
+"""Rule -> the members of which a fault has often caused the fault that it finds."""
 
 
 def narrowed(offered: Offered, policies: Iterable[Policy]) -> Offered:

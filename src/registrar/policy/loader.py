@@ -46,17 +46,22 @@ def load(name: str, table: Mapping[str, Any], document: Document, *path: str) ->
     Raises:
         ConfigurationError: naming file, line and what would be accepted.
     """
+    if not isinstance(table, dict):
+        raise document.error(f"policy {name} is a table", *path)
     if unknown := sorted(set(table) - {"description", "metadata", "rules"}):
         raise document.error(
             f"policy {name} has the unknown key {unknown[0]}; known are description, metadata, rules", *path, unknown[0]
         )
+    for key, kind, spoken in (("description", str, "text"), ("metadata", dict, "a table"), ("rules", list, "a list")):
+        if key in table and not isinstance(table[key], kind):
+            raise document.error(f"{key} is {spoken}", *path, key)
     members = {
         member: _operators(member, operators, document, (*path, "metadata", member))
         for member, operators in table.get("metadata", {}).items()
     }
     rules = tuple(_rule(row, document, (*path, "rules")) for row in table.get("rules", []))
     digest = hashlib.sha256(document.text.encode()).hexdigest()
-    return Policy(name, str(table.get("description", "")), digest, MappingProxyType(members), rules)
+    return Policy(name, table.get("description", ""), digest, MappingProxyType(members), rules)
 
 
 def _operators(member: str, table: Any, document: Document, path: tuple[str, ...]) -> Operators:
@@ -74,6 +79,7 @@ def _operators(member: str, table: Any, document: Document, path: tuple[str, ...
         raise document.error("essential is true or false", *path, "essential")
     if member == "redirect_uris" and {"value", "add", "default"} & set(table):
         raise document.error("redirect URIs are checked and never changed; use subset_of or a rule", *path)
+    _values(member, table, document, path)
     _contradictions(member, table, document, path)
     lists = {name: tuple(table[name]) for name in _LISTS if name in table}
     return Operators(
@@ -81,13 +87,33 @@ def _operators(member: str, table: Any, document: Document, path: tuple[str, ...
     )
 
 
+def _values(member: str, table: Mapping[str, Any], document: Document, path: tuple[str, ...]) -> None:
+    """Each value that an operator holds is one that the member, or an item of it, could have."""
+    array = MEMBERS[member].type.startswith("array")
+    scope = member == "scope"  # a list in one string (RFC 6749 §3.3), so every operator has a meaning
+    foreign = () if scope else ("one_of",) if array else ("add", "subset_of", "superset_of")
+    for name in foreign:
+        if name in table:
+            instead = "subset_of and superset_of" if array else "one_of"
+            raise document.error(
+                f"{name} is not for {member}, which is {MEMBERS[member].type}; use {instead}", *path, name
+            )
+    whole = [(name, table[name]) for name in ("value", "default") if name in table]
+    whole += [("one_of", value) for value in table.get("one_of", ())]
+    items = [(name, item) for name in ("add", "subset_of", "superset_of") for item in table.get(name, ())]
+    if scope and (several := [name for name, item in items if " " in str(item)]):
+        raise document.error(f"{several[0]} is a list of single scopes", *path, several[0])
+    for name, value in [*whole, *((name, item if scope else [item]) for name, item in items)]:
+        if value in ("", [], [""]):
+            raise document.error(f"{name} is empty, which means that the member is omitted", *path, name)
+        for finding in parse(Presented({member: value}))[1]:
+            if finding.verdict is Verdict.REFUSED:
+                raise document.error(f"{name}: {finding.reason}", *path, name)
+
+
 def _contradictions(member: str, table: Mapping[str, Any], document: Document, path: tuple[str, ...]) -> None:
     row = MEMBERS[member]
     written = [(name, table[name]) for name in ("value", "default") if name in table]
-    for name, value in written:
-        faults = [finding for finding in parse(Presented({member: value}))[1] if finding.verdict is Verdict.REFUSED]
-        if faults:
-            raise document.error(f"{name}: {faults[0].reason}", *path, name)
     if "value" in table and {"add", "default"} & set(table):
         raise document.error(
             "value sets the member whatever was sent, so add and default have no effect beside it", *path
@@ -98,6 +124,10 @@ def _contradictions(member: str, table: Mapping[str, Any], document: Document, p
             raise document.error(f"{name} holds {min(surplus)}, which subset_of does not allow", *path, name)
         if "one_of" in table and name in ("value", "default") and value not in table["one_of"]:
             raise document.error(f"{name} is not one of one_of", *path, name)
+        if name in ("value", "default") and (
+            lacking := set(table.get("superset_of", ())) - {*as_words(member, value), *table.get("add", ())}
+        ):
+            raise document.error(f"{name} lacks {min(lacking)}, which superset_of demands", *path, name)
     if row.offered and OFFERED[row.offered]:
         for name in ("value", "default", *_LISTS):
             if name in table and (foreign := set(as_words(member, table[name])) - set(OFFERED[row.offered])):
@@ -142,6 +172,6 @@ def _argument(name: str, key: str, value: Any, hint: Any, document: Document, pa
         return value
     if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
         raise document.error(f"rule {name}: {key} is a non-empty list of strings", *path)
-    if key == "members" and (unknown := [item for item in value if item not in MEMBERS]):
-        raise document.error(f"rule {name}: {unknown[0]} is not a member of client metadata", *path)
+    if key == "members" and (other := [item for item in value if item not in MEMBERS or MEMBERS[item].type != "URL"]):
+        raise document.error(f"rule {name}: {other[0]} is not a member of client metadata that is a URL", *path)
     return tuple(value)

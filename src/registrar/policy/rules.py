@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from registrar.domain import uri as grammar
@@ -41,9 +42,9 @@ class AppliedRule:
     function: RuleFunction
     arguments: Mapping[str, Any]
 
-    def __call__(self, members: Members, facts: Facts) -> Iterable[Finding]:
-        """The findings of the rule about a registration."""
-        return self.function(members, facts, **self.arguments)
+    def bound(self) -> Callable[[Members, Facts], Iterable[Finding]]:
+        """The rule as a function of a registration alone."""
+        return partial(self.function, **self.arguments)
 
 
 def same_host(
@@ -51,6 +52,7 @@ def same_host(
 ) -> Iterator[Finding]:
     """The named URL members are on the host of a redirect URI (RFC 7591 §5). Apps without a web redirect are exempt."""
     named = [name for name in members_named if name in members]
+    named += [name for name in members if "#" in name and name.partition("#")[0] in members_named]
     if not named:
         return
     hosts = {grammar.host_of(uri) for uri in members.get("redirect_uris", ()) if uri.lower().startswith("https:")}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from registrar.domain import credentials
 from registrar.domain.access_token import SCOPE, InitialAccessToken, Kind
@@ -23,8 +24,7 @@ _WHY: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """A caller that may register: how it was let in, under which policy, and the use to claim of its token."""
 
     admission: Admission

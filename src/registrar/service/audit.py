@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from registrar.domain import events
 from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import ProtocolError, RegistrationError
@@ -16,8 +18,7 @@ _MINUTE_MS: Final = 60_000
 _REMEMBERED_READS: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who calls an endpoint: the bearer token that came with the request, the peer's address, and the URL called."""
 
     endpoint: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
@@ -17,6 +17,8 @@ from registrar.service.ports import StoreError, StoreUnavailable
 
 Operation = Callable[[], None]
 """The statements of one write. It raises a StoreError only in a state in which it has changed nothing."""
+
+_Waiter = tuple[Operation, asyncio.Future[None]]
 
 BATCH: Final = 256
 """Operations of one commit at the most: a longer batch would hold the loop for too long."""
@@ -52,7 +54,7 @@ class GroupCommit:
 
     def __init__(self, engine: Engine, limit: int) -> None:
         self._engine, self._limit = engine, limit
-        self._waiting: deque[tuple[Operation, asyncio.Future[None]]] = deque()
+        self._waiting: deque[_Waiter] = deque()
         self._running: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._closed = False
@@ -76,10 +78,10 @@ class GroupCommit:
         await done
 
     async def close(self) -> None:
-        """Make durable what waits, and stop."""
+        """Make durable what waits, and stop; a second time does nothing."""
         self._closed = True
         if self._running is not None:
-            await self._running
+            await asyncio.shield(self._running)  # whoever loses patience with closing must not break off a commit
         self._thread.shutdown()
 
     async def _run(self) -> None:
@@ -97,47 +99,53 @@ class GroupCommit:
         finally:
             self._running = None
 
-    async def _write_batch(self, batch: list[tuple[Operation, asyncio.Future[None]]]) -> None:
-        outcomes = await self._attempt(batch)
-        if outcomes is None:
-            # One operation failed in a way it had not announced, and took the batch with it. Its neighbours must not
-            # suffer: each is tried alone.
-            for one in batch:
-                alone = await self._attempt([one])
-                _settle([one], alone if alone is not None else [StoreUnavailable("the write failed; see the log")])
-            return
+    async def _write_batch(self, batch: list[_Waiter]) -> None:
+        try:
+            outcomes = await self._attempt(batch)
+        except _UnannouncedError as failure:
+            if len(batch) > 1:
+                # One operation took the batch with it. Its neighbours must not suffer: each is tried alone.
+                for waiter in batch:
+                    await self._write_batch([waiter])
+                return
+            outcomes = [StoreUnavailable(str(failure))]
         _settle(batch, outcomes)
 
-    async def _attempt(self, batch: list[tuple[Operation, asyncio.Future[None]]]) -> list[StoreError | None] | None:
-        """The outcome of each operation, all of them durable; None when the batch must be tried one by one."""
+    async def _attempt(self, batch: list[_Waiter]) -> list[StoreError | None]:
+        """The outcome of each operation, all of them durable.
+
+        Raises:
+            _UnannouncedError: an operation failed; nothing is stored, and the others deserve another attempt.
+            Exception: beginning or committing failed; nothing is stored, and trying again at once would fail again.
+        """
         loop = asyncio.get_running_loop()
-        outcomes: list[StoreError | None] = []
         engine = self._engine
         try:
             if not engine.try_begin():
                 await loop.run_in_executor(self._thread, engine.begin)
-            for operation, _ in batch:
-                try:
-                    operation()
-                except StoreUnavailable:
-                    raise
-                except StoreError as refusal:
-                    outcomes.append(refusal)
-                else:
-                    outcomes.append(None)
+            outcomes = [_outcome(operation) for operation, _ in batch]
             await loop.run_in_executor(self._thread, engine.commit)
-        except StoreUnavailable:
+        except Exception:
             engine.rollback()
             raise
-        except Exception as problem:
-            engine.rollback()
-            if len(batch) == 1:
-                raise StoreUnavailable(f"{type(problem).__name__}: {problem}") from problem
-            return None
         return outcomes
 
 
-def _settle(batch: list[tuple[Operation, asyncio.Future[None]]], outcomes: list[StoreError | None]) -> None:
+class _UnannouncedError(Exception):
+    """An operation raised what is no StoreError: nobody knows what it has written by then."""
+
+
+def _outcome(operation: Operation) -> StoreError | None:
+    try:
+        operation()
+    except StoreError as refusal:
+        return refusal
+    except Exception as problem:
+        raise _UnannouncedError(_told(problem)) from problem
+    return None
+
+
+def _settle(batch: list[_Waiter], outcomes: list[StoreError | None]) -> None:
     for (_, done), outcome in zip(batch, outcomes, strict=True):
         if done.done():  # the caller went away; what it asked for is stored all the same
             continue
@@ -147,13 +155,11 @@ def _settle(batch: list[tuple[Operation, asyncio.Future[None]]], outcomes: list[
             done.set_exception(outcome)
 
 
-def _fail(
-    batch: list[tuple[Operation, asyncio.Future[None]]] | deque[tuple[Operation, asyncio.Future[None]]],
-    problem: BaseException,
-) -> None:
-    for _, done in batch:
+def _fail(waiters: Iterable[_Waiter], problem: BaseException) -> None:
+    for _, done in waiters:
         if not done.done():
-            reason = (
-                problem if isinstance(problem, StoreError) else StoreUnavailable(f"{type(problem).__name__}: {problem}")
-            )
-            done.set_exception(reason)
+            done.set_exception(StoreUnavailable(_told(problem)))
+
+
+def _told(problem: BaseException) -> str:
+    return f"{type(problem).__name__}: {problem}"

@@ -115,7 +115,7 @@ class MemoryStore:
 
     async def keys(self, issuer: str) -> Sequence[SigningKey]:
         self._check()
-        return [key for key in self._keys if key.issuer == issuer]
+        return sorted((key for key in self._keys if key.issuer == issuer), key=lambda key: (key.created_at, key.kid))
 
     async def ready(self) -> None:
         self._check()

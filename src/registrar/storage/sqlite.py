@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import apsw
+import msgspec
 
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client
@@ -147,8 +148,8 @@ class SQLiteStore:
 
     async def close(self) -> None:
         await self._writes.close()
-        self._engine.close()
         self._read.close()
+        self._engine.close()
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
@@ -163,14 +164,16 @@ class _Engine:
     def __init__(self, path: Path) -> None:
         # Between processes, a lock of the file system is fair where SQLite's own waiting is not (measured: 99th
         # percentile 13 ms against 134 ms with two writers).
-        self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._lock = os.fdopen(os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
             path.touch(0o600)
             self._db = _connect(path)
             _migrate(self._db, path)
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        except BaseException:
+            self._lock.close()
+            raise
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._writer = secrets.token_hex(8)
         self._batch = 0
         self._position = 0
@@ -212,7 +215,7 @@ class _Engine:
 
     def close(self) -> None:
         self._db.close()
-        os.close(self._lock)
+        self._lock.close()
 
     def _begin(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")
@@ -330,6 +333,4 @@ def _where(columns: dict[str, str | None]) -> tuple[str, tuple[str, ...]]:
 
 
 def _token(row: tuple[Any, ...]) -> InitialAccessToken:
-    import msgspec
-
     return msgspec.structs.replace(records.decode_token(row[0]), uses=row[1], revoked_at=row[2])

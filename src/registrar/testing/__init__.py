@@ -85,7 +85,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served(configuration: str = OPEN, *, clock: FrozenClock | None = None, store: Store | None = None) -> AsyncIterator[Served]:
+async def served(
+    configuration: str = OPEN, *, clock: FrozenClock | None = None, store: Store | None = None
+) -> AsyncIterator[Served]:
     """Serve a configuration in this process.
 
     Args:

@@ -1,0 +1,417 @@
+"""Writes the pages of docs/reference from the tables that the program itself reads.
+
+python docs/generate.py           writes them
+python docs/generate.py --check   writes nothing; exit status 1 and the names of the pages that would change
+"""
+# ruff: noqa: INP001  (a script beside the pages that it writes, not a package)
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+import registrar.http.application
+import registrar.storage  # noqa: F401  (what is imported here has entered its rules into RULES)
+from registrar.cli import main
+from registrar.domain import server_metadata, settings
+from registrar.domain.errors import ERRORS
+from registrar.domain.events import EVENTS
+from registrar.domain.findings import RULES, Rule
+from registrar.domain.metadata import ECHOED_EMPTY, LIMITS, MEMBERS, Member, Role
+from registrar.policy.loader import shipped
+from registrar.policy.rules import RULE_FUNCTIONS
+
+FOLDER: Final = Path(__file__).parent / "reference"
+NOTE: Final = "<!-- Written by docs/generate.py from the program's own tables. Change those, then run it. -->"
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """A Markdown table and the empty line after it."""
+    columns = list(headings)
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{' --- |' * len(columns)}"
+    for row in rows:
+        yield f"| {' | '.join(cell(text) for text in row)} |"
+    yield ""
+
+
+def cell(text: str) -> str:
+    """Text that cannot break out of its cell."""
+    return text.replace("|", "\\|").replace("\n", " ").strip()
+
+
+def code(text: str) -> str:
+    """A name or a value as it is typed."""
+    return f"`{text}`" if text else ""
+
+
+def anchor(heading: str) -> str:
+    """The fragment that a heading is reached by."""
+    return "".join(letter for letter in heading.lower().replace(" ", "-") if letter.isalnum() or letter in "-_")
+
+
+# --- settings -------------------------------------------------------------------------------------------------------
+
+_TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
+    ("server", settings.Server),
+    ("issuer.NAME", settings.Issuer),
+    ("issuer.NAME.registration", settings.Registration),
+    ("issuer.NAME.registration_access_token", settings.RegistrationAccessToken),
+    ("issuer.NAME.client_secret", settings.ClientSecret),
+    ("issuer.NAME.scopes", settings.Scopes),
+    ("issuer.NAME.audit", settings.Audit),
+)
+_SPOKEN: Final[Mapping[Any, str]] = {str: "string", int: "whole number", float: "number", bool: "true or false"}
+
+
+def settings_page() -> Iterator[str]:
+    """`settings.md`: every setting, by its table."""
+    yield "# Settings"
+    yield ""
+    yield "The configuration is one TOML file, `registrar.toml` in the working directory or the file that `--config` names."
+    yield "It is read strictly: an unknown key, a value of another type, or a combination that could not work keeps the server from starting, and the message names the file and the line."
+    yield ""
+    for name, kind in _TABLES:
+        yield f"## `[{name}]`"
+        yield ""
+        rows = []
+        for field in dataclasses.fields(kind):
+            if "meaning" not in field.metadata or dataclasses.is_dataclass(_default(field)):
+                continue
+            hint = typing.get_type_hints(kind)[field.name]
+            rows.append((code(field.name), _type(hint), code(_toml(field, hint)), field.metadata["meaning"]))
+        yield from table(("setting", "type", "default", "meaning"), rows)
+    yield "## `[policy.NAME]`"
+    yield ""
+    yield "A policy of your own; [concepts](../guide/concepts.md#policy) explains it, and [rules](rules.md) lists what it can name."
+    yield ""
+    yield from table(
+        ("setting", "type", "default", "meaning"),
+        (
+            ("`description`", "string", '`""`', "What it is for, for people."),
+            ("`metadata`", "table", "`{}`", "Member of client metadata -> its operators."),
+            (
+                "`rules`",
+                "list of tables",
+                "`[]`",
+                'Rules by name, each with its arguments: `{ rule = "localhost", verdict = "refuse" }`.',
+            ),
+        ),
+    )
+    yield "Policies that ship with the program:"
+    yield ""
+    yield from table(("name", "description"), ((code(name), policy.description) for name, policy in shipped().items()))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else None
+
+
+def _type(hint: Any) -> str:
+    if hint == tuple[settings.Mode, ...]:
+        return "string, or list of strings"
+    if typing.get_origin(hint) is tuple:
+        return "list of strings"
+    return _SPOKEN.get(hint, "string")
+
+
+def _toml(field: dataclasses.Field[Any], hint: Any) -> str:
+    value = _default(field)
+    if hint == tuple[settings.Mode, ...]:
+        return '"disabled"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (tuple, list)):
+        return _list(value)
+    return f'"{value}"' if isinstance(value, str) else f"{value}"
+
+
+def _list(values: Iterable[str]) -> str:
+    quoted = [f'"{value}"' for value in values]
+    return f"[{', '.join(quoted)}]"
+
+
+# --- errors and events ------------------------------------------------------------------------------------------------
+
+
+def errors_page() -> Iterator[str]:
+    """`errors.md`: every error that an endpoint answers with."""
+    yield "# Errors"
+    yield ""
+    yield "An error is a JSON object with `error`, the code, and `error_description`, an ASCII sentence for the developer of the client."
+    yield "A refused registration or update has `faults` as well: one row for each fault, with `member`, `rule`, `reason` and, where something else would do, `accepted`."
+    yield "The rules are those of [rules](rules.md)."
+    yield "No answer with an error may be stored by a cache."
+    yield ""
+    yield from table(
+        ("status", "error", "when", "source"),
+        ((str(row.status), code(row.code), row.meaning, row.source) for row in ERRORS.values()),
+    )
+    yield "Where several faults name different codes, the answer carries the gravest: a bad software statement before a bad redirect URI, a bad redirect URI before any other member."
+    yield ""
+
+
+def events_page() -> Iterator[str]:
+    """`events.md`: every audit event."""
+    yield "# Audit events"
+    yield ""
+    yield "Every change and every refusal leaves an event; a change and its event are stored in one transaction."
+    yield "[Auditing](../guide/auditing.md) tells what stands in an event and how to read the table."
+    yield ""
+    yield from table(("kind", "meaning"), ((code(row.name), row.meaning) for row in EVENTS.values()))
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+
+def rules_page() -> Iterator[str]:
+    """`rules.md`: every rule that a finding can name, and those that a policy may ask for."""
+    yield "# Rules"
+    yield ""
+    yield "A rule gives a finding about a member: it refuses, changes, ignores or warns."
+    yield "The name of the rule stands in the `faults` of an error, in audit events, and here."
+    yield "Words in braces are filled in when the rule is applied."
+    yield ""
+    yield "## Rules that a policy may name"
+    yield ""
+    yield "`[policy.NAME]` lists these under `rules`; their arguments follow the name."
+    yield ""
+    yield from table(
+        ("rule", "arguments", "meaning"),
+        (
+            (code(name), _arguments(function), _first_line(function))
+            for name, function in sorted(RULE_FUNCTIONS.items())
+        ),
+    )
+    yield "## Every rule"
+    yield ""
+    for group in sorted({name.partition(".")[0] for name in RULES}):
+        yield f"### `{group}`"
+        yield ""
+        rows = [rule for name, rule in sorted(RULES.items()) if name.partition(".")[0] == group]
+        yield from table(("rule", "reason", "accepted instead", "error", "source"), map(_rule_row, rows))
+
+
+def _rule_row(rule: Rule) -> tuple[str, str, str, str, str]:
+    return (code(rule.name), rule.reason, rule.accepted, code(rule.error), rule.source)
+
+
+def _arguments(function: Callable[..., Any]) -> str:
+    said = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        key = "members" if name == "members_named" else name
+        if parameter.default is inspect.Parameter.empty:
+            said.append(f"`{key}` (a list of members)")
+        else:
+            said.append(f'`{key}`: `"refuse"` or `"warn"`; `"{parameter.default}"` by default')
+    return "; ".join(said)
+
+
+def _first_line(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+# --- client metadata --------------------------------------------------------------------------------------------------
+
+
+def metadata_page() -> Iterator[str]:
+    """`metadata.md`: every member of client metadata."""
+    yield "# Client metadata"
+    yield ""
+    yield "Every member that this server knows; it is the table that the parser reads."
+    yield "A member that stands nowhere here is ignored, and the audit event says so (RFC 7591 §2)."
+    yield f"An array has at most {LIMITS.array_items} entries, a text at most {LIMITS.text_characters} characters."
+    yield ""
+    rows = list(MEMBERS.values())
+    yield "## What a client registers"
+    yield ""
+    yield "`name#tag` marks members that may also come in other languages, such as `client_name#fr` (RFC 7591 §2.2)."
+    yield "*Values from* names the row of the [server metadata](server-metadata.md) that the values must stand in."
+    yield ""
+    yield from table(
+        ("member", "type", "default", "values from", "meaning", "source"),
+        (
+            (_member(row), row.type, _default_of(row), code(row.offered), row.meaning, row.source)
+            for row in rows
+            if row.role is Role.CLIENT and not row.feature
+        ),
+    )
+    yield "## What the server derives"
+    yield ""
+    yield "They stand in answers because widespread servers send them; what a client sends for them changes nothing."
+    yield ""
+    yield from table(
+        ("member", "type", "value", "meaning"),
+        ((code(row.name), row.type, code(row.default_text), row.meaning) for row in rows if row.role is Role.DERIVED),
+    )
+    yield "## What the server issues"
+    yield ""
+    yield "Without effect in a POST; [developing](../guide/developing.md#managing-a-registration) tells which of them an update must and must not hold."
+    yield ""
+    yield from table(
+        ("member", "type", "meaning", "source"),
+        ((code(row.name), row.type, row.meaning, row.source) for row in rows if row.role is Role.SERVER),
+    )
+    yield "## Known, and not served"
+    yield ""
+    yield "These belong to something that this server does not do yet. They are ignored, and the audit event says so."
+    yield ""
+    yield from table(
+        ("member", "belongs to", "meaning", "source"),
+        ((code(row.name), row.feature, row.meaning, row.source) for row in rows if row.feature),
+    )
+    yield f"Answers leave out what is unset. Two arrays are written even when they are empty: {' and '.join(code(name) for name in sorted(ECHOED_EMPTY))}."
+    yield ""
+
+
+def _default_of(row: Member) -> str:
+    if row.constant is None:
+        return row.default_text
+    return code(str(row.constant).lower() if isinstance(row.constant, bool) else row.constant)
+
+
+def _member(row: Member) -> str:
+    return f"{code(row.name)}, {code(row.name + '#tag')}" if row.localised else code(row.name)
+
+
+# --- server metadata --------------------------------------------------------------------------------------------------
+
+
+def server_metadata_page() -> Iterator[str]:
+    """`server-metadata.md`: what the discovery documents publish."""
+    yield "# Authorization server metadata"
+    yield ""
+    yield "What an issuer publishes (RFC 8414 §2), before its settings and its policy narrow it."
+    yield "Registrations are judged by the same table, so that what is published is what is accepted."
+    yield ""
+    yield "The document of `https://as.example.com/tenant` is served at"
+    yield ""
+    for path in server_metadata.well_known_paths("https://as.example.com/tenant"):
+        yield f"- `https://as.example.com{path}`"
+    yield ""
+    yield "and, where it is the only issuer, at the two paths without `/tenant` too."
+    yield ""
+    yield "## Values"
+    yield ""
+    yield from table(
+        ("member", "values"),
+        (
+            (code(name), ", ".join(map(code, values)) or _filled(name))
+            for name, values in server_metadata.OFFERED.items()
+        ),
+    )
+    yield "`introspection_endpoint_*` and `revocation_endpoint_*` repeat the two `token_endpoint_auth_*` rows."
+    yield ""
+    yield "## Endpoints"
+    yield ""
+    yield "Under the issuer's URL. `registration_endpoint` is a setting and is published where registration is enabled."
+    yield "`jwks_uri` is served. The others are published because clients' schemas demand them, and answer 503 `temporarily_unavailable` for now."
+    yield ""
+    yield from table(("member", "path"), ((code(name), code(path)) for name, path in server_metadata.ENDPOINTS.items()))
+    yield "## Flags"
+    yield ""
+    yield from table(
+        ("member", "value"), ((code(name), code(str(value).lower())) for name, value in server_metadata.FLAGS.items())
+    )
+
+
+def _filled(name: str) -> str:
+    return "the issuer's registrable scopes" if name == "scopes_supported" else "none; the member is left out"
+
+
+# --- command line -----------------------------------------------------------------------------------------------------
+
+
+def cli_page() -> Iterator[str]:
+    """`cli.md`: every command."""
+    yield "# Command line"
+    yield ""
+    yield "`registrar COMMAND --help` says the same."
+    yield "Exit status: 0 when it was done, 1 when it was refused (one line on standard error tells why), 2 when the command line was not understood."
+    yield ""
+    commands = list(_commands(main, "registrar"))
+    for path, _ in commands:
+        yield f"- [`{path}`](#{anchor(path)})"
+    yield ""
+    for path, command in commands:
+        yield f"## `{path}`"
+        yield ""
+        yield inspect.cleandoc(command.help or "").replace("\b\n", "")
+        yield ""
+        context = click.Context(command, info_name=path)
+        yield f"`{' '.join([path, *command.collect_usage_pieces(context)])}`"
+        yield ""
+        options = [option for option in command.get_params(context) if isinstance(option, click.Option)]
+        rows = [_option(option, context) for option in options if "--help" not in option.opts and not option.hidden]
+        if rows:
+            yield from table(("option", "default", "meaning"), rows)
+
+
+def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    for name in sorted(command.commands):
+        yield from _commands(command.commands[name], f"{path} {name}")
+
+
+def _option(option: click.Option, context: click.Context) -> tuple[str, str, str]:
+    names = ", ".join(option.opts)
+    value = "" if option.is_flag else f" {option.make_metavar(context)}"
+    default = option.get_default(context) if option.show_default and not option.is_flag else None
+    return code(names + value), code("" if default is None else str(default)), option.help or ""
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+PAGES: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
+    "settings.md": settings_page,
+    "errors.md": errors_page,
+    "events.md": events_page,
+    "rules.md": rules_page,
+    "metadata.md": metadata_page,
+    "server-metadata.md": server_metadata_page,
+    "cli.md": cli_page,
+}
+
+
+def text_of(page: Callable[[], Iterator[str]]) -> str:
+    """A page as it stands in its file."""
+    lines = list(page())
+    return "\n".join([lines[0], "", NOTE, *lines[1:]]).rstrip("\n") + "\n"
+
+
+def stale(folder: Path = FOLDER) -> list[str]:
+    """The names of the pages that are not what they would be written as."""
+    return [
+        name
+        for name, page in PAGES.items()
+        if not (folder / name).exists() or (folder / name).read_text("utf-8") != text_of(page)
+    ]
+
+
+def run(arguments: list[str]) -> int:
+    """Write the pages, or check them."""
+    names = stale()
+    if "--check" not in arguments:
+        FOLDER.mkdir(exist_ok=True)
+        for name in names:
+            (FOLDER / name).write_text(text_of(PAGES[name]), "utf-8")
+    for name in names:
+        sys.stdout.write(f"{'would change' if '--check' in arguments else 'wrote'} {FOLDER / name}\n")
+    return int("--check" in arguments and bool(names))
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,100 @@
+"""A connection: uvicorn's, with JSON for what is not HTTP, and bounds on what arrives before an endpoint is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from registrar.domain.errors import ProtocolError
+from registrar.http import wire
+
+HEAD_BYTES: Final = 65_536
+"""Bytes of a request's head at the most, not counting the read in which it begins."""
+
+
+class Connection(HttpToolsProtocol):
+    """One connection of a client.
+
+    uvicorn waits for ever for a first request, for the rest of a head, and for the rest of a body that was answered
+    unread, and it keeps a head of any size. While an endpoint reads a body, it watches the time itself.
+
+    Args:
+        seconds: what a request may take to arrive from its first byte on.
+        given: what uvicorn gives to its own class.
+    """
+
+    def __init__(self, *, seconds: float, **given: Any) -> None:
+        super().__init__(**given)
+        self._seconds = seconds
+        self._in_head = self._arriving = False
+        self._head_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_deadline()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if not self._arriving or self.transport.is_closing():
+            return
+        if self._in_head and self._head_bytes > HEAD_BYTES:
+            self._refuse(ProtocolError("invalid_request", f"The head of a request has at most {HEAD_BYTES} bytes."))
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(self._seconds, self._late)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = self._arriving = True
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._arriving = False
+        self._forget_deadline()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (uvicorn's words; the answer has its own)
+        self._refuse(ProtocolError("invalid_request", "This is not a well-formed HTTP/1.1 request."))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """An upgrade that is not offered is ignored (RFC 9110 §7.8), and a line in the log for each would flood it."""
+
+    def _late(self) -> None:
+        self._deadline = None
+        if self._in_head:
+            self._refuse(ProtocolError("request_timeout", "The request did not arrive in time."))
+        elif self.cycle.response_complete:
+            self.transport.close()
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer what never became a request, and hang up: where the next one would begin is not known."""
+        answered = getattr(self.cycle, "response_complete", True)  # there is no cycle before the first request
+        if not answered and not self.cycle.more_body:
+            # A whole request is under way before this one. Its answer is the last: the client would take ours for it.
+            self.cycle.keep_alive = False
+            return
+        unread = answered and self._arriving and not self._in_head  # the rest of a request that has its answer
+        if not self.pipeline and not unread:
+            given = wire.refusal(error)
+            fields = [*self.server_state.default_headers, *given.headers]
+            fields += [(b"content-length", b"%d" % len(given.body)), (b"connection", b"close")]
+            head = b"".join(b"%s: %s\r\n" % field for field in fields)
+            self.transport.write(STATUS_LINE[given.status] + head + b"\r\n" + given.body)
+        self.transport.close()

@@ -1,0 +1,777 @@
+"""The suite that every store must pass, in three tiers; it is what `registrar.service.ports.Store` means.
+
+A store of your own is proven by a subclass with one fixture, an open and empty store:
+
+    class TestMyStore(StoreConformance):
+        @pytest.fixture
+        async def store(self, tmp_path):
+            store = MyStore(tmp_path)
+            yield store
+            await store.close()
+
+The tiers are `StoreRecords` (what goes in comes out), `StoreTransactions` (all of a write, or nothing of it) and
+`StoreParallel` (the same under concurrent callers). A store that cannot hold one of them says so, with its reason,
+which pytest then reports beside every test that was left out:
+
+    class TestMyStore(StoreConformance):
+        exempt = {"StoreParallel": "one writer at a time, by construction; the server is not run on it"}
+
+A key of `exempt` is a tier or a single test; an empty reason, or a key that names neither, is a failure.
+
+The tests run under anyio's plugin for pytest, on asyncio. For the values in failed assertions, say
+`pytest.register_assert_rewrite("registrar.testing.store_conformance")` in `conftest.py`, before this module is imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, ClassVar, Final
+
+import msgspec
+import pytest
+
+from registrar.domain.access_token import InitialAccessToken, Kind
+from registrar.domain.client import Admission, Assurance, Client, State
+from registrar.domain.credentials import Credentials, Sealed, SecretRecord, TokenRecord, Wrapped, digest
+from registrar.domain.events import Event
+from registrar.domain.metadata import Registered
+from registrar.service.ports import (
+    ClientQuery,
+    Conflict,
+    EventQuery,
+    NotFound,
+    SigningKey,
+    Spend,
+    Store,
+    StoredEvent,
+    StoreUnavailable,
+    TokenSpent,
+)
+
+__all__ = [
+    "StoreConformance",
+    "StoreParallel",
+    "StoreRecords",
+    "StoreTransactions",
+    "a_client",
+    "a_key",
+    "a_token",
+    "an_event",
+]
+
+NOW: Final = 1_790_000_000
+_LATER: Final = NOW + 60
+_CROWD: Final = 50
+_USES: Final = 3
+_EVERYTHING: Final = 10_000
+_PAGE: Final = 2
+
+_UNICODE: Final = "Größe ☃ \U0001f9ea אבג 例え"
+
+
+# --- records to store -------------------------------------------------------------------------------------------------
+
+
+def a_client(client_id: str = "c1", *, issuer: str = "main", **changed: Any) -> Client:
+    """A client with something in every field, so that a field that gets lost is noticed.
+
+    Args:
+        client_id: its identifier.
+        issuer: its issuer.
+        changed: fields with other values.
+    """
+    metadata = {
+        "client_name": _UNICODE,
+        "client_name#ja": "クライアント",
+        "redirect_uris": ["https://app.example/cb?a=%C3%BC&b=1", "com.example.app:/cb", "http://[::1]:9000/"],
+        "request_uris": [],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "default_max_age": 2**31 - 1,
+        "require_auth_time": False,
+        "jwks": {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg", "odd": None, "ratio": 0.5}]},
+        "scope": "openid read",
+    }
+    credentials = Credentials(
+        tokens=(
+            TokenRecord(digest("token 2"), Sealed(b"\0" * 12, b"\xff\x00data key")),
+            TokenRecord(digest("token 1"), Sealed(b"\1" * 12, b"data key"), until=_LATER),
+        ),
+        secrets=(
+            SecretRecord(digest("secret 2"), Sealed(b"\2" * 12, b"\x80secret"), 2, NOW, expires_at=_LATER),
+            SecretRecord(digest("secret 1"), None, 1, NOW - 1, until=_LATER),
+        ),
+        data_key=Wrapped(b"\xfelabel", Sealed(b"\3" * 12, b"\x00wrapped")),
+    )
+    client = Client(
+        issuer=issuer,
+        client_id=client_id,
+        version=1,
+        state=State.ACTIVE,
+        created_at=NOW,
+        updated_at=NOW + 1,
+        metadata=Registered(metadata),
+        credentials=credentials,
+        admission=Admission(Assurance.USER, "t0", label=f"label {_UNICODE}", owner="ålice"),
+        policy="default",
+        provenance={"scope": "policy", "client_name#ja": "policy"},
+    )
+    return msgspec.structs.replace(client, **changed)
+
+
+def a_token(token_id: str = "t1", *, issuer: str = "main", **changed: Any) -> InitialAccessToken:  # noqa: S107 (an identifier, no value)
+    """An initial access token with something in every field; its value is its identifier.
+
+    Args:
+        token_id: its identifier.
+        issuer: its issuer.
+        changed: fields with other values.
+    """
+    token = InitialAccessToken(
+        issuer=issuer,
+        token_id=token_id,
+        digest=digest(token_id),
+        kind=Kind.USER,
+        scope=("dcr", "more"),
+        policy="partner",
+        label=f"label {_UNICODE}",
+        owner="ålice",
+        max_uses=_USES,
+        created_at=NOW,
+        expires_at=_LATER,
+    )
+    return msgspec.structs.replace(token, **changed)
+
+
+def an_event(client_id: str = "c1", *, kind: str = "client.registered", issuer: str = "main", **changed: Any) -> Event:
+    """An event with something in every field.
+
+    Args:
+        client_id: the client that it is about.
+        kind: a row of `registrar.domain.events.EVENTS`.
+        issuer: where it happened.
+        changed: fields with other values.
+    """
+    body = f'{{"client_id":"{client_id}","name":"{_UNICODE}"}}'.encode()
+    return msgspec.structs.replace(
+        Event(issuer, kind, NOW * 1000 + 7, client_id, body, b'{"person":["00","a"]}'), **changed
+    )
+
+
+def a_key(kid: str = "k1", *, issuer: str = "main", algorithm: str = "RS256", created_at: int = NOW) -> SigningKey:
+    """A signing key of an issuer.
+
+    Args:
+        kid: its identifier.
+        issuer: its issuer.
+        algorithm: what it signs with.
+        created_at: seconds since 1970.
+    """
+    return SigningKey(
+        issuer, kid, algorithm, b'{"kty":"RSA"}', Wrapped(b"\xfe", Sealed(b"\0" * 12, b"\xff")), created_at
+    )
+
+
+def _next(client: Client, **changed: Any) -> Client:
+    return msgspec.structs.replace(client, version=client.version + 1, **changed)
+
+
+def _spend(token: InitialAccessToken) -> Spend:
+    return Spend(token.digest, NOW)
+
+
+async def _events(store: Store, **query: str) -> list[StoredEvent]:
+    return list(await store.events(EventQuery(**query), limit=_EVERYTHING))
+
+
+async def _clients(store: Store, **query: Any) -> list[Client]:
+    return list(await store.clients(ClientQuery(**query), limit=_EVERYTHING))
+
+
+async def _uses(store: Store, token: InitialAccessToken) -> int:
+    found = await store.find_token(token.issuer, token.digest)
+    assert found is not None
+    return found.uses
+
+
+async def _outcomes(writes: Iterable[Awaitable[None]]) -> list[BaseException | None]:
+    """What became of writes that are made at the same time."""
+    return list(await asyncio.gather(*writes, return_exceptions=True))
+
+
+def _count(outcomes: Iterable[BaseException | None], kind: type[BaseException] | None) -> int:
+    return sum(1 for outcome in outcomes if (outcome is None if kind is None else type(outcome) is kind))
+
+
+# --- the tiers --------------------------------------------------------------------------------------------------------
+
+
+class _Tier:
+    """What the tiers share: asyncio, and exemptions."""
+
+    pytestmark = pytest.mark.anyio
+
+    exempt: ClassVar[Mapping[str, str]] = {}
+    """Tier or test -> why this store does not hold it."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """The server runs on asyncio alone."""
+        return "asyncio"
+
+    @pytest.fixture(autouse=True)
+    def _exemptions(self, request: pytest.FixtureRequest) -> None:
+        tiers = {tier.__name__ for tier in type(self).__mro__ if issubclass(tier, _Tier)}
+        for name, reason in self.exempt.items():
+            if name not in tiers and not hasattr(self, name):
+                pytest.fail(f"exempt names {name}, which is neither a tier nor a test")
+            if not reason.strip():
+                pytest.fail(f"the exemption of {name} states no reason")
+        tier, test = request.function.__qualname__.rpartition(".")[::2]
+        exemption = self.exempt.get(tier) or self.exempt.get(test)
+        if exemption:
+            pytest.skip(exemption)
+
+
+class StoreRecords(_Tier):
+    """The first tier: what goes in comes out, in the order and to the issuer that it belongs to."""
+
+    async def test_a_client_comes_back_as_it_was(self, store: Store) -> None:
+        """Every field of a client survives, unicode, language tags, bytes and nested nulls included."""
+        client = a_client()
+        await store.create(client, an_event())
+        assert await store.find("main", "c1") == client
+        assert await _clients(store) == [client]
+
+    async def test_an_updated_client_comes_back_as_it_was(self, store: Store) -> None:
+        """Every field that an update may change is the new one, in a look and in a listing."""
+        await store.create(a_client(), an_event())
+        after = a_client(
+            version=2,
+            state=State.SUSPENDED,
+            updated_at=_LATER,
+            metadata=Registered({"client_name": "other"}),
+            credentials=Credentials(),
+            admission=Admission(Assurance.OPERATOR, owner="bob"),
+            policy="other",
+            provenance={},
+        )
+        await store.update(after, [an_event(kind="client.updated")], expected=1)
+        assert await store.find("main", "c1") == after
+        assert await _clients(store, owner="bob", state=State.SUSPENDED) == [after]
+        assert await _clients(store, owner="ålice") == []
+
+    async def test_absent_is_not_empty(self, store: Store) -> None:
+        """A member that is absent stays absent, and an empty value stays the empty value that it was."""
+        empty = Registered({"request_uris": [], "client_name": "", "jwks": {}})
+        await store.create(a_client("bare", metadata=Registered({}), credentials=Credentials()), an_event("bare"))
+        await store.create(a_client("empty", metadata=empty), an_event("empty"))
+        bare, full = await store.find("main", "bare"), await store.find("main", "empty")
+        assert bare is not None
+        assert full is not None
+        assert bare.metadata == {}
+        assert bare.credentials == Credentials()
+        assert full.metadata == {"request_uris": [], "client_name": "", "jwks": {}}
+
+    async def test_a_token_comes_back_as_it_was(self, store: Store) -> None:
+        """Every field of an initial access token survives."""
+        token = a_token(uses=1, revoked_at=NOW)
+        await store.add_token(token, an_event("", kind="token.issued"))
+        assert await store.find_token("main", token.digest) == token
+        assert list(await store.tokens("main")) == [token]
+
+    async def test_an_event_comes_back_byte_for_byte(self, store: Store) -> None:
+        """The bytes of an event are hashed into a chain, so not one of them may change."""
+        event = an_event(body='{"a":"é ","b":  1}'.encode(), personal=b"")
+        await store.record(event)
+        [stored] = await _events(store)
+        assert stored.event == event
+
+    async def test_a_key_comes_back_as_it_was(self, store: Store) -> None:
+        """Every field of a signing key survives."""
+        key = a_key()
+        await store.add_key(key, an_event("", kind="issuer.key_created"))
+        assert list(await store.keys("main")) == [key]
+
+    async def test_what_is_not_there_is_none(self, store: Store) -> None:
+        """An empty store answers with nothing, and does not fail."""
+        await store.ready()
+        assert await store.find("main", "c1") is None
+        assert await store.find_token("main", digest("t1")) is None
+        assert (await _clients(store), list(await store.tokens()), await _events(store)) == ([], [], [])
+        assert list(await store.keys("main")) == []
+
+    async def test_records_are_the_callers_own(self, store: Store) -> None:
+        """What a caller does to a record that it gave, or was given, changes nothing that is stored."""
+        given = a_client()
+        await store.create(given, an_event())
+        given.metadata["client_name"] = "changed by who gave it"
+        for _ in range(_PAGE):
+            found = await store.find("main", "c1")
+            assert found == a_client()
+            found.metadata["redirect_uris"].append("https://evil.example/cb")
+            found.provenance["scope"] = "changed by who was given it"
+            [listed] = await _clients(store)
+            assert listed == a_client()
+            listed.metadata.clear()
+
+    async def test_issuers_do_not_reach_across(self, store: Store) -> None:
+        """The same identifiers at two issuers are different clients, tokens, keys and events."""
+        for issuer, name in (("main", "one"), ("other", "two")):
+            metadata = Registered({"client_name": name})
+            await store.create(a_client(issuer=issuer, metadata=metadata), an_event(issuer=issuer))
+            await store.add_token(a_token(issuer=issuer, label=name), an_event("", kind="token.issued", issuer=issuer))
+            await store.add_key(a_key(issuer=issuer), an_event("", kind="issuer.key_created", issuer=issuer))
+        for issuer, name in (("main", "one"), ("other", "two")):
+            client = await store.find(issuer, "c1")
+            assert client is not None
+            assert client.metadata == {"client_name": name}
+            assert [one.issuer for one in await _clients(store, issuer=issuer)] == [issuer]
+            assert [one.label for one in await store.tokens(issuer)] == [name]
+            assert [one.issuer for one in await store.keys(issuer)] == [issuer]
+            assert {one.event.issuer for one in await _events(store, issuer=issuer)} == {issuer}
+        assert await store.find("third", "c1") is None
+        assert await store.find_token("third", digest("t1")) is None
+        assert await _clients(store, issuer="third") == []
+        await store.revoke_token("other", "t1", NOW, an_event("", kind="token.revoked", issuer="other"))
+        await store.update(a_client(issuer="other", version=2), [], expected=1)
+        untouched, token = await store.find("main", "c1"), await store.find_token("main", digest("t1"))
+        assert untouched is not None
+        assert untouched.version == 1
+        assert token is not None
+        assert token.status(NOW) == "active"
+
+    async def test_clients_are_found_by_what_is_asked(self, store: Store) -> None:
+        """A query narrows by issuer, state, owner and token, alone and together; None is any."""
+        for client_id, state, owner, token_id in (
+            ("a", State.ACTIVE, "ann", "t1"),
+            ("b", State.DELETED, "ann", "t2"),
+            ("c", State.SUSPENDED, "", ""),
+            ("d", State.ACTIVE, "bob", "t1"),
+        ):
+            admission = Admission(Assurance.CLIENT, token_id=token_id, owner=owner)
+            await store.create(a_client(client_id, state=state, admission=admission), an_event(client_id))
+        for query, expected in (
+            ({}, "abcd"),
+            ({"issuer": "main"}, "abcd"),
+            ({"state": State.ACTIVE}, "ad"),
+            ({"state": State.DELETED}, "b"),
+            ({"owner": "ann"}, "ab"),
+            ({"owner": ""}, "c"),
+            ({"token_id": "t1"}, "ad"),
+            ({"token_id": "t1", "owner": "ann", "state": State.ACTIVE, "issuer": "main"}, "a"),
+            ({"issuer": "other", "owner": "ann"}, ""),
+        ):
+            found = await _clients(store, **query)
+            assert "".join(client.client_id for client in found) == expected, query
+
+    async def test_events_are_found_by_what_is_asked(self, store: Store) -> None:
+        """A query narrows by issuer, kind and client, alone and together; None is any."""
+        for client_id, kind, issuer in (
+            ("a", "client.registered", "main"),
+            ("a", "client.updated", "main"),
+            ("b", "client.registered", "main"),
+            ("a", "client.registered", "other"),
+            ("", "registration.refused", "main"),
+        ):
+            await store.record(an_event(client_id, kind=kind, issuer=issuer))
+        for query, expected in (
+            ({}, 5),
+            ({"issuer": "main"}, 4),
+            ({"kind": "client.registered"}, 3),
+            ({"client_id": "a"}, 3),
+            ({"client_id": "a", "issuer": "main"}, 2),
+            ({"client_id": "a", "issuer": "main", "kind": "client.updated"}, 1),
+            ({"issuer": "third"}, 0),
+        ):
+            assert len(await _events(store, **query)) == expected, query
+
+    async def test_clients_are_paged_in_order_while_more_arrive(self, store: Store) -> None:
+        """Paging by the last row seen misses no client and shows none twice, whatever is added meanwhile.
+
+        The order is that of issuer and identifier by code points: another collation would lose rows between pages.
+        """
+        places = sorted(itertools.product(("Main", "main", "other"), ("-x", "0a", "Zz", "_y", "aB", "ab")))
+        for issuer, client_id in reversed(places):
+            await store.create(a_client(client_id, issuer=issuer), an_event(client_id, issuer=issuer))
+        seen: list[tuple[str, str]] = []
+        late = itertools.count()
+        while page := await store.clients(ClientQuery(), after=seen[-1] if seen else ("", ""), limit=_PAGE):
+            assert len(page) <= _PAGE
+            seen += [(client.issuer, client.client_id) for client in page]
+            for issuer in ("A", seen[-1][0]):  # one before everything that was seen, one right at the place
+                client_id = f"{seen[-1][1]}-late{next(late)}"
+                if len(seen) < len(places):
+                    await store.create(a_client(client_id, issuer=issuer), an_event(client_id, issuer=issuer))
+        assert [place for place in seen if "-late" not in place[1]] == places
+        assert seen == sorted(set(seen))
+
+    async def test_tokens_are_paged_in_order(self, store: Store) -> None:
+        """Tokens are listed by issuer and identifier, those of one issuer or all, a page at a time."""
+        places = sorted(itertools.product(("main", "other"), ("-x", "0a", "Zz", "_y", "ab")))
+        for issuer, token_id in reversed(places):
+            await store.add_token(a_token(token_id, issuer=issuer), an_event("", kind="token.issued", issuer=issuer))
+        seen: list[tuple[str, str]] = []
+        while page := await store.tokens(after=seen[-1] if seen else ("", ""), limit=_PAGE):
+            assert len(page) <= _PAGE
+            seen += [(token.issuer, token.token_id) for token in page]
+        assert seen == places
+        assert [token.issuer for token in await store.tokens("other")] == ["other"] * 5
+
+    async def test_events_are_paged_in_the_order_of_storing(self, store: Store) -> None:
+        """Paging by sequence number misses no event and shows none twice while more are stored."""
+        names = [f"c{number}" for number in range(7)]
+        for name in names:
+            await store.record(an_event(name))
+        seen: list[StoredEvent] = []
+        while page := await store.events(EventQuery(), after=seen[-1].sequence if seen else 0, limit=_PAGE):
+            assert len(page) <= _PAGE
+            seen += page
+            if len(names) < 10:  # noqa: PLR2004 (any number of late ones would do)
+                names.append(f"late{len(names)}")
+                await store.record(an_event(names[-1]))
+        assert [one.event.client_id for one in seen] == names
+        assert [one.sequence for one in seen] == sorted({one.sequence for one in seen})
+
+    async def test_keys_are_listed_oldest_first(self, store: Store) -> None:
+        """The oldest signing key comes first, whichever was stored first."""
+        await store.add_key(a_key("new", algorithm="ES256", created_at=_LATER), an_event("", kind="issuer.key_created"))
+        await store.add_key(a_key("old", algorithm="RS256", created_at=NOW), an_event("", kind="issuer.key_created"))
+        assert [key.kid for key in await store.keys("main")] == ["old", "new"]
+
+    async def test_a_closed_store_answers_nothing(self, store: Store) -> None:
+        """After close every call raises StoreUnavailable; to close again does no harm."""
+        await store.create(a_client(), an_event())
+        await store.close()
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: store.create(a_client("c2"), an_event("c2")),
+            lambda: store.update(a_client(version=2), [an_event()], expected=1),
+            lambda: store.find("main", "c1"),
+            lambda: store.clients(ClientQuery()),
+            lambda: store.add_token(a_token(), an_event()),
+            lambda: store.find_token("main", digest("t1")),
+            store.tokens,
+            lambda: store.revoke_token("main", "t1", NOW, an_event()),
+            lambda: store.record(an_event()),
+            lambda: store.events(EventQuery()),
+            lambda: store.add_key(a_key(), an_event()),
+            lambda: store.keys("main"),
+            store.ready,
+        ]
+        for call in calls:
+            with pytest.raises(StoreUnavailable):
+                await call()
+        await store.close()
+
+
+class StoreTransactions(_Tier):
+    """The second tier: all of a write, or nothing of it; every write has its event."""
+
+    async def test_every_write_stores_its_event(self, store: Store) -> None:
+        """Each of the verbs stores its event with what it changes, once and in order."""
+        token = a_token()
+        await store.add_token(token, an_event("", kind="token.issued"))
+        await store.create(a_client(), an_event(), _spend(token))
+        await store.update(a_client(version=2), [an_event(kind="client.updated")], expected=1)
+        await store.revoke_token("main", "t1", NOW, an_event("", kind="token.revoked"))
+        await store.add_key(a_key(), an_event("", kind="issuer.key_created"))
+        await store.record(an_event(kind="client.read"))
+        assert [one.event.kind for one in await _events(store)] == [
+            "token.issued",
+            "client.registered",
+            "client.updated",
+            "token.revoked",
+            "issuer.key_created",
+            "client.read",
+        ]
+
+    async def test_all_events_of_an_update_land_together(self, store: Store) -> None:
+        """An update with several events stores them in their order, in one batch, side by side; none is none."""
+        await store.create(a_client(), an_event())
+        kinds = ["client.updated", "client.token_rotated", "client.secret_rotated"]
+        await store.update(a_client(version=2), [an_event(kind=kind) for kind in kinds], expected=1)
+        await store.update(a_client(version=3), [], expected=2)
+        _, *stored = await _events(store)
+        assert [one.event.kind for one in stored] == kinds
+        assert len({(one.writer, one.batch) for one in stored}) == 1
+        first = stored[0].position
+        assert [one.position for one in stored] == [first, first + 1, first + 2]
+
+    async def test_an_identifier_is_taken_once(self, store: Store) -> None:
+        """To create an identifier that exists is a Conflict, which changes nothing; at another issuer it is free."""
+        await store.create(a_client(), an_event())
+        with pytest.raises(Conflict):
+            await store.create(a_client(policy="other"), an_event())
+        assert await store.find("main", "c1") == a_client()
+        assert len(await _events(store)) == 1
+        await store.create(a_client(issuer="other"), an_event(issuer="other"))
+
+    async def test_a_create_that_conflicts_claims_no_use(self, store: Store) -> None:
+        """A creation that fails leaves no client, no event, and the use of its token unclaimed."""
+        token = a_token(max_uses=1)
+        await store.add_token(token, an_event("", kind="token.issued"))
+        await store.create(a_client(), an_event())
+        before = await _events(store)
+        with pytest.raises(Conflict):
+            await store.create(a_client(policy="other"), an_event(), _spend(token))
+        assert await _uses(store, token) == 0
+        assert await _events(store) == before
+        assert await _clients(store) == [a_client()]
+        await store.create(a_client("c2"), an_event("c2"), _spend(token))
+
+    @pytest.mark.parametrize(
+        ("changed", "issuer"),
+        [
+            ({"max_uses": 2, "uses": 2}, "main"),
+            ({"expires_at": NOW}, "main"),
+            ({"revoked_at": NOW - 1}, "main"),
+            ({}, "other"),
+            ({"digest": digest("another value")}, "main"),
+        ],
+        ids=["used up", "expired", "revoked", "of another issuer", "unknown"],
+    )
+    async def test_a_token_that_is_not_good_registers_nothing(
+        self, store: Store, changed: dict[str, Any], issuer: str
+    ) -> None:
+        """A creation with a token that is spent, expired, revoked, foreign or unknown stores no client and no event."""
+        await store.add_token(a_token(**changed), an_event("", kind="token.issued"))
+        with pytest.raises(TokenSpent):
+            await store.create(a_client(issuer=issuer), an_event(issuer=issuer), Spend(digest("t1"), NOW))
+        assert await _clients(store) == []
+        assert [one.event.kind for one in await _events(store)] == ["token.issued"]
+        assert list(await store.tokens()) == [a_token(**changed)]
+
+    async def test_uses_are_counted_up_to_the_limit(self, store: Store) -> None:
+        """A token registers as often as it has uses, each of which is counted; then it is spent."""
+        token = a_token(max_uses=2)
+        await store.add_token(token, an_event("", kind="token.issued"))
+        for number in (1, 2):
+            await store.create(a_client(f"c{number}"), an_event(f"c{number}"), _spend(token))
+            assert await _uses(store, token) == number
+        with pytest.raises(TokenSpent):
+            await store.create(a_client("c3"), an_event("c3"), _spend(token))
+        assert await store.find("main", "c3") is None
+
+    async def test_a_token_without_limit_is_counted_too(self, store: Store) -> None:
+        """`max_uses` 0 and `expires_at` 0 mean no end, and the uses are counted all the same."""
+        token = a_token(max_uses=0, expires_at=0)
+        await store.add_token(token, an_event("", kind="token.issued"))
+        for number in range(_USES):
+            await store.create(a_client(f"c{number}"), an_event(f"c{number}"), _spend(token))
+        assert await _uses(store, token) == _USES
+
+    async def test_a_token_is_stored_once(self, store: Store) -> None:
+        """A second token with the identifier or the digest of the first is a Conflict and leaves no event."""
+        await store.add_token(a_token(), an_event("", kind="token.issued"))
+        for same in (a_token(digest=digest("another value")), a_token("t2", digest=digest("t1"))):
+            with pytest.raises(Conflict):
+                await store.add_token(same, an_event("", kind="token.issued"))
+        assert list(await store.tokens()) == [a_token()]
+        assert len(await _events(store)) == 1
+
+    async def test_a_token_is_revoked_once(self, store: Store) -> None:
+        """Revoking keeps the token and its count; a second time is a Conflict, an unknown token NotFound."""
+        token = a_token()
+        await store.add_token(token, an_event("", kind="token.issued"))
+        await store.create(a_client(), an_event(), _spend(token))
+        await store.revoke_token("main", "t1", NOW, an_event("", kind="token.revoked"))
+        expected = msgspec.structs.replace(token, uses=1, revoked_at=NOW)
+        with pytest.raises(Conflict):
+            await store.revoke_token("main", "t1", _LATER, an_event("", kind="token.revoked"))
+        with pytest.raises(NotFound):
+            await store.revoke_token("main", "t2", NOW, an_event("", kind="token.revoked"))
+        assert list(await store.tokens()) == [expected]
+        assert len(await _events(store, kind="token.revoked")) == 1
+        with pytest.raises(TokenSpent):
+            await store.create(a_client("c2"), an_event("c2"), _spend(token))
+
+    async def test_a_key_is_made_once_for_each_algorithm(self, store: Store) -> None:
+        """A second key of an issuer with the same algorithm is a Conflict and leaves no event."""
+        await store.add_key(a_key(), an_event("", kind="issuer.key_created"))
+        with pytest.raises(Conflict):
+            await store.add_key(a_key("k2"), an_event("", kind="issuer.key_created"))
+        await store.add_key(a_key("k3", algorithm="ES256"), an_event("", kind="issuer.key_created"))
+        assert {key.kid for key in await store.keys("main")} == {"k1", "k3"}
+        assert len(await _events(store)) == 2  # noqa: PLR2004 (as many as keys)
+
+    async def test_an_update_needs_the_version_that_is_stored(self, store: Store) -> None:
+        """Another version is a Conflict, no such client NotFound; neither changes anything or leaves an event."""
+        await store.create(a_client(), an_event())
+        await store.update(a_client(version=2), [an_event(kind="client.updated")], expected=1)
+        before = await _events(store)
+        for expected in (0, 1, 3):
+            with pytest.raises(Conflict):
+                await store.update(a_client(version=9), [an_event(kind="client.updated")], expected=expected)
+        with pytest.raises(NotFound):
+            await store.update(a_client("c2", version=3), [an_event("c2")], expected=2)
+        with pytest.raises(NotFound):
+            await store.update(a_client(issuer="other", version=3), [an_event(issuer="other")], expected=2)
+        assert await _events(store) == before
+        assert await _clients(store) == [a_client(version=2)]
+
+    async def test_of_two_nested_updates_one_wins(self, store: Store) -> None:
+        """An update that began before another and ends after it is refused: nothing is overwritten unseen."""
+        await store.create(a_client(), an_event())
+        outer, inner = await store.find("main", "c1"), await store.find("main", "c1")
+        assert outer is not None
+        assert inner is not None
+        await store.update(_next(inner, policy="inner"), [an_event(kind="client.updated")], expected=inner.version)
+        with pytest.raises(Conflict):
+            await store.update(_next(outer, policy="outer"), [an_event(kind="client.updated")], expected=outer.version)
+        winner = await store.find("main", "c1")
+        assert winner is not None
+        assert (winner.version, winner.policy) == (2, "inner")
+        assert len(await _events(store, kind="client.updated")) == 1
+
+    async def test_the_identifier_of_a_deleted_client_stays_taken(self, store: Store) -> None:
+        """A tombstone is found and listed, and its identifier is never given out again (RFC 7592 §2.3)."""
+        await store.create(a_client(), an_event())
+        tombstone = a_client(version=2, state=State.DELETED, credentials=Credentials())
+        await store.update(tombstone, [an_event(kind="client.deleted")], expected=1)
+        with pytest.raises(Conflict):
+            await store.create(a_client(), an_event())
+        assert await store.find("main", "c1") == tombstone
+        assert await _clients(store, state=State.DELETED) == [tombstone]
+        assert await _clients(store, state=State.ACTIVE) == []
+
+
+class StoreParallel(_Tier):
+    """The third tier: concurrent callers see the same as callers one after another."""
+
+    async def test_a_token_registers_as_often_as_it_has_uses(self, store: Store) -> None:
+        """Of 50 concurrent registrations with a token of three uses, exactly three are stored."""
+        token = a_token()
+        await store.add_token(token, an_event("", kind="token.issued"))
+        admission = Admission(Assurance.CLIENT, token_id=token.token_id)
+        names = [f"c{number}" for number in range(_CROWD)]
+        outcomes = await _outcomes(
+            store.create(a_client(name, admission=admission), an_event(name), _spend(token)) for name in names
+        )
+        assert (_count(outcomes, None), _count(outcomes, TokenSpent)) == (_USES, _CROWD - _USES)
+        stored = {name for name, outcome in zip(names, outcomes, strict=True) if outcome is None}
+        assert {client.client_id for client in await _clients(store, token_id=token.token_id)} == stored
+        assert {one.event.client_id for one in await _events(store, kind="client.registered")} == stored
+        assert len(await _events(store)) == _USES + 1
+        assert await _uses(store, token) == _USES
+
+    async def test_updates_form_one_line_of_versions(self, store: Store) -> None:
+        """50 writers that try again after a Conflict leave the versions 1 to 51, each with its event."""
+        await store.create(a_client(), an_event(body=b"1"))
+
+        async def write() -> None:
+            while True:
+                client = await store.find("main", "c1")
+                assert client is not None
+                after = _next(client, metadata=Registered({"line": [*client.metadata.get("line", []), client.version]}))
+                try:
+                    event = an_event(kind="client.updated", body=str(after.version).encode())
+                    return await store.update(after, [event], expected=client.version)
+                except Conflict:
+                    continue
+
+        await asyncio.gather(*(write() for _ in range(_CROWD)))
+        last = await store.find("main", "c1")
+        assert last is not None
+        assert last.version == _CROWD + 1
+        assert last.metadata["line"] == list(range(1, _CROWD + 1))
+        assert [int(one.event.body) for one in await _events(store)] == list(range(1, _CROWD + 2))
+
+    async def test_of_concurrent_updates_one_wins(self, store: Store) -> None:
+        """Of 50 writers that have read the same version, one is stored and every other gets a Conflict."""
+        await store.create(a_client(), an_event())
+        outcomes = await _outcomes(
+            store.update(a_client(version=2, policy=f"p{number}"), [an_event(kind="client.updated")], expected=1)
+            for number in range(_CROWD)
+        )
+        assert (_count(outcomes, None), _count(outcomes, Conflict)) == (1, _CROWD - 1)
+        stored = await store.find("main", "c1")
+        assert stored is not None
+        assert stored.policy == f"p{outcomes.index(None)}"
+        assert len(await _events(store, kind="client.updated")) == 1
+
+    async def test_of_concurrent_creations_one_wins(self, store: Store) -> None:
+        """Of 50 that claim one identifier, one is stored, and of their tokens' uses one is claimed."""
+        token = a_token(max_uses=0)
+        await store.add_token(token, an_event("", kind="token.issued"))
+        outcomes = await _outcomes(
+            store.create(a_client(policy=f"p{number}"), an_event(), _spend(token)) for number in range(_CROWD)
+        )
+        assert (_count(outcomes, None), _count(outcomes, Conflict)) == (1, _CROWD - 1)
+        stored = await store.find("main", "c1")
+        assert stored is not None
+        assert stored.policy == f"p{outcomes.index(None)}"
+        assert len(await _events(store, kind="client.registered")) == 1
+        assert await _uses(store, token) == 1
+
+    async def test_of_concurrent_keys_one_is_made(self, store: Store) -> None:
+        """Of 50 that make the key of an issuer, one does; the others find that it is there."""
+        outcomes = await _outcomes(
+            store.add_key(a_key(f"k{number}"), an_event("", kind="issuer.key_created")) for number in range(_CROWD)
+        )
+        assert (_count(outcomes, None), _count(outcomes, Conflict)) == (1, _CROWD - 1)
+        assert [key.kid for key in await store.keys("main")] == [f"k{outcomes.index(None)}"]
+        assert len(await _events(store)) == 1
+
+    async def test_events_have_an_order_without_gaps(self, store: Store) -> None:
+        """Each event has a place of its own: sequence numbers rise; batches and positions of a writer have no gap."""
+        await store.create(a_client(), an_event())
+        for _ in range(_USES):  # several waves, so that there are several batches
+            current = await store.find("main", "c1")
+            assert current is not None
+            updates = [an_event(kind="client.updated"), an_event(kind="client.token_rotated")]
+            writes = [store.record(an_event("", kind="registration.refused")) for _ in range(_CROWD)]
+            writes.append(store.update(_next(current), updates, expected=current.version))
+            writes += [store.create(a_client(), an_event()) for _ in range(_USES)]  # refused: they leave no place free
+            await _outcomes(writes)
+        stored = await _events(store)
+        assert len(stored) == 1 + _USES * (_CROWD + 2)
+        assert [one.sequence for one in stored] == sorted({one.sequence for one in stored})
+        for writer in {one.writer for one in stored}:
+            places = [(one.batch, one.position) for one in stored if one.writer == writer]
+            assert places == sorted(places)
+            batches = [
+                (batch, [place[1] for place in group]) for batch, group in itertools.groupby(places, lambda at: at[0])
+            ]
+            first = batches[0][0]
+            assert [batch for batch, _ in batches] == list(range(first, first + len(batches)))
+            assert all(positions == list(range(len(positions))) for _, positions in batches)
+
+    async def test_a_failure_does_not_spread_to_its_neighbours(self, store: Store) -> None:
+        """Among writes that arrive together, each gets its own outcome, and the bad ones leave nothing."""
+        spent = a_token(uses=_USES)
+        await store.add_token(spent, an_event("", kind="token.issued"))
+        await store.create(a_client("taken"), an_event("taken"))
+        names = [f"c{number}" for number in range(_CROWD)]
+        writes: list[Awaitable[None]] = []
+        for name in names:
+            writes += [
+                store.create(a_client(name), an_event(name)),
+                store.create(a_client("taken", policy="other"), an_event("taken")),
+                store.create(a_client(f"{name}-spent"), an_event(f"{name}-spent"), _spend(spent)),
+                store.update(a_client(f"{name}-none", version=2), [an_event(f"{name}-none")], expected=1),
+            ]
+        outcomes = await _outcomes(writes)
+        assert [type(outcome) for outcome in outcomes] == [type(None), Conflict, TokenSpent, NotFound] * _CROWD
+        assert {client.client_id for client in await _clients(store)} == {"taken", *names}
+        assert {one.event.client_id for one in await _events(store, kind="client.registered")} == {"taken", *names}
+        assert await store.find("main", "taken") == a_client("taken")
+
+    async def test_readers_see_whole_writes(self, store: Store) -> None:
+        """While clients are being created, whoever sees a client sees its event, and the other way round."""
+        names = [f"c{number}" for number in range(_CROWD)]
+        writing = asyncio.gather(*(store.create(a_client(name), an_event(name)) for name in names))
+        done = False
+        while not done:
+            done = writing.done()
+            told = {one.event.client_id for one in await _events(store)}
+            found = {client.client_id for client in await _clients(store)}
+            told_later = {one.event.client_id for one in await _events(store)}
+            assert told <= found <= told_later
+            await asyncio.sleep(0)
+        await writing
+        assert {client.client_id for client in await _clients(store)} == set(names)
+
+
+class StoreConformance(StoreRecords, StoreTransactions, StoreParallel):
+    """All three tiers."""

@@ -1,0 +1,481 @@
+"""What SQLite adds to the suite: the file, its schema, several processes on it, and everything that can fail below."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from importlib import resources
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import IO, Any
+
+import apsw
+import pytest
+
+from registrar.domain.client import State
+from registrar.domain.credentials import Credentials
+from registrar.domain.metadata import Registered
+from registrar.service.administration import issue_token
+from registrar.service.ports import ClientQuery, EventQuery, Spend, StoreUnavailable
+from registrar.storage import open_store, sqlite_path
+from registrar.storage.memory import MemoryStore
+from registrar.storage.sqlite import OLDEST, SQLiteStore
+from registrar.testing import OPEN, served
+from registrar.testing.store_conformance import a_client, a_key, a_token, an_event
+
+pytestmark = pytest.mark.anyio
+
+Open = Callable[..., SQLiteStore]
+SCHEMA = sorted(
+    (resources.files("registrar.storage") / "schema").iterdir(),
+    key=lambda script: script.name,
+)
+
+
+def create(store: SQLiteStore, name: str) -> Coroutine[Any, Any, None]:
+    """Register a client."""
+    return store.create(a_client(name), an_event(name))
+
+
+async def gather(writes: list[Coroutine[Any, Any, None]]) -> list[BaseException | None]:
+    """What became of writes that are made at the same time."""
+    return list(await asyncio.gather(*writes, return_exceptions=True))
+
+
+async def stored(store: SQLiteStore) -> list[str]:
+    """The names of all clients, each of which has exactly one event, which no other has."""
+    names = [client.client_id for client in await store.clients(ClientQuery(), limit=10_000)]
+    events = await store.events(EventQuery(kind="client.registered"), limit=10_000)
+    assert sorted(one.event.client_id for one in events) == names
+    return names
+
+
+async def turns(count: int = 200) -> None:
+    """Let the loop go round, so that whatever can happen without waiting has happened."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_file_is_written_ahead_in_large_pages_and_synchronised(sqlite: SQLiteStore, path: Path) -> None:
+    """The header says 8 KiB pages and WAL; the connection that writes synchronises every commit."""
+    header = await asyncio.to_thread(path.read_bytes)
+    assert int.from_bytes(header[16:18]) == 8192
+    assert (header[18], header[19]) == (2, 2)
+    assert sqlite._engine._db.pragma("synchronous") == 2
+    assert sqlite._read.pragma("query_only") == 1
+
+
+async def test_only_the_owner_reads_the_files(open_sqlite: Open, path: Path) -> None:
+    """The database, its log, its index and its lock are 0600 and the folder 0700, whatever the umask."""
+    before = os.umask(0)
+    try:
+        await create(open_sqlite(), "c1")
+    finally:
+        os.umask(before)
+    files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert files == {f"registrar.db{ending}": 0o600 for ending in ("", "-wal", "-shm", ".lock")}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.requirement("SEED-62")
+async def test_everything_survives_a_restart(open_sqlite: Open) -> None:
+    """Clients, tombstones, tokens with their counts, keys and events are there when the file is opened again."""
+    first = open_sqlite()
+    token = a_token()
+    await first.add_token(token, an_event("", kind="token.issued"))
+    await first.add_key(a_key(), an_event("", kind="issuer.key_created"))
+    await first.create(a_client("a"), an_event("a"), Spend(token.digest, token.created_at))
+    await create(first, "b")
+    tombstone = a_client("b", version=2, state=State.DELETED, credentials=Credentials())
+    await first.update(tombstone, [an_event("b", kind="client.deleted")], expected=1)
+    before = await first.events(EventQuery())
+    await first.close()
+
+    second = open_sqlite()
+    assert await second.find("main", "a") == a_client("a")
+    assert await second.find("main", "b") == tombstone
+    assert [(one.token_id, one.uses) for one in await second.tokens()] == [("t1", 1)]
+    assert list(await second.keys("main")) == [a_key()]
+    assert await second.events(EventQuery()) == before
+    await create(second, "c")
+    after = await second.events(EventQuery(), after=before[-1].sequence)
+    assert [(one.event.client_id, one.batch, one.position) for one in after] == [("c", 1, 0)]
+    assert after[0].writer != before[0].writer
+
+
+async def test_a_closed_store_leaves_one_whole_file(sqlite: SQLiteStore, path: Path) -> None:
+    """After close the log is folded in, so that the file alone can be copied away."""
+    await create(sqlite, "c1")
+    await sqlite.close()
+    assert sorted(file.name for file in path.parent.iterdir()) == ["registrar.db", "registrar.db.lock"]
+
+
+def test_a_url_names_the_store(path: Path) -> None:
+    """A database URL opens memory or a file, relative or absolute; another one is refused with the two forms."""
+    assert isinstance(open_store("memory:"), MemoryStore)
+    store = open_store(f"sqlite:///{path}")
+    assert isinstance(store, SQLiteStore)
+    asyncio.run(store.close())
+    assert sqlite_path("sqlite:///var/registrar.db") == Path("var/registrar.db")
+    assert sqlite_path("sqlite:////var/registrar.db") == Path("/var/registrar.db")
+    for url in ("sqlite:///", "mysql://host/db", "registrar.db", ""):
+        with pytest.raises(ValueError, match=r"sqlite:///path or memory:"):
+            open_store(url)
+
+
+# --- the schema -------------------------------------------------------------------------------------------------------
+
+
+def test_the_scripts_are_numbered_without_gaps() -> None:
+    """Each script brings the schema from one number to the next."""
+    assert [int(script.name.partition("_")[0]) for script in SCHEMA] == list(range(1, len(SCHEMA) + 1))
+
+
+async def test_a_newer_schema_is_refused(open_sqlite: Open, path: Path) -> None:
+    """A file that a newer program wrote is left alone, and the message says so; the lock is not kept either."""
+    await open_sqlite().close()
+    db = apsw.Connection(str(path))
+    db.pragma("user_version", len(SCHEMA) + 1)
+    with pytest.raises(
+        StoreUnavailable, match=rf"has schema {len(SCHEMA) + 1}, .* knows {len(SCHEMA)}: a newer program"
+    ):
+        open_sqlite()
+    assert db.pragma("user_version") == len(SCHEMA) + 1
+    db.pragma("user_version", len(SCHEMA))
+    db.close()
+    await create(open_sqlite(), "c1")
+
+
+@pytest.mark.parametrize("version", range(len(SCHEMA)))
+async def test_an_older_schema_is_brought_forward(open_sqlite: Open, path: Path, version: int) -> None:
+    """A file with the first scripts applied gets the others, and works."""
+    path.parent.mkdir()
+    db = apsw.Connection(str(path))
+    for script in SCHEMA[:version]:
+        db.execute(script.read_text("utf-8"))
+    db.pragma("user_version", version)
+    db.close()
+    store = open_sqlite()
+    assert store._read.pragma("user_version") == len(SCHEMA)
+    await create(store, "c1")
+    assert await stored(store) == ["c1"]
+
+
+async def test_a_migration_is_whole_or_not_at_all(
+    open_sqlite: Open, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that fails half-way leaves the schema as it was before it, and the next start brings it forward."""
+    (tmp_path / "schema").mkdir()
+    for script in SCHEMA:
+        (tmp_path / "schema" / script.name).write_text(script.read_text("utf-8"))
+    extra = tmp_path / "schema" / "9999_extra.sql"
+    extra.write_text("CREATE TABLE extra (one TEXT); INSERT INTO nowhere VALUES (1);")
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    with pytest.raises(StoreUnavailable, match="nowhere"):
+        open_sqlite()
+    db = apsw.Connection(str(path))
+    assert db.pragma("user_version") == len(SCHEMA)
+    assert not db.table_exists(None, "extra")
+    db.close()
+    extra.write_text("CREATE TABLE extra (one TEXT);")
+    await create(open_sqlite(), "c1")
+
+
+def test_sqlite_itself_is_recent_enough(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundled SQLite has the WAL repair, and a program with an older one says so instead of starting."""
+    assert OLDEST >= (3, 51, 3)
+    assert tuple(map(int, apsw.sqlite_lib_version().split("."))) >= OLDEST
+    monkeypatch.setattr("registrar.storage.sqlite.OLDEST", (99, 1))
+    with pytest.raises(StoreUnavailable, match=r"SQLite 3\.\S+ is older than 99\.1"):
+        SQLiteStore(path)
+
+
+def test_what_is_no_database_is_refused_by_its_name(path: Path) -> None:
+    """Another file, or a folder that cannot be, gives StoreUnavailable with the path in it."""
+    path.parent.mkdir()
+    path.write_bytes(b"These are my holiday notes." * 400)
+    with pytest.raises(StoreUnavailable, match=r"registrar\.db: .*not a database"):
+        SQLiteStore(path)
+    assert path.read_bytes() == b"These are my holiday notes." * 400
+    with pytest.raises(StoreUnavailable, match=r"registrar\.db/below\.db"):
+        SQLiteStore(path / "below.db")
+
+
+# --- several callers --------------------------------------------------------------------------------------------------
+
+
+async def test_concurrent_writers_share_a_commit(sqlite: SQLiteStore) -> None:
+    """Fifty registrations that arrive together are one batch: one synchronisation of the disk for all."""
+    assert await gather([create(sqlite, f"c{number}") for number in range(50)]) == [None] * 50
+    events = await sqlite.events(EventQuery())
+    assert [(one.batch, one.position) for one in events] == [(1, number) for number in range(50)]
+
+
+async def test_a_full_queue_says_overloaded(open_sqlite: Open) -> None:
+    """Beyond the queue's bound writers are told at once; what was taken is stored, the rest leaves nothing."""
+    store = open_sqlite(queue=4)
+    outcomes = await gather([create(store, f"c{number}") for number in range(10)])
+    assert outcomes[:4] == [None] * 4
+    assert all(isinstance(one, StoreUnavailable) and one.overloaded for one in outcomes[4:])
+    assert await stored(store) == ["c0", "c1", "c2", "c3"]
+
+
+async def test_cancelled_callers_take_nobody_along(sqlite: SQLiteStore) -> None:
+    """Callers that go away, before or while their batch is written, leave whole clients and answered neighbours."""
+    tasks = [asyncio.create_task(create(sqlite, f"c{number:02}")) for number in range(40)]
+    await asyncio.sleep(0)
+    for task in tasks[::4]:
+        task.cancel()
+    more = [asyncio.create_task(create(sqlite, f"d{number:02}")) for number in range(40)]
+    await asyncio.sleep(0)
+    for task in (*tasks[1::4], *more[::2]):
+        task.cancel()
+    outcomes = await asyncio.gather(*tasks, *more, return_exceptions=True)
+    assert {type(one) for one in outcomes} == {type(None), asyncio.CancelledError}
+    await create(sqlite, "last")
+    names = await stored(sqlite)
+    answered = [f"{'cd'[at // 40]}{at % 40:02}" for at, outcome in enumerate(outcomes) if outcome is None]
+    assert set(answered) | {"last"} <= set(names)
+
+
+async def test_close_finishes_what_was_submitted(open_sqlite: Open) -> None:
+    """Writes that were submitted when close was called are stored and answered."""
+    store = open_sqlite()
+    tasks = [asyncio.create_task(create(store, f"c{number:03}")) for number in range(600)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert await asyncio.gather(*tasks) == [None] * 600
+    assert len(await stored(open_sqlite())) == 600
+
+
+@pytest.mark.parametrize("at", [0, 2, 4])
+async def test_an_operation_that_breaks_does_not_fail_its_neighbours(sqlite: SQLiteStore, at: int) -> None:
+    """What cannot be written down breaks inside the batch; the others of the batch are stored all the same."""
+    await create(sqlite, "c")
+    broken = a_client("c", version=2, metadata=Registered({"client_name": object()}))
+    writes = [create(sqlite, f"n{number}") for number in range(4)]
+    writes.insert(at, sqlite.update(broken, [an_event("c", kind="client.updated")], expected=1))
+    outcomes = await gather(writes)
+    assert [type(one) for one in outcomes] == [StoreUnavailable if place == at else type(None) for place in range(5)]
+    assert await stored(sqlite) == ["c", "n0", "n1", "n2", "n3"]
+    assert await sqlite.find("main", "c") == a_client("c")
+    events = await sqlite.events(EventQuery())
+    assert [one.event.kind for one in events] == ["client.registered"] * 5
+    assert [one.batch for one in events] == [1, 2, 3, 4, 5]
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+REGISTER = """
+import asyncio, json, sys
+from pathlib import Path
+from registrar.domain.credentials import digest
+from registrar.service.ports import Spend, TokenSpent
+from registrar.storage.sqlite import SQLiteStore
+from registrar.testing.store_conformance import NOW, a_client, an_event
+
+async def main(path, name, count):
+    store = SQLiteStore(Path(path))
+    print("ready", flush=True)
+    input()
+    stored = []
+    async def register(number):
+        client_id = f"{name}{number:03}"
+        try:
+            await store.create(a_client(client_id), an_event(client_id), Spend(digest("t1"), NOW))
+        except TokenSpent:
+            return
+        stored.append(client_id)
+    for first in range(0, count, 10):
+        await asyncio.gather(*(register(number) for number in range(first, first + 10)))
+    await store.close()
+    print(json.dumps(stored))
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
+
+
+@pytest.mark.requirement("R7591-72")
+async def test_a_token_holds_across_processes(open_sqlite: Open, path: Path) -> None:
+    """Two processes that spend one token of 137 uses store 137 clients in all, and each keeps its own chain."""
+    store = open_sqlite()
+    await store.add_token(a_token(max_uses=137), an_event("", kind="token.issued"))
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", REGISTER, str(path), name, "200", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for name in "ab"
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+    outputs = await asyncio.gather(*(process.communicate(b"\n") for process in processes))
+    assert [process.returncode for process in processes] == [0, 0]
+    answered = [json.loads(output) for output, _ in outputs]
+    assert len(answered[0]) + len(answered[1]) == 137
+    assert await stored(store) == sorted(chain(*answered))
+    assert [token.uses for token in await store.tokens()] == [137]
+    events = await store.events(EventQuery(kind="client.registered"), limit=10_000)
+    for writer in {one.writer for one in events}:
+        batches = [one.batch for one in events if one.writer == writer]
+        assert batches == sorted(batches)
+        assert set(batches) == set(range(1, batches[-1] + 1))
+
+
+async def test_two_stores_on_one_file_see_each_other(open_sqlite: Open) -> None:
+    """What one has answered, the other finds at once; of two updates of one version, one wins across them."""
+    one, other = open_sqlite(), open_sqlite()
+    await create(one, "c1")
+    assert await other.find("main", "c1") == a_client("c1")
+    for version in range(1, 20):
+        outcomes = await gather(
+            [store.update(a_client("c1", version=version + 1), [], expected=version) for store in (one, other)]
+        )
+        assert sorted(outcome is None for outcome in outcomes) == [False, True]
+
+
+@pytest.fixture
+def lock(path: Path) -> Iterator[IO[str]]:
+    """The lock of the batches, as another process has it open."""
+    path.parent.mkdir()
+    with Path(f"{path}.lock").open("x") as lock:
+        yield lock
+
+
+async def test_a_batch_of_another_process_only_delays(lock: IO[str], open_sqlite: Open) -> None:
+    """While another process writes its batch, writers wait, readers read, and the loop goes round."""
+    sqlite = open_sqlite()
+    await create(sqlite, "before")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    task = asyncio.create_task(create(sqlite, "during"))
+    await turns()
+    assert not task.done()
+    assert await stored(sqlite) == ["before"]
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    await task
+    assert await stored(sqlite) == ["before", "during"]
+
+
+LOCK = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+input()
+db.execute("ROLLBACK")
+"""
+
+
+@pytest.fixture
+def another_program(sqlite: SQLiteStore, path: Path) -> Iterator[subprocess.Popen[str]]:  # noqa: ARG001 (what it locks)
+    """A program that knows nothing of our lock and holds SQLite's, until it reads a line."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCK, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        if process.poll() is None:
+            process.communicate("\n", timeout=30)
+
+
+async def test_another_program_only_delays(sqlite: SQLiteStore, another_program: subprocess.Popen[str]) -> None:
+    """While a shell or a backup holds the write lock, writers wait, readers read, and then all is stored."""
+    tasks = [asyncio.create_task(create(sqlite, name)) for name in ("a", "b")]
+    await turns()
+    assert not any(task.done() for task in tasks)
+    assert await stored(sqlite) == []
+    await asyncio.to_thread(another_program.communicate, "\n", timeout=30)
+    await asyncio.gather(*tasks)
+    assert await stored(sqlite) == ["a", "b"]
+
+
+async def test_another_program_does_not_delay_for_ever(
+    sqlite: SQLiteStore, another_program: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the patience of a writer is over, all who wait hear StoreUnavailable; later the store works again."""
+    monkeypatch.setattr("registrar.storage.sqlite._PATIENCE_MS", 20)
+    outcomes = await gather([create(sqlite, f"c{number}") for number in range(10)])
+    assert {type(one) for one in outcomes} == {StoreUnavailable}
+    assert {str(one) for one in outcomes} == {"BusyError: database is locked"}
+    await asyncio.to_thread(another_program.communicate, "\n", timeout=30)
+    await create(sqlite, "later")
+    assert await stored(sqlite) == ["later"]
+
+
+# --- the use cases on it ----------------------------------------------------------------------------------------------
+
+BY_TOKEN = OPEN.replace('"open"', '"client"')
+REGISTRATION = {"redirect_uris": ["https://app.example/cb"], "client_name": "App"}
+
+
+@pytest.mark.requirement("R7591-72", "SEED-23")
+async def test_a_single_use_token_registers_one_of_many(sqlite: SQLiteStore) -> None:
+    """Of twenty concurrent requests with a token of one use, one is answered 201 and nineteen 401; so is a later one."""
+    async with served(BY_TOKEN, store=sqlite) as server:
+        value, token = await issue_token(server.registry, server.issuer, server.operator)
+        assert token.max_uses == 1
+        headers = {"authorization": f"Bearer {value}"}
+
+        async def register() -> int:
+            answer = await server.client.post("/register", json=REGISTRATION, headers=headers)
+            return answer.status_code
+
+        assert sorted(await asyncio.gather(*(register() for _ in range(20)))) == [201] + [401] * 19
+        assert await register() == 401
+        assert len(await stored(sqlite)) == 1
+        assert [one.uses for one in await sqlite.tokens()] == [1]
+
+
+@pytest.mark.requirement("R7592-22")
+async def test_concurrent_updates_serialise(sqlite: SQLiteStore) -> None:
+    """Of concurrent PUTs each is answered 200 and told by an event, or 503 and without effect; versions form a line."""
+    async with served(store=sqlite) as server:
+        registered = (await server.client.post("/register", json=REGISTRATION)).json()
+        uri, client_id = registered["registration_client_uri"], registered["client_id"]
+        headers = {"authorization": f"Bearer {registered['registration_access_token']}"}
+
+        async def update(number: int) -> int:
+            body = REGISTRATION | {"client_id": client_id, "client_name": f"App {number}"}
+            return (await server.client.put(uri, json=body, headers=headers)).status_code
+
+        statuses = await asyncio.gather(*(update(number) for number in range(8)))
+        assert set(statuses) <= {200, 503}
+        events = await sqlite.events(EventQuery(kind="client.updated"))
+        bodies = [json.loads(one.event.body) for one in events]
+        assert [body["version"] for body in bodies] == list(range(2, 2 + statuses.count(200)))
+        names = ["App", *(body["client_name"] for body in bodies)]
+        assert [body["difference"]["client_name"] for body in bodies] == [list(pair) for pair in pairwise(names)]
+        assert {f"App {number}" for number, status in enumerate(statuses) if status == 200} == set(names[1:])
+        shown = (await server.client.get(uri, headers=headers)).json()
+        assert shown["client_name"] == names[-1]
+        assert shown["client_secret"] == registered["client_secret"]
+
+
+@pytest.mark.requirement("R7592-22")
+async def test_a_refused_update_changes_nothing(sqlite: SQLiteStore) -> None:
+    """After a PUT that fails its validation the record is, byte for byte, what it was, credentials included."""
+    async with served(store=sqlite) as server:
+        registered = (await server.client.post("/register", json=REGISTRATION)).json()
+        uri, client_id = registered["registration_client_uri"], registered["client_id"]
+        headers = {"authorization": f"Bearer {registered['registration_access_token']}"}
+        before = await sqlite.find("main", client_id)
+        for wrong in (
+            {"redirect_uris": ["javascript:alert(1)"]},
+            {"client_id": "another"},
+            {"client_secret": "mine"},
+            {"jwks": 1, "jwks_uri": 2},
+        ):
+            body = REGISTRATION | {"client_id": client_id} | wrong
+            assert (await server.client.put(uri, json=body, headers=headers)).status_code == 400
+        assert await sqlite.find("main", client_id) == before
+        assert await sqlite.events(EventQuery(kind="client.updated")) == []
