@@ -10,6 +10,7 @@ from load import Run
 OURS = "public"
 PEERS = {"oidc-provider": "node-oidc-provider", "mcp-sdk": "MCP Python SDK"}
 RATES = {"per_second": "requests/s", "per_cpu_second": "requests per CPU second"}
+LEAST_BUSY = 0.9
 TIMES = {"p50_ms": "p50 ms", "p99_ms": "p99 ms"}
 
 
@@ -126,18 +127,32 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+REPEAT = """\
+Repeat with `make bench`: root has wrk installed by it, anybody else needs wrk first; Node.js must be there. Written by
+`bench/run.py`, so do not edit."""
+
 NOTES = """\
 The registrar answers 201 only after the client and its audit event are committed to SQLite (WAL, synchronous=FULL). Both
 peers keep clients in memory and write nothing to disk: node-oidc-provider in its development adapter, which holds the
 last thousand, the MCP SDK in a dictionary that grows with every run (so does its resident memory). They do not do the
 same work either: node-oidc-provider also validates much metadata and issues a registration access token; the MCP SDK
-validates less and issues none. All of them get the same 400-byte body.
+validates less and issues none. All of them get the same 400-byte body. oidc-provider asks for Node.js 22 or later; on an
+older one it runs and warns.
+
+The rows that read send the tokens of 1,000 clients in turn, in the large registry 1,000 that are spread evenly over it.
 
 After each run the database is counted: clients and their audit events must be equal in number, and equal to the answers
 of 201 (give or take the at most 64 requests that are under way when the load stops); an answer with any other status
 than the row's own ends the benchmark. `times better` and the `x` columns are medians of the ratios turn by turn. The
-latencies are wrk's, with its correction for coordinated omission. Resident memory counts mapped files.
-"""
+latencies are wrk's, with its correction for coordinated omission. Resident memory counts mapped files."""
+
+
+def disturbance(rows: dict[str, Measured]) -> str:
+    """A warning where a server did not have its core to itself: its rates and latencies then say little."""
+    short = [row.title for row in rows.values() if row.median("busy") < LEAST_BUSY]
+    if not short:
+        return ""
+    return f"**Disturbed.** Something else took these servers' core while they were loaded; only the requests per CPU second count: {'; '.join(short)}."
 
 
 def write(rows: dict[str, Measured], machine: dict[str, str], to: Path | None) -> None:
@@ -147,11 +162,12 @@ def write(rows: dict[str, Measured], machine: dict[str, str], to: Path | None) -
         ("Aims", aims(rows)),
         ("Every row", every_row(rows)),
     ]
-    print("\n" + "\n\n".join(f"{title}\n{text}" for title, text in parts))
+    tables = [f"## {title}\n\n{text}" for title, text in parts]
+    warning = [found] if (found := disturbance(rows)) else []
+    print("\n" + "\n\n".join([*tables, *warning]))
     if to is None:
         return
-    sections = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts)
-    repeat = "Repeat with `make bench` (root installs wrk by itself; Node.js must be there). Written by `bench/run.py`: do not edit."
     about = "\n".join(f"- **{name}:** {text}" for name, text in machine.items())
-    to.write_text(f"# Benchmark\n\n{repeat}\n\n{sections}\n\n## What is compared\n\n{NOTES}\n## Machine\n\n{about}\n")
+    page = ["# Benchmark", REPEAT, *warning, *tables, f"## What is compared\n\n{NOTES}", f"## Machine\n\n{about}\n"]
+    to.write_text("\n\n".join(page))
     print(f"\nwritten: {to}")

@@ -75,7 +75,12 @@ class Bench:
     runs: list[Run] = field(default_factory=list)
 
     def run(self, seconds: int) -> Run:
-        """One load run; a database must then hold what was answered, no more and no less."""
+        """One load run, after a second that is not counted: while other servers had their turn, caches went cold."""
+        self.load(1)
+        return self.load(seconds)
+
+    def load(self, seconds: int) -> Run:
+        """Load the server; its database must then hold what was answered, no more and no less."""
         run = load(self.pid, self.site.port, self.site.requests, self.row.status, seconds)
         if self.ledger:
             created = run.answers if self.row.status == 201 else 0
@@ -143,7 +148,7 @@ def bench(rows: list[Row], runs: int, seconds: int) -> tuple[dict[str, Measured]
         stolen, ticks = stolen_and_all()[0] - stolen, stolen_and_all()[1] - ticks
         about = description(WORK) | {
             "Pinning": f"each server on core {SERVER_CORE}; wrk and the bench on core {LOAD_CORE}",
-            "Load": f"wrk -t1 -c{CONNECTIONS}, keep-alive, loopback; warm-up of {WARM_UP_SECONDS} s, then the median of {runs} runs of {seconds} s, in turns",
+            "Load": f"wrk -t1 -c{CONNECTIONS}, keep-alive, loopback; {WARM_UP_SECONDS} s of warm-up, then in turns {runs} runs of {seconds} s (after 1 s each that is not counted), of which the median",
             "Disturbance": f"waiting servers used {idle_share(benches):.1%} of a core; the host kept {stolen / ticks:.1%} of the CPU time (steal)",
         }
         return {one.row.name: one.measured() for one in benches}, about

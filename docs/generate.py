@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -278,7 +279,7 @@ def metadata_page() -> Iterator[str]:
 def _default_of(row: Member) -> str:
     if row.constant is None:
         return row.default_text
-    return code(str(row.constant).lower() if isinstance(row.constant, bool) else row.constant)
+    return code(row.constant if isinstance(row.constant, str) else json.dumps(row.constant))
 
 
 def _member(row: Member) -> str:

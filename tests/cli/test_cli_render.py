@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -93,6 +94,29 @@ def test_one_line_each_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert header.split() == ["some_id", "name", "reason"]
     assert line.split()[:2] == ["i" * 500, "n" * 59 + "…"]
     assert line.count("r") == 500
+
+
+class Terminal(io.StringIO):
+    """A terminal that remembers."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+def test_sentences_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a sentence is folded to fit and loses no word; the values beside it are not folded."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "100")
+    row = {"member": "token_endpoint_auth_method", "rule": "a.rule.of.some.length", "reason": "many words " * 20}
+    Output(as_json=False).table([row], ("member", "rule", "reason"), prose=("reason",))
+    lines = STYLE.sub("", terminal.getvalue()).splitlines()
+
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 100
+    assert lines[1].split()[:2] == [row["member"], row["rule"]]
+    assert " ".join(lines).split().count("words") == 20
 
 
 def test_columns_without_values(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ from registrar.domain.server_metadata import (
 )
 
 
-@pytest.mark.requirement("R7591-50", "R7591-51", "R7591-53", "OIDC-40", "SEED-89")
+@pytest.mark.requirement("R7591-50", "R7591-51", "R7591-53", "OIDC-40")
 def test_information() -> None:
     """The answer holds what is registered; secret and expiry come together, and so do token and URI."""
     one = client(client_name="App", request_uris=[])

@@ -222,7 +222,7 @@ def test_symmetric_keys_need_a_secret(name: str, value: str) -> None:
         *(("tls_client_auth", False), ("self_signed_tls_client_auth", False)),
     ],
 )
-def test_methods_that_need_a_secret(method: str, secret: bool) -> None:  # noqa: FBT001
+def test_methods_that_need_a_secret(method: str, secret: bool) -> None:
     """A secret is issued to those that use one; it need only be compared, never read."""
     members = {"token_endpoint_auth_method": method, "id_token_signed_response_alg": "RS256"}
 

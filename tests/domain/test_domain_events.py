@@ -127,7 +127,7 @@ def test_nothing_else_opens_a_commitment(salt: bytes, value: str, other: str) ->
     assert discloses(committed, salt, "person", value)
     assert discloses(committed, salt, "person", other) is (value == other)
     assert not discloses(committed, salt, "address", value)
-    assert not discloses(committed, salt[1:] + b"?" + salt[:0], "person", value) or salt[1:] + b"?" == salt
+    assert not discloses(committed, bytes(octet ^ 1 for octet in salt), "person", value)
 
 
 @pytest.mark.requirement("SEED-65")

@@ -129,7 +129,7 @@ def test_rules_are_well_written(name: str) -> None:
     one = RULES[name]
 
     assert one.name == name
-    assert re.fullmatch(r"[a-z]+(\.[a-z0-9_]+)+", name)
+    assert re.fullmatch(r"[a-z_]+(\.[a-z0-9_]+)+", name)
     assert one.source.isprintable()
     assert one.source
     assert one.error in {"invalid_redirect_uri", "invalid_client_metadata", "invalid_software_statement"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -44,8 +44,8 @@ def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
     """A self-signed certificate for a key, in DER."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "client")])
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(7).not_valid_before(datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC))
-    signed = builder.not_valid_after(datetime.datetime(2045, 1, 1, tzinfo=datetime.UTC)).sign(key, hashes.SHA256())
+    builder = builder.serial_number(7).not_valid_before(dt.datetime(2025, 1, 1, tzinfo=dt.UTC))
+    signed = builder.not_valid_after(dt.datetime(2045, 1, 1, tzinfo=dt.UTC)).sign(key, hashes.SHA256())
     return signed.public_bytes(serialization.Encoding.DER)
 
 

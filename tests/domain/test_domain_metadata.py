@@ -358,14 +358,15 @@ def test_the_rows_are_all_of_the_table() -> None:
 
 def test_the_table_is_whole() -> None:
     """Each row has its facts: a source, a meaning, a known type, and an offered list that exists."""
+    issued = {name for _, name in ISSUED}
     for name, row in MEMBERS.items():
         assert row.name == name
         assert row.source
         assert row.meaning.endswith(".")
         assert row.type in WRONG
         assert not row.offered or row.offered in OFFERED
-        assert (row.role is Role.SERVER) is (name in dict((name, at) for at, name in ISSUED))
-    assert set(NOT_IN_PUT) == set(dict((name, at) for at, name in ISSUED)) - {"client_id", "client_secret"}
+        assert (row.role is Role.SERVER) is (name in issued)
+    assert set(NOT_IN_PUT) == issued - {"client_id", "client_secret"}
 
 
 @pytest.mark.requirement("R7592-13", "WILD-3")
@@ -489,7 +490,7 @@ def test_the_given_type_is_named(value: Any, said: str) -> None:
 
 
 def test_null_inside_an_array() -> None:
-    """null is named as null."""
+    """Null is named as null."""
     assert "is null where" in parse(redirect_uris=["https://a.example", None])[1][0].reason
 
 

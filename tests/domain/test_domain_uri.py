@@ -90,7 +90,7 @@ def test_no_hosts(host: str) -> None:
     ("text", "good"),
     [("1", True), ("65535", True), ("0", False), ("65536", False), ("", False), ("x", False), ("٣", False)],
 )
-def test_ports(text: str, good: bool) -> None:  # noqa: FBT001
+def test_ports(text: str, good: bool) -> None:
     """A port is a number that something can listen on."""
     assert uri.is_port(text) is good
 

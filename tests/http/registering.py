@@ -68,6 +68,13 @@ def payloads(*folders: str) -> dict[str, dict[str, Any]]:
     return {f"{path.parent.name}/{path.stem}": json.loads(path.read_text("utf-8")) for path in found}
 
 
+def registers(payload: Mapping[str, Any], answer: httpx2.Response) -> bool:
+    """Whether an answer registers a payload; hold that it does where the payload's file expects it to."""
+    expected = payload["expect"].get("status", 201)
+    assert answer.status_code in (expected if isinstance(expected, list) else [expected]), answer.text
+    return answer.status_code == 201
+
+
 def bearer(token: str) -> dict[str, str]:
     """The header that presents a token, or none."""
     return {"authorization": f"Bearer {token}"} if token else {}

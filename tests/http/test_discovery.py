@@ -26,7 +26,6 @@ P256 = {
     "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
     "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
 }
-KEYS = {"jwks": {"keys": [P256]}}
 HOST = "https://as.example"
 OAUTH, OPENID = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
 NOT_SERVED_YET = sorted(set(ENDPOINTS) - {"jwks_uri"})
@@ -221,7 +220,9 @@ def universe(name: str) -> tuple[str, ...]:
 def asking(name: str, value: str) -> dict[str, Any]:
     """A registration that asks for one value of a list, and is otherwise as coherent as that value allows."""
     row = ROWS[name]
-    members: dict[str, Any] = {**MEMBERS, **KEYS}
+    # Certificates that a client signed itself are compared with those behind its jwks_uri (RFC 8705 §2.2.2).
+    keys = {"jwks_uri": f"{HOST}/jwks"} if value == "self_signed_tls_client_auth" else {"jwks": {"keys": [P256]}}
+    members: dict[str, Any] = {**MEMBERS, **keys}
     members[row.name] = [value] if row.type == "array of strings" else value
     if name == "token_endpoint_auth_signing_alg_values_supported":
         members["token_endpoint_auth_method"] = "client_secret_jwt" if value in SYMMETRIC else "private_key_jwt"

@@ -217,7 +217,7 @@ async def test_every_answer_is_a_clean_one(path: Path) -> None:
         assert read.json() == (members if exchange.updated is None else exchange.updated.json())
 
 
-@pytest.mark.requirement("D-7", "R7591-61")
+@pytest.mark.requirement("D-7")
 @pytest.mark.parametrize("path", [path for path in FILES if "authorize_redirect_uris" in payload(path)], ids=_name)
 async def test_the_redirect_uris_of_later_requests_match(path: Path) -> None:
     """Every redirect URI that the client will use at the authorization endpoint matches one that was registered."""

@@ -19,6 +19,7 @@ from registering import (
     post,
     refused,
     register,
+    registers,
     without,
 )
 
@@ -42,7 +43,7 @@ P256 = {
 }
 """The public key of RFC 7515 App. A.3."""
 
-PAYLOADS = payloads("clients", "gateways", "edge")
+PAYLOADS = {name: one for name, one in payloads("clients", "gateways", "edge").items() if one["request"]}
 WRITABLE = [row for row in TABLE.values() if row.role is Role.CLIENT and not row.feature]
 WRONG: dict[str, list[Any]] = {
     "string": [5, True, ["a"], {"a": "b"}],
@@ -318,7 +319,7 @@ async def test_every_published_authentication_method_registers_and_no_other() ->
     """Each published method is echoed; a short name that nobody registered is refused."""
     more: dict[str, dict[str, Any]] = {
         "private_key_jwt": {"jwks": {"keys": [P256]}},
-        "self_signed_tls_client_auth": {"jwks": {"keys": [P256]}},
+        "self_signed_tls_client_auth": {"jwks_uri": "https://app.example/jwks"},
         "tls_client_auth": {"tls_client_auth_san_dns": "app.example"},
     }
     async with served() as server:
@@ -616,13 +617,27 @@ async def test_server_members_in_a_request_have_no_effect() -> None:
 @pytest.mark.parametrize("name", PAYLOADS)
 async def test_unset_members_are_absent(name: str) -> None:
     """No answer to a real client holds null, an empty string, or an array that is empty by accident."""
-    request = PAYLOADS[name]["request"]
+    payload = PAYLOADS[name]
     async with served() as server:
-        answer = await post(server, request) if request else None
-        if answer is None or answer.status_code != 201:
+        answer = await post(server, payload["request"])
+        if not registers(payload, answer):
             return
         empty = {name for name, value in answer.json().items() if value in (None, "", [], {})}
         assert empty <= {"request_uris", "post_logout_redirect_uris"}
+
+
+@pytest.mark.requirement("R7591-53", "WILD-3")
+@pytest.mark.parametrize("empty", [None, "", []], ids=["null", "an empty string", "an empty array"])
+async def test_null_and_empty_mean_omitted(empty: Any) -> None:
+    """Whatever member is sent empty, and even all of them at once, the answer is as if it had not been sent."""
+    issued = ("client_id", "client_secret", "registration_client_uri", "registration_access_token")
+    names = {row.name for row in WRITABLE} | {"client_name#fr", "logo_uri#de"}
+    async with served() as server:
+        plain = without(await register(server, MACHINE), *issued)
+        emptied = dict.fromkeys(names, empty) | MACHINE
+        answer = await post(server, emptied)
+        assert answer.status_code == 201, answer.text
+        assert without(answer.json(), *issued) == plain
 
 
 @pytest.mark.requirement("R7591-55", "WILD-17", "OIDC-25")

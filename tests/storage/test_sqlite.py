@@ -66,11 +66,12 @@ async def turns(count: int = 200) -> None:
 
 
 async def test_the_file_is_written_ahead_in_large_pages_and_synchronised(sqlite: SQLiteStore, path: Path) -> None:
-    """The header says 8 KiB pages and WAL; the connection that writes synchronises every commit."""
+    """The header says 8 KiB pages and WAL; the connection that writes synchronises, and never waits on the loop."""
     header = await asyncio.to_thread(path.read_bytes)
     assert int.from_bytes(header[16:18]) == 8192
     assert (header[18], header[19]) == (2, 2)
     assert sqlite._engine._db.pragma("synchronous") == 2
+    assert sqlite._engine._db.pragma("busy_timeout") == 0
     assert sqlite._read.pragma("query_only") == 1
 
 
@@ -359,6 +360,7 @@ async def test_a_batch_of_another_process_only_delays(lock: IO[str], open_sqlite
     task = asyncio.create_task(create(sqlite, "during"))
     await turns()
     assert not task.done()
+    assert sqlite._engine._db.get_autocommit()  # it has not even begun
     assert await stored(sqlite) == ["before"]
     fcntl.flock(lock, fcntl.LOCK_UN)
     await task

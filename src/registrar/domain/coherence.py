@@ -38,14 +38,16 @@ TLS_SUBJECTS: Final = (
     "tls_client_auth_san_email",
 )
 _ENCRYPTED: Final = ("id_token", "userinfo", "introspection")
-_SYMMETRIC_MEMBERS: Final = (
-    "id_token_signed_response_alg",
-    "id_token_encrypted_response_alg",
-    "userinfo_signed_response_alg",
-    "userinfo_encrypted_response_alg",
-    "request_object_signing_alg",
-    "request_object_encryption_alg",
-    "introspection_encrypted_response_alg",
+_SYMMETRIC_MEMBERS: Final = frozenset(
+    {
+        "id_token_signed_response_alg",
+        "id_token_encrypted_response_alg",
+        "userinfo_signed_response_alg",
+        "userinfo_encrypted_response_alg",
+        "request_object_signing_alg",
+        "request_object_encryption_alg",
+        "introspection_encrypted_response_alg",
+    }
 )
 
 REDIRECTS_NEEDED: Final = rule(
@@ -147,9 +149,8 @@ ONE_PROOF: Final = rule(
 def judge(members: Members) -> list[Finding]:
     """Every incoherence of a decided registration; an empty list may be registered."""
     faults = [*_redirects(members), *_response_types(members), *_method(members)]
-    for trigger, correspondence in _CORRESPONDENCES:
-        if trigger in members:
-            faults.extend(correspondence(members))
+    for trigger in sorted(_CORRESPONDENCES.keys() & members.keys()):
+        faults.extend(_CORRESPONDENCES[trigger](members))
     return faults
 
 
@@ -165,7 +166,11 @@ def needs_symmetric_key(members: Members) -> bool:
     """Whether the secret is a key that the server must be able to read at run time, not only to compare."""
     if members.get("token_endpoint_auth_method") == "client_secret_jwt":
         return True
-    return any(name in members and members[name] in SYMMETRIC for name in _SYMMETRIC_MEMBERS)
+    return bool(_keyed_by_secret(members))
+
+
+def _keyed_by_secret(members: Members) -> list[str]:
+    return [name for name in _SYMMETRIC_MEMBERS & members.keys() if members[name] in SYMMETRIC]
 
 
 def _redirects(members: Members) -> list[Finding]:
@@ -211,8 +216,7 @@ def _public_client(members: Members) -> list[Finding]:
     faults = []
     if "client_credentials" in members.get("grant_types", ()):
         faults.append(PUBLIC_CREDENTIALS.refuse("grant_types"))
-    keyed = [name for name in _SYMMETRIC_MEMBERS if name in members and members[name] in SYMMETRIC]
-    return faults + [PUBLIC_SYMMETRIC.refuse(name, value=members[name]) for name in keyed]
+    return faults + [PUBLIC_SYMMETRIC.refuse(name, value=members[name]) for name in sorted(_keyed_by_secret(members))]
 
 
 def _key_source(members: Members) -> Iterator[Finding]:
@@ -272,17 +276,17 @@ def _one_proof(members: Members) -> Iterator[Finding]:
         yield ONE_PROOF.refuse("dpop_bound_access_tokens")
 
 
-_CORRESPONDENCES: Final[tuple[tuple[str, Correspondence], ...]] = (
-    ("jwks", _key_source),
-    *((f"{what}_encrypted_response_alg", _keys_for(f"{what}_encrypted_response_alg")) for what in _ENCRYPTED),
-    ("request_object_signing_alg", _keys_for("request_object_signing_alg")),
-    ("token_endpoint_auth_signing_alg", _assertion_algorithm),
-    *((f"{what}_encrypted_response_enc", _alg_for(f"{what}_encrypted_response_enc")) for what in _ENCRYPTED),
-    ("request_object_encryption_enc", _alg_for("request_object_encryption_enc")),
-    ("sector_identifier_uri", _sector_identifier),
-    ("subject_type", _sector),
-    ("frontchannel_logout_uri", _frontchannel_origin),
-    ("backchannel_logout_uri", _backchannel_scheme),
-    ("dpop_bound_access_tokens", _one_proof),
-)
+_CORRESPONDENCES: Final[Mapping[str, Correspondence]] = {
+    "jwks": _key_source,
+    **{f"{what}_encrypted_response_alg": _keys_for(f"{what}_encrypted_response_alg") for what in _ENCRYPTED},
+    "request_object_signing_alg": _keys_for("request_object_signing_alg"),
+    "token_endpoint_auth_signing_alg": _assertion_algorithm,
+    **{f"{what}_encrypted_response_enc": _alg_for(f"{what}_encrypted_response_enc") for what in _ENCRYPTED},
+    "request_object_encryption_enc": _alg_for("request_object_encryption_enc"),
+    "sector_identifier_uri": _sector_identifier,
+    "subject_type": _sector,
+    "frontchannel_logout_uri": _frontchannel_origin,
+    "backchannel_logout_uri": _backchannel_scheme,
+    "dpop_bound_access_tokens": _one_proof,
+}
 """What to look at where a member is present."""

@@ -53,15 +53,17 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     meaning: str
     check: Check
     role: Role = Role.CLIENT
-    constant: str | bool | None = None
-    """What an absent member means; written into the answer (RFC 7591 §3.2.1)."""
+    constant: str | bool | list[str] | None = None
+    """What an absent member means; written into the answer (RFC 7591 §3.2.1). Shared by all decisions, never altered."""
     default: Default | None = None
-    """The same where it depends on the members decided before, or is a list of its own; `default_text` says it."""
+    """The same where it depends on the members decided before; `default_text` says it."""
     default_text: str = ""
     localised: bool = False
     """Whether `name#tag` is a member too (RFC 7591 §2.2)."""
     offered: str = ""
     """The row of `server_metadata.OFFERED` that lists the values it may have."""
+    voluntary: bool = False
+    """Whether it is a wish (OpenID Connect Core §5.5.1.1): what is not offered is dropped, even when nothing is left."""
     feature: str = ""
     """What would have to be served for the member to mean something; it is ignored while that is not."""
     personal: bool = False
@@ -398,7 +400,7 @@ MEMBERS: Final[Mapping[str, Member]] = {
     **_client(
         ("redirect_uris", "array of strings", _R7591, _redirects, "Where the authorization endpoint may send people back to.", {}),
         ("token_endpoint_auth_method", "string", _R7591, _text, "How the client authenticates at the token endpoint.", {"constant": "client_secret_basic", "offered": "token_endpoint_auth_methods_supported"}),
-        ("grant_types", "array of strings", _R7591, _texts, "The grants that the client may use at the token endpoint.", {"default": lambda _: ["authorization_code"], "default_text": "authorization_code", "offered": "grant_types_supported"}),
+        ("grant_types", "array of strings", _R7591, _texts, "The grants that the client may use at the token endpoint.", {"constant": ["authorization_code"], "offered": "grant_types_supported"}),
         ("response_types", "array of strings", _R7591, _texts, "The response types that the client may ask for.", {"default": _response_types, "default_text": "code, where authorization_code is registered", "offered": "response_types_supported"}),
         ("application_type", "string", _OIDC, _one_of("web", "native"), "What kind of application it is.", {"constant": "web"}),
         ("client_name", "string", _R7591, _text, "The name shown to people; a claim of the client, never proof.", {"localised": True}),
@@ -426,9 +428,9 @@ MEMBERS: Final[Mapping[str, Member]] = {
         ("token_endpoint_auth_signing_alg", "string", _OIDC, _text, "How the client's assertions must be signed.", {"offered": "token_endpoint_auth_signing_alg_values_supported"}),
         ("default_max_age", "integer", _OIDC, _integer, "How old a sign-in may be, in seconds, where a request does not say.", {}),
         ("require_auth_time", "boolean", _OIDC, _boolean, "Whether ID tokens always say when the person signed in.", {"constant": False}),
-        ("default_acr_values", "array of strings", _OIDC, _texts, "The authentication contexts asked for where a request does not say.", {"offered": "acr_values_supported"}),
+        ("default_acr_values", "array of strings", _OIDC, _texts, "The authentication contexts asked for where a request does not say.", {"offered": "acr_values_supported", "voluntary": True}),
         ("initiate_login_uri", "URL", _OIDC, _https, "Where others may start a sign-in at the client.", {}),
-        ("request_uris", "array of URLs", _OIDC, _each(_https), "Where the client's request objects lie; a fragment is the SHA-256 of the content.", {"default": lambda _: [], "default_text": "empty"}),
+        ("request_uris", "array of URLs", _OIDC, _each(_https), "Where the client's request objects lie; a fragment is the SHA-256 of the content.", {"constant": []}),
         ("require_signed_request_object", "boolean", "RFC 9101 §10.5", _boolean, "Whether only signed requests are accepted.", {"constant": False}),
         ("require_pushed_authorization_requests", "boolean", "RFC 9126 §6", _boolean, "Whether only pushed authorization requests are accepted.", {}),
         ("tls_client_certificate_bound_access_tokens", "boolean", "RFC 8705 §3.4", _boolean, "Whether access tokens are bound to the client's certificate.", {}),
@@ -442,7 +444,7 @@ MEMBERS: Final[Mapping[str, Member]] = {
         ("introspection_signed_response_alg", "string", _INTROSPECTION, _text, "How introspection answers are signed.", {"offered": "introspection_signing_alg_values_supported"}),
         ("introspection_encrypted_response_alg", "string", _INTROSPECTION, _text, "How introspection answers' keys are encrypted.", {"offered": "introspection_encryption_alg_values_supported"}),
         ("introspection_encrypted_response_enc", "string", _INTROSPECTION, _text, "How introspection answers are encrypted.", {"default": _content_encryption("introspection_encrypted_response_alg"), "default_text": "A128CBC-HS256, with an alg", "offered": "introspection_encryption_enc_values_supported"}),
-        ("post_logout_redirect_uris", "array of URLs", "OpenID Connect RP-Initiated Logout §3.1", _landing_pages, "Where people may be sent after signing out.", {"default": lambda _: [], "default_text": "empty"}),
+        ("post_logout_redirect_uris", "array of URLs", "OpenID Connect RP-Initiated Logout §3.1", _landing_pages, "Where people may be sent after signing out.", {"constant": []}),
         ("frontchannel_logout_uri", "URL", "OpenID Connect Front-Channel Logout §2", _landing_page, "A page that signs a person out when a browser loads it.", {}),
         ("frontchannel_logout_session_required", "boolean", "OpenID Connect Front-Channel Logout §2", _boolean, "Whether that page is told which session.", {}),
         ("backchannel_logout_uri", "URL", "OpenID Connect Back-Channel Logout §2.2", _logout_uri, "Where the server reports that a person signed out.", {}),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from registrar.domain.errors import ProtocolError
@@ -18,7 +20,8 @@ class Connection(HttpToolsProtocol):
     """One connection of a client.
 
     uvicorn waits for ever for a first request, for the rest of a head, and for the rest of a body that was answered
-    unread, and it keeps a head of any size. While an endpoint reads a body, it watches the time itself.
+    unread, it keeps a head of any size, and it loses the body of a request that asks for another protocol. While an
+    endpoint reads a body, it watches the time itself.
 
     Args:
         seconds: what a request may take to arrive from its first byte on.
@@ -28,8 +31,9 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *, seconds: float, **given: Any) -> None:
         super().__init__(**given)
         self._seconds = seconds
-        self._in_head = self._arriving = False
+        self._in_head = self._arriving = self._upgrading = False
         self._head_bytes = 0
+        self._read = b""
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
@@ -43,7 +47,9 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._head_bytes += len(data)
+        self._read = data
         super().data_received(data)
+        self._read = b""
         if not self._arriving or self.transport.is_closing():
             return
         if self._in_head and self._head_bytes > HEAD_BYTES:
@@ -58,9 +64,13 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        super().on_headers_complete()
+        self._upgrading = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if not self._upgrading:
+            super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self._upgrading:
+            return
         self._arriving = False
         self._forget_deadline()
         super().on_message_complete()
@@ -69,7 +79,21 @@ class Connection(HttpToolsProtocol):
         self._refuse(ProtocolError("invalid_request", "This is not a well-formed HTTP/1.1 request."))
 
     def _unsupported_upgrade_warning(self) -> None:
-        """An upgrade that is not offered is ignored (RFC 9110 §7.8), and a line in the log for each would flood it."""
+        """Ignore an upgrade, which is never offered (RFC 9110 §7.8).
+
+        The parser takes what follows such a head for another protocol, where it is the body: Java's HttpClient asks for
+        HTTP/2 with its first POST. So the request is parsed once more, without the field. uvicorn calls this while it
+        handles the exception that tells where the head ended.
+        """
+        reached = sys.exception()
+        if not self._upgrading or reached is None:
+            return
+        fields = [(name, value) for name, value in self.headers if name != b"upgrade"]
+        head = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        head += b"".join(b"%s: %s\r\n" % field for field in fields) + b"\r\n"
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.data_received(head + self._read[reached.args[0] :])
 
     def _late(self) -> None:
         self._deadline = None

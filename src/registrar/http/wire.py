@@ -230,6 +230,8 @@ def read_object(body: bytes) -> Presented:
     Raises:
         RegistrationError: saying what is wrong with the body.
     """
+    if (plain := _read_plain(body)) is not None:
+        return plain
     if body.count(b"[") + body.count(b"{") > _NESTED:
         _refuse(f"it holds more than {_NESTED} arrays and objects")
     try:
@@ -247,6 +249,25 @@ def read_object(body: bytes) -> Presented:
     if "\\u" in text and _has_surrogate(value):
         _refuse("it holds half of a surrogate pair, which is not text")
     return Presented(value)
+
+
+def _read_plain(body: bytes) -> Presented | None:
+    """A flat object without escapes, the common case, read at a quarter of the cost; None for everything else.
+
+    Where no backslash stands, a quote is never part of a string, and where no white space stands before a colon, each
+    member's name ends in `":`. So as many of these as members means that no member stands twice.
+    """
+    if body.count(b"{") != 1 or body.count(b"[") > _NESTED or any(map(body.__contains__, _NOT_PLAIN)):
+        return None
+    try:
+        value = _decode_plain(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return Presented(value) if len(value) == body.count(b'":') else None
+
+
+_NOT_PLAIN: Final = (b"\\", b" :", b"\t:", b"\n:", b"\r:")
+_decode_plain: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def _refuse(problem: str) -> NoReturn:

@@ -88,8 +88,25 @@ class _Step(NamedTuple):
     default: Default | None
 
 
+class _Outline(NamedTuple):
+    """What the steps decided: the values of the members that they are about, and why."""
+
+    members: Mapping[str, Any]
+    dropped: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+_OUTLINES: Final = 1024
+"""Outlines that are remembered at the most; a thousandth kind of client is rare, and forgetting costs little."""
+_OUTLINE_BYTES: Final = 1024
+"""Larger ones are not remembered, so that nobody can fill the memory with them."""
+
+
 class Judge:
-    """A policy in force at an issuer: bound to what is offered there, and made into a list of steps once.
+    """A policy in force at an issuer: bound to what is offered there, and made into steps once.
+
+    What the steps decide depends on the members that they are about and on nothing else: not on names, addresses or
+    redirect URIs. Most registrations look alike in those members, so the outcome is remembered by their values.
 
     Args:
         policy: what the operator wants.
@@ -114,6 +131,8 @@ class Judge:
             for name, row in MEMBERS.items()
             if name in policy.members or row.offered or row.default or row.constant is not None
         )
+        self._names = tuple(step.name for step in self._steps)
+        self._outlines: dict[bytes, _Outline] = {}
 
     def __call__(self, shaped: Shaped, facts: Facts, found: Iterable[Finding] = ()) -> Decision:
         """Judge a registration. Total and deterministic: the same arguments always give the same decision.
@@ -123,32 +142,35 @@ class Judge:
             facts: what else is known.
             found: findings of the steps before; they stand first in the decision.
         """
-        findings = list(found)
-        members: dict[str, Any] = dict(shaped)
-        for step in self._steps:
-            name, operators, _, _, _, constant, default = step
-            before = members.get(name)
-            # Two common cases, spelled out because every registration meets them twenty times: nothing was asked for
-            # and the policy is silent, or all that was asked for is offered.
-            if operators is None:
-                if before is None:
-                    if constant is not None:
-                        members[name] = constant
-                    elif default is not None and (value := default(members)) is not None:
-                        members[name] = value
-                    continue
-                if name != "response_types" and _offered(step, before):
-                    continue
-            after = _decide(step, before, members, findings)
-            if after is not None:
-                members[step.name] = after
-            elif before is not None:
-                del members[step.name]
+        key = _encode([*map(shaped.get, self._names)])
+        outline = self._outlines.get(key) or self._outline(shaped, key)
+        members: dict[str, Any] = {**shaped, **outline.members}
+        for name in outline.dropped:
+            del members[name]
+        findings = [*found, *outline.findings]
         for rule_ in self._rules:
             findings.extend(rule_(members, facts))
         _judge_together(members, findings)
         provenance = {one.member: "policy" for one in findings if one.verdict is Verdict.CHANGED}
         return Decision(Registered(members), tuple(findings), provenance)
+
+    def _outline(self, shaped: Shaped, key: bytes) -> _Outline:
+        members: dict[str, Any] = {}
+        findings: list[Finding] = []
+        for step in self._steps:  # in the order of the table, because a default may look at what stands above it
+            value = _decide(step, shaped.get(step.name), members, findings)
+            if value is not None:
+                members[step.name] = value
+        dropped = tuple(name for name in self._names if name in shaped and name not in members)
+        outline = _Outline(members, dropped, tuple(findings))
+        if len(key) <= _OUTLINE_BYTES:
+            if len(self._outlines) >= _OUTLINES:
+                self._outlines.clear()
+            self._outlines[key] = outline
+        return outline
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 
 def _offered(step: _Step, value: Any) -> bool:
@@ -199,6 +221,9 @@ def _narrow(step: _Step, value: Any, findings: list[Finding]) -> Any:
         return after
     if step.name == "scope":
         findings.append(DEFAULT_SCOPE.change("scope", value, step.constant))
+        return None
+    if MEMBERS[step.name].voluntary:
+        findings.append(UNSUPPORTED_DROPPED.change(step.name, value, None, given=dropped, accepted=step.listed))
         return None
     findings.append(UNSUPPORTED.refuse(step.name, given=dropped, accepted=step.listed))
     return value

@@ -37,7 +37,8 @@ class Document:
             self.data: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as problem:
             found = re.search(r"line (\d+)", str(problem))
-            raise ConfigurationError(where, int(found[1]) if found else 0, str(problem)) from None
+            line = int(found[1]) if found else len(text.splitlines())  # "at end of document"
+            raise ConfigurationError(where, line, str(problem)) from None
 
     def line(self, *path: str) -> int:
         """The line of a key, or of the nearest table above it that the text names; 0 where nothing is found."""

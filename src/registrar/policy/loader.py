@@ -10,7 +10,6 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, Final
 
-from registrar.domain.findings import Verdict
 from registrar.domain.metadata import MEMBERS, Presented, Role, parse
 from registrar.domain.server_metadata import OFFERED
 from registrar.policy import Policy
@@ -106,9 +105,8 @@ def _values(member: str, table: Mapping[str, Any], document: Document, path: tup
     for name, value in [*whole, *((name, item if scope else [item]) for name, item in items)]:
         if value in ("", [], [""]):
             raise document.error(f"{name} is empty, which means that the member is omitted", *path, name)
-        for finding in parse(Presented({member: value}))[1]:
-            if finding.verdict is Verdict.REFUSED:
-                raise document.error(f"{name}: {finding.reason}", *path, name)
+        if faults := parse(Presented({member: value}))[1]:
+            raise document.error(f"{name}: {faults[0].reason}", *path, name)
 
 
 def _contradictions(member: str, table: Mapping[str, Any], document: Document, path: tuple[str, ...]) -> None:

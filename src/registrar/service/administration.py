@@ -20,7 +20,9 @@ from registrar.service.ports import Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
 
 _TOKEN_ID_BYTES: Final = 8
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 100
+"""How often an act is tried again after another writer came first: a client that is busy changing itself must not
+keep its operator from suspending it."""
 
 
 class Refused(Exception):  # noqa: N818 (an answer to an operator)

@@ -214,7 +214,10 @@ def _renew(
         cabinet = issuance.new_cabinet(registry, issuer, client.client_id)
     secret, secrets = _secrets(issuer, cabinet, held.secrets, now, updating=updating)
     tokens = _wrapped_tokens(cabinet, kept, session, token)
-    shared = (held.data_key or cabinet.wrap_for_server()) if coherence.needs_symmetric_key(metadata) else None
+    shared = None
+    if coherence.needs_symmetric_key(metadata):
+        # An update wraps anew, so that a key-encryption key can be retired once every client has come by.
+        shared = (None if updating else held.data_key) or cabinet.wrap_for_server()
     return _Renewal(Credentials(tokens, secrets, shared), secret, token, secrets[0].version != _version(held.secrets))
 
 

@@ -32,7 +32,7 @@ class Engine(Protocol):
         ...
 
     def begin(self) -> None:
-        """Begin a batch, waiting as long as it takes (on the thread)."""
+        """Begin a batch, waiting for its turn (on the thread)."""
         ...
 
     def commit(self) -> None:

@@ -724,6 +724,8 @@ class StoreParallel(_Tier):
             writes.append(store.update(_next(current), updates, expected=current.version))
             writes += [store.create(a_client(), an_event()) for _ in range(_USES)]  # refused: they leave no place free
             await _outcomes(writes)
+            with pytest.raises(Conflict):
+                await store.create(a_client(), an_event())  # nor does one that is refused alone
         stored = await _events(store)
         assert len(stored) == 1 + _USES * (_CROWD + 2)
         assert [one.sequence for one in stored] == sorted({one.sequence for one in stored})
