@@ -31,7 +31,7 @@ from registrar.policy.loader import load as load_policy
 from registrar.policy.loader import shipped
 from registrar.service.audit import Audit
 from registrar.service.registry import Issuer, Registry, registrable_scopes
-from registrar.storage import open_store, sqlite_path
+from registrar.storage import MEMORY, SQLITE, open_store, sqlite_path
 
 __all__ = ["Configuration", "ConfigurationError", "assemble", "development", "read"]
 
@@ -272,6 +272,8 @@ def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> Non
 def _check_transport(configuration: Configuration, document: Document) -> None:
     """Registration carries credentials: TLS, except between programs of one machine (RFC 7591 §5)."""
     server = configuration.settings.server
+    if server.database != MEMORY and sqlite_path(server.database) is None:
+        raise document.error(f"is {SQLITE}path or {MEMORY}", "server", "database")
     if bool(server.tls_certificate) != bool(server.tls_key):
         raise document.error("tls_certificate and tls_key go together", "server", "tls_certificate")
     if not 0 <= server.port <= 65535:  # noqa: PLR2004 (ports; 0 lets the system choose)
@@ -319,10 +321,14 @@ def _keys(configuration: Configuration) -> KeyEncryptionKeys:
 
 
 def create_key_file(path: Path) -> None:
-    """Write a new key-encryption key, readable by this user alone; an existing file is left as it is."""
+    """Write a new key-encryption key, readable by this user alone; an existing file is left as it is.
+
+    The file appears whole or not at all: a program that is killed half-way must not leave an empty one behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(
                 "# Key-encryption keys of Registrar, newest first. Whoever has this file and the database has the secrets.\n"
@@ -330,3 +336,7 @@ def create_key_file(path: Path) -> None:
             file.write(base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n")
             file.flush()
             os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another process was first, and its key is the one
+            path.hardlink_to(unfinished)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -116,6 +116,9 @@ REFUSED = [
     ("port", "https://app.example:8x/cb"),
     ("port", "https://app.example:-1/cb"),
     ("port", "http://127.0.0.1:00000/cb"),
+    ("port", "http://127.0.0.1:65536/cb"),
+    ("port", "http://localhost:69999"),
+    ("port", "http://[::1]:123456/"),
     ("port", "http://localhost:80:80/cb"),
     ("plain_http", "http://app.example/cb"),
     ("plain_http", "HTTP://app.example/cb"),
@@ -169,6 +172,7 @@ def test_refused(rule: str, uri: str) -> None:
     """Each URI is refused by the rule that says what is wrong with it, in an error of its own, in printable ASCII."""
     found = refused(uri)
 
+    assert not redirect_uri.is_plain(uri)
     assert found.rule == f"redirect_uri.{rule}"
     assert (found.error, found.verdict, found.member) == ("invalid_redirect_uri", Verdict.REFUSED, "redirect_uris[0]")
     assert found.accepted

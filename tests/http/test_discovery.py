@@ -268,7 +268,7 @@ NARROWED = ("token_endpoint_auth_methods_supported", "grant_types_supported", "i
 _subsets = st.tuples(*(st.lists(st.sampled_from(OFFERED[name]), min_size=1, unique=True) for name in NARROWED))
 
 
-@pytest.mark.requirement("DISC-20", "SEED-75", "SEED-61")
+@pytest.mark.requirement("DISC-20", "SEED-75")
 @settings(max_examples=30, deadline=None)
 @given(allowed=_subsets)
 def test_a_policy_narrows_both_alike(allowed: tuple[list[str], ...]) -> None:
@@ -324,7 +324,7 @@ async def test_the_published_keys_are_public_and_named() -> None:
         assert (await server.client.get("/jwks")).json() == {"keys": keys}
 
 
-@pytest.mark.requirement("DISC-21", "SEED-78")
+@pytest.mark.requirement("DISC-21")
 @pytest.mark.parametrize("member", NOT_SERVED_YET)
 async def test_endpoints_to_come_say_so(member: str) -> None:
     """Published because clients' schemas demand it: 503 temporarily_unavailable as JSON, with Retry-After."""
@@ -427,7 +427,7 @@ def test_what_is_no_origin_is_not_taken(origin: str) -> None:
         parse(Document("test", configured(issuer=f'cors_origins = ["{origin}"]')))
 
 
-@pytest.mark.requirement("R7592-4", "SEED-40", "SEED-54")
+@pytest.mark.requirement("R7592-4", "SEED-40")
 async def test_from_the_issuer_to_a_managed_client() -> None:
     """Knowing the issuer alone, a client finds the endpoint, registers, reads, updates and leaves."""
     async with served(configured(url=f"{HOST}/t1")) as server:

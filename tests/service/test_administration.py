@@ -65,7 +65,7 @@ async def record(server: Served, client: dict[str, Any]) -> Client:
 # --- initial access tokens --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("SEED-8", "SEED-23", "SEED-24", "R7592-33")
+@pytest.mark.requirement("SEED-23", "SEED-24", "R7592-33")
 async def test_a_token_is_shown_once_and_kept_as_a_digest() -> None:
     """The value has 256 bits and stands nowhere in the store; the record says for whom, for what and how long."""
     async with served() as server:
@@ -119,7 +119,7 @@ async def test_a_token_of_another_issuer_is_not_revoked() -> None:
 # --- the state of clients ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("SEED-76", "R7592-9", "SEED-7")
+@pytest.mark.requirement("SEED-76", "R7592-9")
 async def test_suspending_and_resuming() -> None:
     """Each act is a version and a time of its own; the registration itself is untouched."""
     async with served() as server:
@@ -154,7 +154,7 @@ async def test_deleting_leaves_a_tombstone_for_good() -> None:
             await administration.find(server.registry, server.issuer, "nobody")
 
 
-@pytest.mark.requirement("SEED-76", "SEED-79", "R7592-33")
+@pytest.mark.requirement("SEED-76", "R7592-33")
 async def test_what_an_operator_is_shown_holds_no_credential() -> None:
     """The inventory says who, since when, by which policy and until when, and nothing that opens anything."""
     async with served(OPEN + "[issuer.main.client_secret]\nlifetime = 60") as server:
@@ -220,7 +220,7 @@ async def test_contention_without_end_is_told() -> None:
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("SEED-76", "SEED-59", "R7592-29", "D-5")
+@pytest.mark.requirement("SEED-76", "R7592-29", "D-5")
 async def test_rotating_a_secret_twice_before_its_client_reads_it() -> None:
     """Every secret lives out its own overlap, and the client reads the newest."""
     async with served() as server:

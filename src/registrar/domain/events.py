@@ -17,7 +17,9 @@ import msgspec
 
 from registrar.domain import jwks
 from registrar.domain.client import Client
-from registrar.domain.findings import Finding, shown
+from registrar.domain.errors import ERRORS
+from registrar.domain.findings import RULES, Finding, shown
+from registrar.domain.metadata import MEMBERS
 
 VERSION: Final = 1
 SALT_BYTES: Final = 16
@@ -137,6 +139,7 @@ def event(
     salt: bytes,
     endpoint: str = "",
     client_id: str = "",
+    token_id: str = "",
     detail: Mapping[str, Any] | None = None,
 ) -> Event:
     """Compose an event.
@@ -149,6 +152,7 @@ def event(
         salt: `SALT_BYTES` random bytes, for the commitments.
         endpoint: the URL or command that it came in by.
         client_id: the client concerned, if there is one.
+        token_id: the initial access token concerned; that of the actor where none is given.
         detail: further members; those without a value are left out.
     """
     if kind not in EVENTS:
@@ -156,10 +160,13 @@ def event(
     committed: dict[str, str] | None = None
     disclosures = b""
     if actor.person or actor.address:
-        personal = {name: value for name, value in (("address", actor.address), ("person", actor.person)) if value}
-        committed = {name: _commitment(salt, name, value) for name, value in personal.items()}
         opened = salt.hex()
-        disclosures = _encode({name: (opened, value) for name, value in personal.items()})
+        committed, disclosed = {}, {}
+        for name, value in (("address", actor.address), ("person", actor.person)):
+            if value:
+                committed[name] = _commitment(salt, name, value)
+                disclosed[name] = (opened, value)
+        disclosures = _encode(disclosed)
     body = _Body(
         v=VERSION,
         kind=kind,
@@ -170,7 +177,8 @@ def event(
         endpoint=endpoint,
         client_id=client_id,
         personal=committed,
-        **{"token_id": actor.token_id, **(detail or {})},
+        token_id=token_id or actor.token_id,
+        **(detail or {}),
     )
     return Event(issuer, kind, time_ms, client_id, _encode(body), disclosures)
 
@@ -208,7 +216,7 @@ def registration_detail(
         "policy": client.policy,
         "policy_digest": policy_digest,
         "version": client.version,
-        "findings": findings,
+        "findings": [*map(_impersonal, findings)],
     }
 
 
@@ -216,15 +224,28 @@ def refusal_detail(
     error: str, description: str, requested: Mapping[str, Any], findings: Iterable[Finding]
 ) -> dict[str, Any]:
     """What an event says of a refusal. What was sent is repeated only in part, shortened and without credentials."""
+    told = tuple(findings)
+    impersonal = tuple(map(_impersonal, told))
     return {
         "error": error,
-        "reason": description,
+        # The description repeats a value, and where that may name a person, the kind of error has to do.
+        "reason": description if told == impersonal else ERRORS[error].meaning,
         "requested_redirect_uris": _said(requested.get("redirect_uris")),
         "requested_scope": _said(requested.get("scope")),
         "client_name": _said(requested.get("client_name")),
         "software_id": _said(requested.get("software_id")),
-        "findings": tuple(findings),
+        "findings": impersonal,
     }
+
+
+_PERSONAL: Final = frozenset(name for name, row in MEMBERS.items() if row.personal)
+
+
+def _impersonal(finding: Finding) -> Finding:
+    """A finding as an event may hold it: what it says of a member that may name a person, it says without the value."""
+    if finding.member.partition("[")[0] not in _PERSONAL:
+        return finding
+    return Finding(finding.rule, finding.member, finding.verdict, RULES[finding.rule].reason, error=finding.error)
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from registrar.domain.client import Assurance
 from registrar.domain.findings import Finding, Verdict, listed, rule
 from registrar.domain.metadata import MEMBERS, Default, Registered, Shaped
 from registrar.domain.server_metadata import Offered
-from registrar.policy.operators import Operators, as_words, from_words
+from registrar.policy.operators import VALUE, Operators, as_words, from_words
 from registrar.policy.rules import AppliedRule
 
 UNSUPPORTED: Final = rule("offered.value", "RFC 7591 §2", "is {given}, which this server does not offer", "{accepted}")
@@ -132,6 +132,7 @@ class Judge:
             if name in policy.members or row.offered or row.default or row.constant is not None
         )
         self._names = tuple(step.name for step in self._steps)
+        self._localised = {name: held for name, held in policy.members.items() if MEMBERS[name].localised}
         self._outlines: dict[bytes, _Outline] = {}
 
     def __call__(self, shaped: Shaped, facts: Facts, found: Iterable[Finding] = ()) -> Decision:
@@ -148,11 +149,24 @@ class Judge:
         for name in outline.dropped:
             del members[name]
         findings = [*found, *outline.findings]
+        if self._localised:
+            self._judge_translations(members, findings)
         for rule_ in self._rules:
             findings.extend(rule_(members, facts))
         _judge_together(members, findings)
         provenance = {one.member: "policy" for one in findings if one.verdict is Verdict.CHANGED}
         return Decision(Registered(members), tuple(findings), provenance)
+
+    def _judge_translations(self, members: dict[str, Any], findings: list[Finding]) -> None:
+        """A policy about `client_name` is about `client_name#fr` too, or a translation would be the way around it."""
+        for name in [name for name in members if "#" in name]:
+            operators = self._localised.get(name.partition("#")[0])
+            if operators is None:
+                continue
+            if operators.value is not None:
+                findings.append(VALUE.change(name, members.pop(name), None))
+            else:
+                operators.check(name, members[name], findings)
 
     def _outline(self, shaped: Shaped, key: bytes) -> _Outline:
         members: dict[str, Any] = {}

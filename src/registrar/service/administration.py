@@ -91,7 +91,6 @@ async def issue_token(
         expires_at=now_ms // 1000 + lifetime if lifetime else 0,
     )
     detail = {
-        "token_id": token.token_id,
         "kind_of_token": kind.value,
         "policy": policy or issuer.policy.name,
         "token_label": label,
@@ -100,7 +99,13 @@ async def issue_token(
         "token_scope": list(scope),
     }
     event = registry.audit.event(
-        "token.issued", issuer.name, operator.actor(), endpoint=operator.door, time_ms=now_ms, detail=detail
+        "token.issued",
+        issuer.name,
+        operator.actor(),
+        endpoint=operator.door,
+        token_id=token.token_id,
+        time_ms=now_ms,
+        detail=detail,
     )
     await registry.store.add_token(token, event)
     return value, token
@@ -112,8 +117,9 @@ async def revoke_token(registry: Registry, issuer: Issuer, operator: Operator, t
     Raises:
         Refused: there is no such token, or it is revoked already.
     """
-    detail = {"token_id": token_id}
-    event = registry.audit.event("token.revoked", issuer.name, operator.actor(), endpoint=operator.door, detail=detail)
+    event = registry.audit.event(
+        "token.revoked", issuer.name, operator.actor(), endpoint=operator.door, token_id=token_id
+    )
     try:
         await registry.store.revoke_token(issuer.name, token_id, registry.clock() // 1000, event)
     except NotFound:

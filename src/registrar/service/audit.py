@@ -53,6 +53,7 @@ class Audit:
         *,
         endpoint: str = "",
         client_id: str = "",
+        token_id: str = "",
         time_ms: int = 0,
         detail: Mapping[str, Any] | None = None,
     ) -> Event:
@@ -65,6 +66,7 @@ class Audit:
             salt=self.entropy(SALT_BYTES) if actor.address or actor.person else b"",
             endpoint=endpoint,
             client_id=client_id,
+            token_id=token_id,
             detail=detail,
         )
 

@@ -37,8 +37,11 @@ SECRET_DIFFERS: Final = rule(
     "the current secret, or no client_secret",
 )
 
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 32
 """How often a write is tried again after another writer came first."""
+
+_UNUSED: Final = 4
+"""Successors of one token that may wait for their first use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,26 +231,38 @@ def _rotates(issuer: Issuer, session: _Session, *, updating: bool) -> bool:
 
 
 def _living_tokens(issuer: Issuer, session: _Session, token: PresentedToken, now: int) -> list[TokenRecord]:
-    """The tokens that go on: the presented one, for a bounded time if it is replaced. Its predecessors end here."""
+    """The tokens that go on, newest first: the presented one, for a bounded time if it is replaced, and its successors.
+
+    A successor of the presented token has never been used, so the answer that carried it may still be on its way: of
+    two requests at once, neither answer may hold a dead token. Predecessors end here.
+    """
     if token == session.token:
         return [msgspec.structs.replace(session.record, until=0)]
     until = now + issuer.settings.registration_access_token.overlap
-    return [msgspec.structs.replace(session.record, until=until)]
+    held = session.client.credentials.tokens
+    unused = [record for record in held[: held.index(session.record)] if not record.until or now < record.until]
+    return [
+        *(msgspec.structs.replace(record, until=record.until or until) for record in unused[:_UNUSED]),
+        msgspec.structs.replace(session.record, until=until),
+    ]
 
 
 def _wrapped_tokens(
     cabinet: Cabinet, kept: Sequence[TokenRecord], session: _Session, token: PresentedToken
 ) -> tuple[TokenRecord, ...]:
-    """Each token with the data key under it; a wrapping that is there already stays as it is."""
-    fresh = (TokenRecord(credentials.digest(token), cabinet.wrap_for(token)),) if token != session.token else ()
+    """Each token with the data key under it; a wrapping that is there already stays as it is.
+
+    One that has none and is not at hand cannot be wrapped, and ends.
+    """
+    tokens = [TokenRecord(credentials.digest(token), cabinet.wrap_for(token))] if token != session.token else []
     had_secrets = bool(session.client.credentials.secrets)
-    rewrapped = (
-        msgspec.structs.replace(
-            record, data_key=(record.data_key if had_secrets else None) or cabinet.wrap_for(session.token)
-        )
-        for record in kept
-    )
-    return (*fresh, *rewrapped)
+    for record in kept:
+        wrapping = record.data_key if had_secrets else None
+        if wrapping is None and record.digest == session.record.digest:
+            wrapping = cabinet.wrap_for(session.token)
+        if wrapping is not None:
+            tokens.append(msgspec.structs.replace(record, data_key=wrapping))
+    return tuple(tokens)
 
 
 def _secrets(

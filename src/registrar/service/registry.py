@@ -34,22 +34,13 @@ class Issuer:
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
         self._judges = {name: Judge(policy, self.offered, settings.scopes.default) for name, policy in policies.items()}
         self.policy = policies[settings.registration.policy]
-
-    @property
-    def enabled(self) -> bool:
+        registration = settings.registration
+        self.enabled = bool(self.modes)
         """Whether anybody may register."""
-        return bool(self.modes)
-
-    @property
-    def open(self) -> bool:
+        self.open = Mode.OPEN in self.modes
         """Whether a registration needs no token."""
-        return Mode.OPEN in self.modes
-
-    @property
-    def managed(self) -> bool:
+        self.managed = registration.management and (self.enabled or registration.management_when_disabled)
         """Whether the configuration endpoint exists (RFC 7592)."""
-        registration = self.settings.registration
-        return registration.management and (self.enabled or registration.management_when_disabled)
 
     def judge(self, policy: str) -> Judge | None:
         """The judge of a policy by its name; None where that policy is configured no more."""
