@@ -76,7 +76,11 @@ def read(path: Path) -> Configuration:
 
 
 def development(port: int = 8000, database: str = "sqlite:///var/registrar.db") -> Configuration:
-    """The configuration of `--dev`: one issuer on loopback, open to everybody on this machine."""
+    """The configuration of `--dev`: one issuer on loopback, open to everybody on this machine.
+
+    Raises:
+        ConfigurationError: the port is 0: the issuer's URL names its port, so it cannot be left to the system.
+    """
     text = f"""
         [server]
         port = {port}

@@ -135,6 +135,41 @@ async def test_refused_management_is_told_too() -> None:
 
 
 @pytest.mark.requirement("SEED-65")
+async def test_a_refused_update_tells_what_was_asked_for() -> None:
+    """The event of a refused replacement names the redirect URIs and the scope that were asked for."""
+    async with served() as server:
+        client = await register(server)
+        asked = {"client_id": client["client_id"], "redirect_uris": ["http://far.example/cb"], "scope": "openid"}
+        refused(await manage(server, client, "PUT", asked), "invalid_redirect_uri")
+        (told,) = await events(server, "registration.refused", client["client_id"])
+        assert told["requested_redirect_uris"] == asked["redirect_uris"]
+        assert told["requested_scope"] == "openid"
+
+
+@pytest.mark.requirement("SEED-65")
+async def test_a_refusal_names_the_initial_access_token_that_came_with_it() -> None:
+    """A good token with bad metadata: the event names the token, which is not spent."""
+    async with served() as server:
+        value, token = await issue(server)
+        bad = {"redirect_uris": ["http://far.example/cb"]}
+        refused(await post(server, bad, token=value), "invalid_redirect_uri")
+        (told,) = await events(server, "registration.refused")
+        assert told["token_id"] == token.token_id
+        assert (await post(server, token=value)).status_code == 201
+
+
+@pytest.mark.requirement("R7591-70")
+async def test_no_finding_carries_what_may_name_a_person() -> None:
+    """A malformed e-mail address is told by its rule, in the findings and in the reason, without the address."""
+    async with served() as server:
+        body = {"redirect_uris": ["https://app.example/cb"], "tls_client_auth_san_email": "ann.example at home"}
+        refused(await post(server, body), "invalid_client_metadata")
+        (told,) = await server.registry.store.events(EventQuery(kind="registration.refused"))
+        assert b"metadata.san" in told.event.body
+        assert b"ann" not in told.event.body
+
+
+@pytest.mark.requirement("SEED-65")
 async def test_reads_are_told_once_a_minute() -> None:
     """Reads of one client within a minute are one event; another client, or the next minute, is another."""
     async with served() as server:

@@ -460,3 +460,12 @@ def test_a_mode_that_does_not_exist_is_not_taken(mode: str) -> None:
     text = f'[issuer.main]\nurl = "https://as.example"\n[issuer.main.registration]\nmode = {mode}'
     with pytest.raises(ConfigurationError, match="disabled"):
         parse(Document("test", text))
+
+
+@pytest.mark.requirement("SEED-13", "SEED-15")
+async def test_a_closed_host_does_not_lead_to_its_neighbour() -> None:
+    """Where issuers are on several hosts, a path that one does not serve is not served by another instead."""
+    async with served(f'{BY_HOST}[issuer.closed]\nurl = "https://closed.example"\n') as server:
+        answer = await server.client.post("https://closed.example/register", json=MEMBERS)
+        assert answer.status_code == 404
+        assert not await server.registry.store.clients(ClientQuery())

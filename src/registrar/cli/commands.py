@@ -38,10 +38,10 @@ def _configuration(config: Path | None, *, dev: bool = False, port: int | None =
         if dev:
             if config is not None:
                 raise click.UsageError("--dev is a configuration of its own; leave --config out")
-            return configuration.development(port or 8000)
+            return configuration.development(8000 if port is None else port)
         path = config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
         if path is None:
-            return configuration.closed(port or 8000)
+            return configuration.closed(8000 if port is None else port)
         read = configuration.read(path)
     except ConfigurationError as problem:
         raise Failure(str(problem)) from None

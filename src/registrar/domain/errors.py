@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -145,10 +145,15 @@ class RegistrationError(ProtocolError):
 
     Args:
         findings: all findings of the decision; at least one of them refuses.
+        requested: what was presented, for the audit.
+        token_id: the initial access token that admitted the caller, for the audit.
     """
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
+    def __init__(
+        self, findings: Sequence[Finding], *, requested: Mapping[str, Any] | None = None, token_id: str = ""
+    ) -> None:
         self.findings = tuple(findings)
+        self.requested, self.token_id = requested or {}, token_id
         self.faults = tuple(finding for finding in findings if finding.error)
         # A bad redirect URI is the fault that endangers people, so it names the error when there are several.
         codes = [fault.error for fault in self.faults]

@@ -54,13 +54,15 @@ def routes(issuer: Issuer) -> dict[str, Route]:
 class Application:
     """The ASGI application over a registry.
 
-    Issuers are told apart by the path of their URL, and where two have the same path, by its host. The host of a
+    Issuers are told apart by the path of their URL, and where they are on several hosts, by its host too. The host of a
     request chooses among configured issuers and is used for nothing else (RFC 7592 App. B).
     """
 
     def __init__(self, registry: Registry, limits: Server) -> None:
         self._registry, self._limits = registry, limits
         self._paths: dict[str, list[Route]] = {}
+        # With issuers on several hosts, a path that one of them does not serve must not reach its neighbour's.
+        self._by_host = len({_host(issuer) for issuer in registry.issuers.values()}) > 1
         for issuer in registry.issuers.values():
             for path, route in routes(issuer).items():
                 self._paths.setdefault(path, []).append(route)
@@ -117,11 +119,11 @@ class Application:
             # The path of an ASGI request holds that of the mount. Where a proxy takes the mount away again, the issuer's
             # URL does not have it.
             found, client_id = self._find(path.removeprefix(mounted))
-        if len(found) > 1:
+        if self._by_host:
             hosts = [value.decode("ascii", "replace").lower() for name, value in scope["headers"] if name == b"host"]
             if len(hosts) > 1:
                 raise ProtocolError("invalid_request", "The header host is repeated.")
-            found = [route for route in found if urlsplit(route.issuer.url).netloc.lower() in hosts]
+            found = [route for route in found if _host(route.issuer) in hosts]
         if not found:
             raise ProtocolError("not_found")
         return found[0], client_id
@@ -175,17 +177,18 @@ class Health:
         return wire.answer(200, {"status": "ready"})
 
 
+def _host(issuer: Issuer) -> str:
+    return urlsplit(issuer.url).netloc.lower()
+
+
 def _shared(route: Route, given: Answer, scope: Scope) -> Answer:
     """CORS (Fetch standard): for the configured origins, without credentials ever."""
     origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
     allowed = route.issuer.settings.cors_origins
+    headers = [*given.headers, (b"vary", b"origin")]  # for every answer, or a cache would give one origin another's
     if origin is None or ("*" not in allowed and origin.decode("ascii", "replace") not in allowed):
-        return given
-    headers = [
-        *given.headers,
-        (b"access-control-allow-origin", b"*" if "*" in allowed else origin),
-        (b"vary", b"origin"),
-    ]
+        return Answer(given.status, headers, given.body)
+    headers.append((b"access-control-allow-origin", b"*" if "*" in allowed else origin))
     if scope["method"] == "OPTIONS":
         methods = ", ".join(route.methods).encode()
         headers += [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from registrar.domain import events
 from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.events import SALT_BYTES, Actor, Event
+from registrar.domain.findings import Finding
 from registrar.service.ports import Clock, Entropy, Store
 
 _MINUTE_MS: Final = 60_000
@@ -97,7 +98,10 @@ class Audit:
             minute.suppressed += 1
             return
         minute.recorded += 1
-        findings = error.findings if isinstance(error, RegistrationError) else ()
+        findings: Sequence[Finding] = ()
+        token_id = ""
+        if isinstance(error, RegistrationError):
+            findings, token_id, requested = error.findings, error.token_id, error.requested or requested
         detail = events.refusal_detail(error.kind.name, error.description, requested, findings)
         await self.store.record(
             self.event(
@@ -106,6 +110,7 @@ class Audit:
                 actor,
                 endpoint=caller.endpoint,
                 client_id=client_id,
+                token_id=token_id,
                 time_ms=now,
                 detail=detail,
             )

@@ -118,7 +118,7 @@ async def update(
         decision = judge(shaped, Facts(client.admission.assurance), [*found, *findings])
         unkept = unkept_secret(registry, decision.metadata)
         if decision.refused or unkept:
-            raise RegistrationError([*decision.findings, *unkept])
+            raise RegistrationError([*decision.findings, *unkept], requested=presented)
         renewal = _renew(registry, issuer, session, decision.metadata, now, updating=True)
         after = msgspec.structs.replace(
             client,

@@ -94,7 +94,7 @@ def decide(registry: Registry, judge: Judge, presented: Presented, admitted: Adm
     decision = judge(shaped, Facts(admitted.admission.assurance), found)
     findings = [*decision.findings, *unkept_secret(registry, decision.metadata)]
     if any(finding.error for finding in findings):
-        raise RegistrationError(findings)
+        raise RegistrationError(findings, requested=presented, token_id=admitted.admission.token_id)
     return decision
 
 

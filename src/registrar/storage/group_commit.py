@@ -146,7 +146,8 @@ def _outcome(operation: Operation) -> StoreError | None:
 
 
 def _settle(batch: list[_Waiter], outcomes: list[StoreError | None]) -> None:
-    for (_, done), outcome in zip(batch, outcomes, strict=True):
+    # Losers of a race are woken before its winners: a writer that keeps winning must not keep another from ever writing.
+    for (_, done), outcome in sorted(zip(batch, outcomes, strict=True), key=lambda one: one[1] is None):
         if done.done():  # the caller went away; what it asked for is stored all the same
             continue
         if outcome is None:

@@ -110,6 +110,8 @@ async def served(
     # What goes wrong inside must show as the 500 that a client would see, not as an exception in the test.
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     first = next(iter(registry.issuers.values()))
-    async with httpx2.AsyncClient(transport=transport, base_url=first.url) as client:
-        yield Served(registry, client, time)
-    await used.close()
+    try:
+        async with httpx2.AsyncClient(transport=transport, base_url=first.url) as client:
+            yield Served(registry, client, time)
+    finally:
+        await used.close()
