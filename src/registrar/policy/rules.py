@@ -6,6 +6,7 @@ keyword arguments are what a policy may set. Rules see the result of the operato
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -51,8 +52,9 @@ def same_host(
     members: Members, _facts: Facts, *, members_named: tuple[str, ...], verdict: Literal["refuse", "warn"] = "refuse"
 ) -> Iterator[Finding]:
     """The named URL members are on the host of a redirect URI (RFC 7591 §5). Apps without a web redirect are exempt."""
-    named = [name for name in members_named if name in members]
-    named += [name for name in members if "#" in name and name.partition("#")[0] in members_named]
+    named = sorted(members.keys() & members_named)
+    if "#" in "".join(members):
+        named += [name for name in members if "#" in name and name.partition("#")[0] in members_named]
     if not named:
         return
     hosts = {grammar.host_of(uri) for uri in members.get("redirect_uris", ()) if uri.lower().startswith("https:")}
@@ -65,10 +67,13 @@ def same_host(
             yield apply(name, host=host, accepted=listed(sorted(hosts)))
 
 
+_LOCALHOST: Final = re.compile(r"http://localhost(?:[/:?]|\Z)", re.IGNORECASE)
+
+
 def localhost(members: Members, _facts: Facts, *, verdict: Literal["refuse", "warn"] = "warn") -> Iterator[Finding]:
     """Loopback redirects name an address, not `localhost` (RFC 8252 §8.3)."""
     for at, uri in enumerate(members.get("redirect_uris", ())):
-        if uri.lower().startswith(("http://localhost/", "http://localhost:")) or uri.lower() == "http://localhost":
+        if _LOCALHOST.match(uri):
             yield (LOCALHOST.refuse if verdict == "refuse" else LOCALHOST.warn)(f"redirect_uris[{at}]")
 
 
