@@ -43,6 +43,7 @@ def test_nothing_saved(store: FileCredentialStore) -> None:
     store.forget(ISSUER, "default")
 
 
+@pytest.mark.requirement("R7591-C12")
 def test_issuers_and_keys_are_apart(store: FileCredentialStore) -> None:
     """Issuers that differ by one code point, and keys, have their own credentials."""
     store.save(information(client_id="a"), "one")
@@ -69,6 +70,7 @@ def test_replaced_and_forgotten(store: FileCredentialStore) -> None:
     assert list(store.directory.iterdir()) == []
 
 
+@pytest.mark.requirement("R7591-C12")
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_modes(tmp_path: Path, umask: int) -> None:
     """Directory and file are the user's alone, whatever the umask, and the file's name tells the host only."""
@@ -85,6 +87,7 @@ def test_modes(tmp_path: Path, umask: int) -> None:
     assert "c1" not in path.name
 
 
+@pytest.mark.requirement("R7591-C12")
 @pytest.mark.parametrize("bits", [0o640, 0o604, 0o620, 0o602, 0o610])
 def test_open_file_is_refused(store: FileCredentialStore, bits: int) -> None:
     """A file that others can read or write is not believed, and the error tells how to close it."""
@@ -124,6 +127,7 @@ def test_directory_is_a_file(tmp_path: Path) -> None:
         FileCredentialStore(tmp_path / "file")
 
 
+@pytest.mark.requirement("R7591-C12")
 def test_foreign_issuer_in_the_file(store: FileCredentialStore) -> None:
     """A file that was copied to another issuer's name gives nothing to that issuer."""
     store.save(information(), "default")
@@ -231,6 +235,7 @@ def test_another_users_file(store: FileCredentialStore, monkeypatch: pytest.Monk
         store.load(ISSUER, "default")
 
 
+@pytest.mark.requirement("R7592-C2")
 def test_durable_before_it_counts(store: FileCredentialStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The content is synchronised before the file takes its name, and the directory after."""
     events: list[str] = []

@@ -30,6 +30,7 @@ def answer(status: int = 200, /, **members: Any) -> Response:
     return Response(status, {}, json.dumps(members).encode())
 
 
+@pytest.mark.requirement("DISC-23", "WILD-12")
 @pytest.mark.parametrize(
     ("issuer", "addresses"),
     [
@@ -49,6 +50,7 @@ def test_probe_order(issuer: str, addresses: list[str]) -> None:
     assert {request.method for request in requests} == {"GET"}
 
 
+@pytest.mark.requirement("R7591-C9")
 @pytest.mark.parametrize(
     "issuer",
     [
@@ -91,6 +93,7 @@ def test_metadata_is_read() -> None:
     }
 
 
+@pytest.mark.requirement("DISC-7", "DISC-8", "SEED-66")
 @pytest.mark.parametrize(
     "found", [f"{ISSUER}/", "https://AS.example.com", "https://as.example.com:443", "https://evil.example"]
 )
@@ -123,6 +126,7 @@ def test_not_a_metadata_document(body: bytes) -> None:
         read_discovery(ISSUER, Response(200, {}, body))
 
 
+@pytest.mark.requirement("R7591-C9", "SEED-66")
 @pytest.mark.parametrize("member", ["registration_endpoint", "token_endpoint", "jwks_uri"])
 @pytest.mark.parametrize(
     "url",
@@ -158,6 +162,7 @@ def test_discovery_unavailable() -> None:
     assert caught.value.retry_after == 7
 
 
+@pytest.mark.requirement("SEED-57")
 def test_no_registration_endpoint() -> None:
     """Without a registration endpoint the error says so, and none is guessed."""
     metadata = read_discovery(ISSUER, answer(issuer=ISSUER))
@@ -166,6 +171,7 @@ def test_no_registration_endpoint() -> None:
         build_register(metadata, {"client_name": "Example"})
 
 
+@pytest.mark.requirement("DISC-8", "SEED-66")
 def test_metadata_cannot_be_made_up() -> None:
     """Neither construction nor a changed copy gives metadata that a request is built from."""
     metadata = ServerMetadata.trusted(ISSUER, registration_endpoint=f"{ISSUER}/r")
@@ -178,6 +184,7 @@ def test_metadata_cannot_be_made_up() -> None:
         metadata.registration_endpoint = "https://evil.example/r"  # type: ignore[misc]
 
 
+@pytest.mark.requirement("R7591-C9", "SEED-66")
 @pytest.mark.parametrize(
     ("issuer", "endpoint"), [("http://as.example.com", None), (ISSUER, "http://as.example.com/r"), (ISSUER, "/r")]
 )

@@ -53,6 +53,7 @@ def answer(status: int = 200, /, **members: Any) -> Response:
     return Response(status, {}, json.dumps(members).encode())
 
 
+@pytest.mark.requirement("R7592-C1")
 def test_requests_use_the_address_verbatim() -> None:
     """Read and delete go to the address as it was given, with the registration access token and no body."""
     for method, build in (("GET", build_read), ("DELETE", build_delete)):
@@ -62,6 +63,7 @@ def test_requests_use_the_address_verbatim() -> None:
         assert request.headers["authorization"] == "Bearer token-1"
 
 
+@pytest.mark.requirement("R7592-C1")
 @pytest.mark.parametrize("missing", ["registration_access_token", "registration_client_uri"])
 @pytest.mark.parametrize("build", [build_read, build_delete, lambda client: build_update(client, {})])
 def test_management_off(missing: str, build: Any) -> None:
@@ -70,6 +72,7 @@ def test_management_off(missing: str, build: Any) -> None:
         build(information(**{missing: None}))
 
 
+@pytest.mark.requirement("R7592-C6")
 @pytest.mark.parametrize(
     "uri",
     [
@@ -88,6 +91,7 @@ def test_foreign_configuration_endpoint(uri: str) -> None:
         build_read(information(registration_client_uri=uri))
 
 
+@pytest.mark.requirement("R7592-C6")
 def test_allowed_configuration_endpoint() -> None:
     """An origin that the caller allows is used; plain http stays refused."""
     elsewhere = information(registration_client_uri="https://manage.example.com/c1")
@@ -98,6 +102,7 @@ def test_allowed_configuration_endpoint() -> None:
         build_read(plain, allowed_origins=["http://manage.example.com"])
 
 
+@pytest.mark.requirement("R7592-C3", "R7592-C4")
 def test_update_request() -> None:
     """An update sends all that is registered with the changes, deletes what is unset, and strips what the server issues."""
     request = build_update(information(), {"client_name": "New", "logo_uri": None, "scope": "read"})
@@ -130,6 +135,7 @@ def test_update_that_is_not_sent(changes: dict[str, Any]) -> None:
         build_update(information(), changes)
 
 
+@pytest.mark.requirement("R7591-C3")
 def test_change_of_keys() -> None:
     """A client with keys by value moves to keys by reference when it deletes the former in the same update."""
     by_value = information(jwks={"keys": [{"kty": "OKP"}]})
@@ -141,6 +147,7 @@ def test_change_of_keys() -> None:
     assert "jwks" not in json.loads(request.body or b"")
 
 
+@pytest.mark.requirement("R7592-C2")
 def test_rotated_credentials() -> None:
     """A new secret and token in the answer replace the former ones."""
     rotated = {**MEMBERS, "client_secret": "secret-2", "registration_access_token": "token-2"}
@@ -190,6 +197,7 @@ def test_deleted(status: int) -> None:
     read_delete(Response(status))
 
 
+@pytest.mark.requirement("R7592-C5")
 @pytest.mark.parametrize(
     ("response", "error"),
     [

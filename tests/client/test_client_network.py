@@ -102,6 +102,7 @@ def tls(certificate: Path) -> Iterator[str]:
     yield from serve(context)
 
 
+@pytest.mark.requirement("R7591-C9", "R7592-C6", "DISC-8")
 async def test_certificate_is_verified(
     connect: Callable[..., Any], settled: Callable[[Any], Awaitable[Any]], tls: str, certificate: Path
 ) -> None:

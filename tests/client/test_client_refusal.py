@@ -42,6 +42,7 @@ def refused(status: int, body: Any = None, headers: dict[str, str] | None = None
     return caught.value
 
 
+@pytest.mark.requirement("R7591-C8")
 @pytest.mark.parametrize(
     ("code", "error"),
     [
@@ -119,6 +120,7 @@ def test_hostile_text() -> None:
     assert len(str(caught)) < 1000
 
 
+@pytest.mark.requirement("R7591-C8")
 @pytest.mark.parametrize(
     ("status", "headers", "body", "error", "challenge"),
     [
@@ -224,6 +226,7 @@ def test_temporarily_unavailable(status: int, headers: dict[str, str], seconds: 
     assert (caught.status, caught.retry_after) == (status, seconds)
 
 
+@pytest.mark.requirement("R7591-C8")
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
@@ -248,6 +251,7 @@ def test_unreadable_refusals(status: int, body: Any, error: type[RegistrarClient
     assert str(status) in str(caught)
 
 
+@pytest.mark.requirement("R7591-C8")
 @settings(deadline=None)
 @given(
     status=st.integers(200, 599),

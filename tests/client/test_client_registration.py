@@ -35,6 +35,7 @@ def registered(status: int = 201, /, **members: Any) -> ClientInformation:
     return read_registration(METADATA, Response(status, {}, json.dumps(members).encode()))
 
 
+@pytest.mark.requirement("R7591-C1", "R7591-C5")
 def test_request() -> None:
     """The metadata is posted as one JSON object, without what is unset; False and 0 are set."""
     request = build_register(
@@ -64,6 +65,7 @@ def test_request() -> None:
     }
 
 
+@pytest.mark.requirement("SEED-27")
 def test_initial_access_token() -> None:
     """The initial access token goes into the header, and into no repr."""
     request = build_register(METADATA, {}, initial_access_token="hidden-iat")
@@ -81,6 +83,7 @@ def test_token_that_no_header_carries(token: str) -> None:
     assert "evil" not in str(caught.value)
 
 
+@pytest.mark.requirement("R7591-C3", "R7591-C11")
 @pytest.mark.parametrize(
     "metadata",
     [
@@ -102,6 +105,7 @@ def test_metadata_that_is_not_sent(metadata: dict[str, Any]) -> None:
     assert "symmetric" not in str(caught.value).replace("private or symmetric key", "")
 
 
+@pytest.mark.requirement("R7591-C7", "WILD-4")
 @pytest.mark.parametrize("status", [201, 200])
 def test_answer(status: int) -> None:
     """201 is read, and so is the 200 of older servers; unknown members are kept."""
@@ -117,6 +121,7 @@ def test_answer(status: int) -> None:
     assert information.notes == ()
 
 
+@pytest.mark.requirement("R7591-C7", "WILD-3")
 def test_absent_members() -> None:
     """Null and "" are read as absent, an empty array as itself."""
     information = registered(
@@ -134,6 +139,7 @@ def test_scope(scope: object, read: object) -> None:
     assert registered(client_id="c", scope=scope).members.get("scope") == read
 
 
+@pytest.mark.requirement("R7591-C10")
 @pytest.mark.parametrize(
     ("value", "read"),
     [
@@ -197,6 +203,7 @@ def test_notes(members: dict[str, Any], notes: tuple[Note, ...]) -> None:
     assert registered(client_id="c", **members).notes == notes
 
 
+@pytest.mark.requirement("R7592-C4")
 def test_no_secret_shows() -> None:
     """Neither the information nor its members show a credential, and the credentials still work as strings."""
     information = registered(**ISSUED)
@@ -213,6 +220,7 @@ def test_information_is_read_only() -> None:
         registered(**ISSUED).members["client_id"] = "x"  # type: ignore[index]
 
 
+@pytest.mark.requirement("R7591-C6", "SEED-88")
 def test_differences() -> None:
     """What was registered otherwise is told; order, unset requests and additions do not count."""
     information = registered(
@@ -242,6 +250,7 @@ def test_differences() -> None:
     )
 
 
+@pytest.mark.requirement("R7591-C10")
 @pytest.mark.parametrize(
     ("members", "within"),
     [

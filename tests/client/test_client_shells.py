@@ -60,6 +60,7 @@ def rotating(members: dict[str, Any], living: list[str]) -> Callable[[httpx2.Req
     return answer
 
 
+@pytest.mark.requirement("SEED-54", "SEED-40")
 async def test_whole_life(connect: Connect, settled: Settled, issuer: FakeIssuer) -> None:
     """A client discovers, registers, reads, updates and deletes, each with the right request."""
     client = connect(issuer)
@@ -118,6 +119,7 @@ def test_made_outside_a_loop(issuer: FakeIssuer) -> None:
     assert information.client_id == "s6BhdRkqt3"
 
 
+@pytest.mark.requirement("DISC-23")
 async def test_second_probe(connect: Connect, settled: Settled, issuer: FakeIssuer) -> None:
     """A page in place of the first document does not hide the second, of an issuer with a path."""
     path = f"{ISSUER}/t1"
@@ -137,6 +139,7 @@ async def test_second_probe(connect: Connect, settled: Settled, issuer: FakeIssu
     ]
 
 
+@pytest.mark.requirement("DISC-7", "SEED-66")
 @pytest.mark.parametrize(
     ("documents", "error"),
     [
@@ -162,6 +165,7 @@ async def test_failed_discovery(
     assert {request.url.host for request in issuer.requests} == {"as.example.com"}
 
 
+@pytest.mark.requirement("SEED-57")
 async def test_registration_not_offered(connect: Connect, settled: Settled, issuer: FakeIssuer) -> None:
     """Metadata without a registration endpoint is an error of its own, and no path is guessed."""
     issuer.answers["GET", WELL_KNOWN] = httpx2.Response(200, json={"issuer": ISSUER})
@@ -182,6 +186,7 @@ async def test_configured_endpoint(connect: Connect, settled: Settled, issuer: F
     assert issuer.asked == ["POST /register"]
 
 
+@pytest.mark.requirement("R7591-C12")
 async def test_registered_once(
     connect: Connect, settled: Settled, issuer: FakeIssuer, store: FileCredentialStore
 ) -> None:
@@ -207,6 +212,7 @@ async def test_keys_are_registered_apart(
     assert issuer.asked.count("POST /register") == 2
 
 
+@pytest.mark.requirement("R7591-C10")
 @pytest.mark.parametrize(("now", "posts"), [(1999, 0), (2000, 1)])
 async def test_expired_secret(
     connect: Connect, settled: Settled, issuer: FakeIssuer, store: FileCredentialStore, *, now: int, posts: int
@@ -222,6 +228,7 @@ async def test_expired_secret(
     assert store.load(ISSUER, "default") == information
 
 
+@pytest.mark.requirement("R7592-C5")
 async def test_lost_registration(
     connect: Connect, settled: Settled, issuer: FakeIssuer, store: FileCredentialStore
 ) -> None:
@@ -243,6 +250,7 @@ async def test_lost_registration(
     assert issuer.asked.count(f"GET {CONFIGURATION}") == 1
 
 
+@pytest.mark.requirement("R7592-C5")
 @pytest.mark.parametrize("status", [403, 404, 405])
 async def test_missing_capability_is_not_a_loss(
     connect: Connect, settled: Settled, issuer: FakeIssuer, store: FileCredentialStore, status: int
@@ -288,6 +296,7 @@ async def test_management_off(
     assert information.notes == ()
 
 
+@pytest.mark.requirement("R7592-C2", "R7592-C3")
 async def test_rotation_is_followed(
     connect: Connect, settled: Settled, issuer: FakeIssuer, store: FileCredentialStore
 ) -> None:
@@ -332,6 +341,7 @@ async def test_rotation_by_another_process(
     assert issuer.token_of(-1) == "Bearer token-2"
 
 
+@pytest.mark.requirement("R7592-C2", "R7592-C4")
 async def test_stored_before_returned(
     connect: Connect,
     settled: Settled,
@@ -403,6 +413,7 @@ async def test_one_key_for_two_clients(
     assert len(issuer.requests) == asked
 
 
+@pytest.mark.requirement("R7592-C6")
 async def test_foreign_configuration_endpoint(connect: Connect, settled: Settled, issuer: FakeIssuer) -> None:
     """The token goes to another origin only when the caller has named it."""
     answer = {
@@ -428,6 +439,7 @@ async def test_unusable_origin(connect: Connect) -> None:
         connect(configuration_origins=["http://manage.example.com"])
 
 
+@pytest.mark.requirement("R7592-C4")
 async def test_redirects_are_not_followed(connect: Connect, settled: Settled, issuer: FakeIssuer) -> None:
     """A redirect of the registration request is an error; nothing reaches where it points."""
     issuer.answers["POST", "/register"] = httpx2.Response(307, headers={"location": "https://evil.example/register"})
@@ -505,6 +517,7 @@ async def test_no_answer(connect: Connect, settled: Settled, error: type[httpx2.
     assert "hidden" not in str(caught.value)
 
 
+@pytest.mark.requirement("R7591-C9", "R7592-C6")
 async def test_unverifying_context(connect: Connect) -> None:
     """A TLS context that does not verify certificates or names is refused."""
     nameless, blind = create_default_context(), create_default_context()

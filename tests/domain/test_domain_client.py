@@ -42,7 +42,6 @@ def test_information() -> None:
     }
 
 
-@pytest.mark.requirement("SEED-76")
 def test_public() -> None:
     """An operator sees how a client came to be and nothing of its credentials."""
     one = client(client_name="App")

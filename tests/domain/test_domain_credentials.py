@@ -230,7 +230,6 @@ def test_token_presented() -> None:
     assert Credentials().token_presented(PresentedToken("now"), 0) is None
 
 
-@pytest.mark.requirement("SEED-76")
 def test_secret_is() -> None:
     """A secret lives until it expires, a superseded one until its overlap ends, whichever comes first."""
     client = Credentials(

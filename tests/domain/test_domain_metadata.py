@@ -322,7 +322,7 @@ def test_derived(name: str) -> None:
 
 
 @pytest.mark.requirement(
-    "R7591-1", "R7591-20", "OIDC-38", "WILD-8", "METAX-8", "METAX-10", "METAX-11", "METAX-12", "METAX-13"
+    "R7591-1", "R7591-20", "OIDC-38", "WILD-8", "METAX-8", "METAX-10", "METAX-11", "METAX-12", "METAX-13", "METAX-9"
 )
 @pytest.mark.parametrize(
     "name",
@@ -411,7 +411,7 @@ def test_only_what_people_read_has_languages() -> None:
     assert {name for name, row in MEMBERS.items() if row.localised} == expected
 
 
-@pytest.mark.requirement("R7591-29", "META-6", "META-7", "META-10", "META-11")
+@pytest.mark.requirement("META-6", "META-7", "META-10", "META-11", "R7591-13")
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [

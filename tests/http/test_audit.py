@@ -211,7 +211,7 @@ async def test_an_update_tells_the_difference() -> None:
         assert len(await events(server, "client.updated")) == 1
 
 
-@pytest.mark.requirement("SEED-65", "SEED-76")
+@pytest.mark.requirement("SEED-65")
 async def test_every_act_has_its_event() -> None:
     """A life from the token to the tombstone leaves one event for each step, in order, with who did it."""
     tables = """

@@ -84,7 +84,7 @@ async def test_the_exchange_is_accepted() -> None:
         assert not {"x-powered-by", "server", "set-cookie", "content-encoding", "location"} & set(answer.headers)
 
 
-@pytest.mark.requirement("SEED-45", "SEED-46", "SEED-47", "SEED-48", "SEED-49", "R7591-52", "R7591-42", "OIDC-29")
+@pytest.mark.requirement("SEED-45", "SEED-46", "SEED-47", "SEED-48", "SEED-49", "R7591-52", "R7591-42")
 async def test_the_answer_has_exactly_these_members() -> None:
     """What was asked for, every default of the printed answer, what was issued, and nothing else."""
     async with served(CONFIGURATION, clock=clock()) as server:

@@ -47,7 +47,7 @@ subset_of = ["https://a.example/cb"]
 """
 
 
-@pytest.mark.requirement("SEED-85", "SEED-86", "SEED-87", "SEED-95")
+@pytest.mark.requirement("SEED-85", "SEED-86", "SEED-87")
 def test_a_policy() -> None:
     """Operators, rules, description and digest are read as they stand."""
     policy = loaded(WHOLE)
@@ -181,7 +181,6 @@ def test_a_list_may_be_longer_than_a_registration() -> None:
     assert loaded(f"[metadata.redirect_uris]\nsubset_of = {uris}").members["redirect_uris"].subset_of == tuple(uris)
 
 
-@pytest.mark.requirement("SEED-95")
 def test_shipped_profiles() -> None:
     """Every profile that ships loads, describes itself and decides only about members that exist."""
     profiles = shipped()

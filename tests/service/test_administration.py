@@ -119,7 +119,7 @@ async def test_a_token_of_another_issuer_is_not_revoked() -> None:
 # --- the state of clients ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("SEED-76", "R7592-9")
+@pytest.mark.requirement("R7592-9")
 async def test_suspending_and_resuming() -> None:
     """Each act is a version and a time of its own; the registration itself is untouched."""
     async with served() as server:
@@ -154,7 +154,7 @@ async def test_deleting_leaves_a_tombstone_for_good() -> None:
             await administration.find(server.registry, server.issuer, "nobody")
 
 
-@pytest.mark.requirement("SEED-76", "R7592-33")
+@pytest.mark.requirement("R7592-33")
 async def test_what_an_operator_is_shown_holds_no_credential() -> None:
     """The inventory says who, since when, by which policy and until when, and nothing that opens anything."""
     async with served(OPEN + "[issuer.main.client_secret]\nlifetime = 60") as server:
@@ -169,7 +169,7 @@ async def test_what_an_operator_is_shown_holds_no_credential() -> None:
         assert not {"credentials", "tokens", "secrets", "digest"} & set(shown)
 
 
-@pytest.mark.requirement("R7592-22", "SEED-76")
+@pytest.mark.requirement("R7592-22")
 async def test_an_act_lands_among_the_clients_own_updates(tmp_path: Path) -> None:
     """A client that updates itself twenty times is suspended all the same, and neither writes over the other."""
     text = OPEN.replace("memory:", f"sqlite:///{tmp_path}/registrar.db")
@@ -220,7 +220,7 @@ async def test_contention_without_end_is_told() -> None:
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("SEED-76", "R7592-29", "D-5")
+@pytest.mark.requirement("R7592-29", "D-5")
 async def test_rotating_a_secret_twice_before_its_client_reads_it() -> None:
     """Every secret lives out its own overlap, and the client reads the newest."""
     async with served() as server:
@@ -239,7 +239,6 @@ async def test_rotating_a_secret_twice_before_its_client_reads_it() -> None:
         assert await read(server, client) == client | {"client_secret": second}
 
 
-@pytest.mark.requirement("SEED-76")
 async def test_the_overlap_is_the_issuers_unless_the_operator_says() -> None:
     """Without an overlap given the setting counts; with 0 the old secret ends at once."""
     async with served(OPEN + "[issuer.main.client_secret]\noverlap = 7\nlifetime = 1000") as server:
@@ -253,7 +252,7 @@ async def test_the_overlap_is_the_issuers_unless_the_operator_says() -> None:
         assert after.credentials.secret_is(final, server.clock.now)
 
 
-@pytest.mark.requirement("R7592-32", "R7592-29", "SEED-76")
+@pytest.mark.requirement("R7592-32", "R7592-29")
 @pytest.mark.parametrize("answer_lost", [False, True])
 async def test_a_rotated_secret_is_found_with_either_token(answer_lost: bool) -> None:
     """Between two tokens of a client an operator rotates its secret: whichever it holds opens the new one."""
@@ -268,7 +267,7 @@ async def test_a_rotated_secret_is_found_with_either_token(answer_lost: bool) ->
         assert (await record(server, client)).credentials.data_key is None
 
 
-@pytest.mark.requirement("R7591-55", "SEED-76")
+@pytest.mark.requirement("R7591-55")
 async def test_only_secrets_that_exist_rotate() -> None:
     """A public client has none, and without a key-encryption key there is nowhere to keep a new one."""
     import dataclasses

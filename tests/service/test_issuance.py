@@ -181,7 +181,7 @@ async def test_a_public_client_has_nothing_to_open() -> None:
         assert cabinet is None
 
 
-@pytest.mark.requirement("R7592-32", "SEED-76")
+@pytest.mark.requirement("R7592-32")
 async def test_a_superseded_secret_is_never_shown_again() -> None:
     """It is compared until its overlap ends, and its sealed copy is gone at once."""
     async with served(OPEN + "[issuer.main.client_secret]\nrotate_on_update = true\noverlap = 60") as server:

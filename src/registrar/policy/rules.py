@@ -52,7 +52,7 @@ def same_host(
     members: Members, _facts: Facts, *, members_named: tuple[str, ...], verdict: Literal["refuse", "warn"] = "refuse"
 ) -> Iterator[Finding]:
     """The named URL members are on the host of a redirect URI (RFC 7591 §5). Apps without a web redirect are exempt."""
-    named = sorted(members.keys() & members_named)
+    named = [*filter(members.__contains__, members_named)]
     if "#" in "".join(members):
         named += [name for name in members if "#" in name and name.partition("#")[0] in members_named]
     if not named:
