@@ -25,6 +25,7 @@ class Run:
     answers: int
     seconds: float
     cpu_seconds: float
+    others_seconds: float
     p50_ms: float
     p99_ms: float
 
@@ -38,8 +39,13 @@ class Run:
 
     @property
     def busy(self) -> float:
-        """The share of its core that the server had; well below 1, and something else held it up."""
+        """The share of its core that the server used; the rest of the time it waited, for the disk or for others."""
         return self.cpu_seconds / self.seconds
+
+    @property
+    def disturbed(self) -> float:
+        """CPU time that programs that have no part in this took meanwhile, as a share of one core."""
+        return self.others_seconds / self.seconds
 
 
 def install_wrk() -> None:
@@ -56,9 +62,10 @@ def load(pid: int, port: int, requests: Path, status: int, seconds: int) -> Run:
     """Send the prepared requests for so many seconds; every answer must have the expected status."""
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s"]
     command += ["--latency", "-s", str(SCRIPT), f"http://127.0.0.1:{port}/", "--", str(status), str(requests)]
-    cpu_before = cpu_seconds(pid)
+    server, load_itself, everything = cpu_seconds(pid), own_seconds(), machine_seconds()
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    cpu = cpu_seconds(pid) - cpu_before
+    server, load_itself = cpu_seconds(pid) - server, own_seconds() - load_itself
+    others = max(machine_seconds() - everything - server - load_itself, 0.0)
     if done.returncode:
         raise LoadError(f"wrk ended with {done.returncode}: {done.stderr or done.stdout}")
     seen = json.loads(done.stdout.splitlines()[-1])
@@ -66,13 +73,26 @@ def load(pid: int, port: int, requests: Path, status: int, seconds: int) -> Run:
         raise LoadError(f"{seen['unexpected']} answers were not {status}; the last was {seen['last_unexpected']}")
     if seen["socket_errors"]:
         raise LoadError(f"{seen['socket_errors']} socket errors")
-    return Run(seen["expected"], seen["seconds"], cpu, seen["p50_ms"], seen["p99_ms"])
+    return Run(seen["expected"], seen["seconds"], server, others, seen["p50_ms"], seen["p99_ms"])
 
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of the process, all its threads included."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+
+
+def own_seconds() -> float:
+    """CPU time of this process and of every wrk it has run."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def machine_seconds() -> float:
+    """CPU time of all processes on the two cores; interrupts, which the network causes, are counted apart."""
+    cores = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    names = {f"cpu{SERVER_CORE}", f"cpu{LOAD_CORE}"}
+    return sum(sum(map(int, core[1:4])) for core in cores if core[0] in names) / TICKS_PER_SECOND
 
 
 def resident_mib(pid: int) -> float:

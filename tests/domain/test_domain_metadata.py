@@ -331,6 +331,8 @@ def test_derived(name: str) -> None:
         *(
             "response_modes",
             "native_sso_supported",
+            "id_token_signing_alg_values_supported",
+            "token_endpoint_auth_methods_supported",
             "signed_userinfo",
             "credential_offer_endpoint",
             "vp_formats",

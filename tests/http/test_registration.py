@@ -324,7 +324,8 @@ async def test_every_published_authentication_method_registers_and_no_other() ->
     }
     async with served() as server:
         methods = server.issuer.metadata()["token_endpoint_auth_methods_supported"]
-        assert {"client_secret_basic", "none", "private_key_jwt"} <= set(methods)
+        # The registry of RFC 7591 §4.2, whole: RFC 7591 §2, OpenID Connect Core §9 and RFC 8705 §2.
+        assert set(methods) == {"none", "client_secret_post", "client_secret_basic", "client_secret_jwt", *more}
         for method in methods:
             members = {**MEMBERS, "token_endpoint_auth_method": method, **more.get(method, {})}
             assert (await register(server, members))["token_endpoint_auth_method"] == method
@@ -498,6 +499,63 @@ async def test_statements_have_no_effect_where_they_are_not_served() -> None:
         client = await register(server, {**MEMBERS, "software_statement": statement})
         assert client["client_name"] == "Reader"
         assert "software_statement" not in client
+
+
+@pytest.mark.requirement("OIDC-31", "OIDC-32")
+async def test_urls_for_the_authorization_server_are_https() -> None:
+    """initiate_login_uri and request_uris are https; the fragment of a request_uri is a digest, and stays."""
+    uris = ["https://app.example/request.jwt#GkurKxf5T0Y-mnPFCHqWOMiZi4VS138cQO_V7PZHAdM", "https://app.example/two"]
+    async with served() as server:
+        for name, bad in (("initiate_login_uri", "http://app.example/"), ("request_uris", ["http://app.example/r"])):
+            body = refused(await post(server, {**MEMBERS, name: bad}), "invalid_client_metadata")
+            assert body["faults"][0]["member"].partition("[")[0] == name
+        good = {"initiate_login_uri": "https://app.example/login", "request_uris": uris}
+        client = await register(server, {**MEMBERS, **good})
+        assert {name: client[name] for name in good} == good
+
+
+@pytest.mark.requirement("SEED-1")
+async def test_the_requests_of_both_specifications_are_answered() -> None:
+    """One endpoint registers what the IETF's members say and what OpenID Connect's say, each as it was asked."""
+    oauth = {
+        "redirect_uris": ["https://client.example.org/callback", "https://client.example.org/callback2"],
+        "client_name": "My Example Client",
+        "client_name#ja-Jpan-JP": "\u30af\u30e9\u30a4\u30a2\u30f3\u30c8\u540d",
+        "token_endpoint_auth_method": "client_secret_basic",
+        "logo_uri": "https://client.example.org/logo.png",
+        "jwks_uri": "https://client.example.org/my_public_keys.jwks",
+    }
+    openid = oauth | {
+        "application_type": "native",
+        "subject_type": "pairwise",
+        "id_token_signed_response_alg": "ES256",
+        "userinfo_encrypted_response_alg": "RSA-OAEP-256",
+        "userinfo_encrypted_response_enc": "A128CBC-HS256",
+        "default_max_age": 3600,
+        "contacts": ["ve7jtb@example.org", "mary@example.org"],
+        "request_uris": ["https://client.example.org/rf.txt#qpXaRLh_n93TTR9F252ValdatUQvQiJi5BDub2BeznA"],
+    }
+    async with served() as server:
+        for members in (oauth, openid):
+            client = await register(server, members)
+            assert {name: client.get(name) for name in members} == members
+            assert (await manage(server, client)).json() == client
+
+
+@pytest.mark.requirement("SEED-78")
+async def test_registration_is_only_registration() -> None:
+    """It has an endpoint of its own, gives no token, and neither stands in metadata nor takes an identifier for a document."""
+    async with served() as server:
+        metadata = server.issuer.metadata()
+        endpoints = [url for name, url in metadata.items() if name.endswith(("_endpoint", "jwks_uri"))]
+        assert len(set(endpoints)) == len(endpoints) > 5
+        more = {"grant_type": "client_credentials", "consent": True, "client_id": "https://app.example/client.json"}
+        client = await register(server, {**MEMBERS, **more})
+        assert not {"access_token", "id_token", "refresh_token", "grant_type", "consent"} & set(client)
+        assert "://" not in client["client_id"]
+        assert server.issuer.metadata() == metadata
+        assert not {"client_id_metadata_document_supported", "resource", "client_id"} & set(metadata)
+        assert (await server.client.get("/.well-known/oauth-protected-resource")).status_code == 404
 
 
 # --- the answer -------------------------------------------------------------------------------------------------------------

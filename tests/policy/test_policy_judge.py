@@ -305,6 +305,16 @@ def test_a_policy_overrides() -> None:
     assert refusals(judge(asked, text)) == ["coherence.keys:token_endpoint_auth_method"]
 
 
+@pytest.mark.requirement("R7591-62", "SEED-61")
+def test_public_clients_are_a_matter_of_policy() -> None:
+    """A client without credentials is registered, except under a policy that demands some."""
+    asked = {**CB, "token_endpoint_auth_method": "none"}
+    text = "[metadata.token_endpoint_auth_method]\none_of = ['client_secret_basic', 'private_key_jwt']"
+
+    assert judge(asked).metadata["token_endpoint_auth_method"] == "none"
+    assert refusals(judge(asked, text)) == ["policy.one_of:token_endpoint_auth_method"]
+
+
 @pytest.mark.requirement("SEED-87", "SEED-61", "SEED-75", "SEED-79")
 def test_a_policy_requires() -> None:
     """Missing members and other values are refused, each by its operator."""

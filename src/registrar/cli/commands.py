@@ -10,21 +10,13 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from registrar import __version__
-from registrar.cli.render import Output, printable
+from registrar.cli.render import Failure, Output
 
 if TYPE_CHECKING:
     from registrar.config import Configuration
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _DEFAULT_FILE = Path("registrar.toml")
-
-
-class Failure(click.ClickException):
-    """A refusal that the command line tells in one line, with exit status 1."""
-
-    def format_message(self) -> str:
-        """The line; parts of it may come from elsewhere."""
-        return printable(self.message)
 
 
 def _configuration(config: Path | None, *, dev: bool = False, port: int | None = None) -> Configuration:

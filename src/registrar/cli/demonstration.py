@@ -22,8 +22,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from registrar.cli import operating
-from registrar.cli.commands import Failure
-from registrar.cli.render import Output, printable
+from registrar.cli.render import Failure, Output, printable
 from registrar.client import (
     ClientInformation,
     ProtocolError,

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from registrar.cli.commands import Failure
+from registrar.cli.render import Failure
 from registrar.config import Configuration, assemble
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State

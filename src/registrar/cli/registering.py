@@ -12,8 +12,7 @@ from typing import IO, Any, Final
 
 import click
 
-from registrar.cli.commands import Failure
-from registrar.cli.render import Output
+from registrar.cli.render import Failure, Output
 from registrar.client import (
     BearerRefused,
     ClientInformation,

@@ -22,6 +22,14 @@ _PROSE: Final = 28
 _UNFOLDED: Final = 10_000
 
 
+class Failure(click.ClickException):
+    """A refusal that the command line tells in one line, with exit status 1."""
+
+    def format_message(self) -> str:
+        """The line; parts of it may come from elsewhere."""
+        return printable(self.message)
+
+
 class Output:
     """Where a command prints; `as_json` is for programs and is exact, everything else is for people."""
 

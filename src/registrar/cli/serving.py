@@ -6,7 +6,7 @@ import logging
 
 import click
 
-from registrar.cli.commands import Failure
+from registrar.cli.render import Failure
 from registrar.config import Configuration, assemble
 from registrar.domain.settings import Mode
 from registrar.http.server import serve

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from registrar.cli.commands import Failure
+from registrar.cli.render import Failure
 from registrar.config import create_key_file
 
 _CONFIGURATION: Final = """\
