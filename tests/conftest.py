@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from manifest import counted
+
 DATA = Path(__file__).parent / "data"
 
 
@@ -15,6 +17,11 @@ DATA = Path(__file__).parent / "data"
 def anyio_backend() -> str:
     """The server runs on asyncio alone."""
     return "asyncio"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end of each run, also of one that xdist spreads, how many requirements are held."""
+    terminalreporter.write_line(counted())
 
 
 def payload_files(*folders: str) -> list[Path]:

@@ -144,7 +144,7 @@ async def test_the_document_says_what_readers_would_have_to_guess() -> None:
         assert members["dpop_signing_alg_values_supported"]
 
 
-@pytest.mark.requirement("DISC-9", "SEED-57", "SEED-13", "DISC-16")
+@pytest.mark.requirement("DISC-9", "SEED-57", "SEED-13")
 async def test_registration_is_published_where_it_is_served() -> None:
     """The registration endpoint is there in every mode but `disabled`, at the configured path, and answers."""
     for mode in ("open", "client", "user", '["client", "user"]'):

@@ -75,13 +75,18 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-            return
-        if scope["type"] != "http":  # a websocket: there is nothing for it here, and refusing is closing
+        elif scope["type"] == "http":
+            await wire.send_answer(send, await self.answer(scope, receive), head=scope["method"] == "HEAD")
+        else:  # a websocket: there is nothing for it here, and refusing is closing
             await send({"type": "websocket.close", "code": 1000})
-            return
+
+    async def answer(self, scope: Scope, receive: Receive) -> Answer:
+        """The answer to an HTTP request; whatever happens, there is one."""
         route = None
         try:
             route, client_id = self._route(scope)
+            if route is None:
+                return await self._beside(scope)
             given = await self._answer(route, client_id, scope, receive)
         except ProtocolError as error:
             given = wire.refusal(error)
@@ -97,8 +102,23 @@ class Application:
                 ProtocolError("server_error", f"Something unexpected happened; the log has it as {incident}.")
             )
         if route is not None and route.shared and route.issuer.settings.cors_origins:
-            given = _shared(route, given, scope)
-        await wire.send_answer(send, given, head=scope["method"] == "HEAD")
+            return _shared(route, given, scope)
+        return given
+
+    async def _beside(self, scope: Scope) -> Answer:
+        """`/healthz` and `/readyz`, about the process and not about any issuer; nothing else lies beside the routes."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path not in ("/healthz", "/readyz"):
+            raise ProtocolError("not_found")
+        if scope["method"] not in ("GET", "HEAD"):
+            raise ProtocolError("method_not_allowed", headers=[(b"allow", b"GET, HEAD")])
+        if path == "/healthz":
+            return wire.answer(200, {"status": "alive"})
+        try:
+            await self._registry.store.ready()
+        except StoreUnavailable:
+            return wire.answer(503, {"status": "the store does not answer"})
+        return wire.answer(200, {"status": "ready"})
 
     async def _answer(self, route: Route, client_id: str, scope: Scope, receive: Receive) -> Answer:
         method = scope["method"]
@@ -112,7 +132,7 @@ class Application:
             raise ProtocolError("invalid_request", "This issuer is served over TLS only (RFC 7591 section 5).")
         return await endpoint(Exchange(self._registry, route.issuer, self._limits, scope, receive, client_id))
 
-    def _route(self, scope: Scope) -> tuple[Route, str]:
+    def _route(self, scope: Scope) -> tuple[Route | None, str]:
         path: str = scope["path"]
         found, client_id = self._find(path)
         if not found and (mounted := scope.get("root_path")):
@@ -124,9 +144,7 @@ class Application:
             if len(hosts) > 1:
                 raise ProtocolError("invalid_request", "The header host is repeated.")
             found = [route for route in found if _host(route.issuer) in hosts]
-        if not found:
-            raise ProtocolError("not_found")
-        return found[0], client_id
+        return (found[0] if found else None), client_id
 
     def _find(self, path: str) -> tuple[list[Route], str]:
         if found := self._paths.get(path):
@@ -150,31 +168,6 @@ class Application:
                 await self._registry.store.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
-
-
-class Health:
-    """`/healthz` and `/readyz` beside an application: about the process, not about any issuer."""
-
-    def __init__(self, application: Application, registry: Registry) -> None:
-        self._application, self._registry = application, registry
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
-        if path not in ("/healthz", "/readyz"):
-            await self._application(scope, receive, send)
-            return
-        if scope["method"] not in ("GET", "HEAD"):
-            given = wire.refusal(ProtocolError("method_not_allowed", headers=[(b"allow", b"GET, HEAD")]))
-        else:
-            given = wire.answer(200, {"status": "alive"}) if path == "/healthz" else await self._ready()
-        await wire.send_answer(send, given, head=scope["method"] == "HEAD")
-
-    async def _ready(self) -> Answer:
-        try:
-            await self._registry.store.ready()
-        except StoreUnavailable:
-            return wire.answer(503, {"status": "the store does not answer"})
-        return wire.answer(200, {"status": "ready"})
 
 
 def _host(issuer: Issuer) -> str:
@@ -201,11 +194,11 @@ def _shared(route: Route, given: Answer, scope: Scope) -> Answer:
     return Answer(given.status, headers, given.body)
 
 
-def create_app(registry: Registry, limits: Server | None = None) -> Health:
+def create_app(registry: Registry, limits: Server | None = None) -> Application:
     """The application, to be served or mounted in another.
 
     Args:
         registry: what the use cases are given; the application closes its store at the end of the lifespan.
         limits: the `[server]` settings of which the size and time limits count here.
     """
-    return Health(Application(registry, limits or Server()), registry)
+    return Application(registry, limits or Server())

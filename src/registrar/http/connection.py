@@ -1,16 +1,25 @@
-"""A connection: uvicorn's, with JSON for what is not HTTP, and bounds on what arrives before an endpoint is asked."""
+"""A connection: uvicorn's, bounded before an endpoint is asked, and with a shorter way for this application's answers.
+
+What is not HTTP gets JSON too. Through ASGI an answer is taken apart into two messages, which uvicorn checks and puts
+together again; that is a tenth of the time of a registration. This application can give its answer whole, so here it is
+written whole. Embedded in another server, or behind uvicorn's own middleware, it answers through ASGI all the same.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Any, Final, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from registrar.domain.errors import ProtocolError
 from registrar.http import wire
+from registrar.http.application import Application
+from registrar.http.wire import Answer, Receive, Scope
 
 HEAD_BYTES: Final = 65_536
 """Bytes of a request's head at the most, not counting the read in which it begins."""
@@ -44,6 +53,39 @@ class Connection(HttpToolsProtocol):
         self._forget_deadline()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if not isinstance(app, Application):
+            super()._start_asgi_task(cycle, app)
+            return
+        task = self.loop.create_task(self._answer(cycle, app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    async def _answer(self, cycle: RequestResponseCycle, application: Application) -> None:
+        """Give an answer whole: what uvicorn does in `run_asgi` and `send`, for an answer that is known at once."""
+        given = await application.answer(cast("Scope", cycle.scope), cast("Receive", cycle.receive))
+        if self.flow.write_paused and not cycle.disconnected:
+            await self.flow.drain()
+        cycle.response_started = cycle.response_complete = True
+        if cycle.disconnected:
+            return
+        body = b"" if cycle.scope["method"] == "HEAD" else given.body
+        if not cycle.keep_alive or (b"connection", b"close") in given.headers:
+            cycle.keep_alive = False
+        self.transport.write(self._head(given, keep_alive=cycle.keep_alive) + body)
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+
+    def _head(self, given: Answer, *, keep_alive: bool) -> bytes:
+        """The head of an answer as it stands on the wire (RFC 9112 §2.1)."""
+        fields = [*self.server_state.default_headers, *given.headers]
+        if given.status != HTTPStatus.NO_CONTENT:
+            fields.append((b"content-length", b"%d" % len(given.body)))
+        if not keep_alive and (b"connection", b"close") not in fields:
+            fields.append((b"connection", b"close"))
+        return STATUS_LINE[given.status] + b"".join([b"%s: %s\r\n" % field for field in fields]) + b"\r\n"
 
     def data_received(self, data: bytes) -> None:
         self._head_bytes += len(data)
@@ -117,8 +159,5 @@ class Connection(HttpToolsProtocol):
         unread = answered and self._arriving and not self._in_head  # the rest of a request that has its answer
         if not self.pipeline and not unread:
             given = wire.refusal(error)
-            fields = [*self.server_state.default_headers, *given.headers]
-            fields += [(b"content-length", b"%d" % len(given.body)), (b"connection", b"close")]
-            head = b"".join(b"%s: %s\r\n" % field for field in fields)
-            self.transport.write(STATUS_LINE[given.status] + head + b"\r\n" + given.body)
+            self.transport.write(self._head(given, keep_alive=False) + given.body)
         self.transport.close()

@@ -146,8 +146,11 @@ def _outcome(operation: Operation) -> StoreError | None:
 
 
 def _settle(batch: list[_Waiter], outcomes: list[StoreError | None]) -> None:
-    # Losers of a race are woken before its winners: a writer that keeps winning must not keep another from ever writing.
-    for (_, done), outcome in sorted(zip(batch, outcomes, strict=True), key=lambda one: one[1] is None):
+    settled: Iterable[tuple[_Waiter, StoreError | None]] = zip(batch, outcomes, strict=True)
+    if any(outcomes):
+        # Losers of a race are woken before its winners: one that keeps winning must not keep another from ever writing.
+        settled = sorted(settled, key=lambda one: one[1] is None)
+    for (_, done), outcome in settled:
         if done.done():  # the caller went away; what it asked for is stored all the same
             continue
         if outcome is None:
