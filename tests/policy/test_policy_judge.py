@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registrar.domain import metadata
+from registrar.domain import coherence, metadata
 from registrar.domain.client import Assurance
 from registrar.domain.findings import RULES, Finding, Verdict
 from registrar.domain.metadata import ECHOED_EMPTY, MEMBERS, Presented, Role, Shaped
@@ -736,3 +736,44 @@ def test_nothing_is_registered_that_was_not_offered(request: dict[str, Any]) -> 
         if row.offered:
             words = value.split(" ") if name == "scope" else value if isinstance(value, list) else [value]
             assert set(words) <= set(SCOPES[row.offered])
+
+
+@settings(max_examples=500)
+@given(_requests, _policies)
+def test_what_is_registered_is_coherent(request: dict[str, Any], rules: Policy) -> None:
+    """No shortcut of the judge lets a registration stand that coherence would refuse."""
+    shaped, findings = metadata.parse(Presented(request))
+    experienced = Judge(rules, SCOPES)
+    for _ in range(2):
+        decision = experienced(shaped, FACTS, findings)
+        assert decision.refused or not coherence.judge(decision.metadata)
+
+
+class _Watched(dict[str, Any]):
+    """Members that note what is asked of them."""
+
+    def __init__(self, members: dict[str, Any]) -> None:
+        super().__init__(members)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        self.asked.add(str(name))
+        return super().__contains__(name)
+
+
+@settings(max_examples=500)
+@given(_requests)
+def test_coherence_says_what_it_looks_at(request: dict[str, Any]) -> None:
+    """The list by which the judge spares itself the look holds every member that coherence ever reads."""
+    shaped, _ = metadata.parse(Presented(request))
+    watched = _Watched(dict(judge(request).metadata) | dict(shaped))
+    coherence.judge(watched)
+    assert watched.asked <= coherence.LOOKED_AT

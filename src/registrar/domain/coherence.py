@@ -290,3 +290,19 @@ _CORRESPONDENCES: Final[Mapping[str, Correspondence]] = {
     "dpop_bound_access_tokens": _one_proof,
 }
 """What to look at where a member is present."""
+
+LOOKED_AT: Final = frozenset(
+    {
+        "redirect_uris",
+        "grant_types",
+        "response_types",
+        "token_endpoint_auth_method",
+        "jwks",
+        "jwks_uri",
+        "tls_client_certificate_bound_access_tokens",
+        *TLS_SUBJECTS,
+        *_SYMMETRIC_MEMBERS,
+        *_CORRESPONDENCES,
+    }
+)
+"""Every member that a correspondence reads; a registration without them is coherent or not without being looked at."""

@@ -94,6 +94,8 @@ class _Outline(NamedTuple):
     members: Mapping[str, Any]
     dropped: tuple[str, ...]
     findings: tuple[Finding, ...]
+    coherent: bool
+    """Whether they are coherent with any redirect URIs, as long as nothing of `_BESIDE` is there."""
 
 
 _OUTLINES: Final = 1024
@@ -116,7 +118,7 @@ class Judge:
 
     def __init__(self, policy: Policy, offered: Offered, default_scope: tuple[str, ...] = ()) -> None:
         self.policy = policy
-        self._rules = tuple(applied.bound() for applied in policy.rules)
+        self._rules = tuple((applied.about, applied.bound()) for applied in policy.rules)
         scope = " ".join(default_scope) or None
         self._steps = tuple(
             _Step(
@@ -151,9 +153,11 @@ class Judge:
         findings = [*found, *outline.findings]
         if self._localised:
             self._judge_translations(members, findings)
-        for rule_ in self._rules:
-            findings.extend(rule_(members, facts))
-        _judge_together(members, findings)
+        for about, rule_ in self._rules:
+            if not about or not about.isdisjoint(members) or "#" in "".join(members):
+                findings.extend(rule_(members, facts))
+        if not outline.coherent or "redirect_uris" not in members or not _BESIDE.isdisjoint(members):
+            _judge_together(members, findings)
         provenance = {one.member: "policy" for one in findings if one.verdict is Verdict.CHANGED}
         return Decision(Registered(members), tuple(findings), provenance)
 
@@ -176,7 +180,8 @@ class Judge:
             if value is not None:
                 members[step.name] = value
         dropped = tuple(name for name in self._names if name in shaped and name not in members)
-        outline = _Outline(members, dropped, tuple(findings))
+        coherent = members.get("subject_type") != "pairwise" and not coherence.judge({**members, "redirect_uris": [""]})
+        outline = _Outline(members, dropped, tuple(findings), coherent)
         if len(key) <= _OUTLINE_BYTES:
             if len(self._outlines) >= _OUTLINES:
                 self._outlines.clear()
@@ -253,6 +258,10 @@ def _judge_together(members: Mapping[str, Any], findings: list[Finding]) -> None
         fault for fault in faults if fault.member not in told and told.isdisjoint(_CAUSES.get(fault.rule, ()))
     )
 
+
+_DECIDED: Final = frozenset(name for name, row in MEMBERS.items() if row.offered or row.default or row.constant)
+_BESIDE: Final = coherence.LOOKED_AT - _DECIDED - {"redirect_uris"}
+"""What coherence looks at and the steps do not decide."""
 
 _CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
     coherence.RESPONSE_TYPES.name: ("grant_types",),

@@ -43,6 +43,11 @@ class AppliedRule:
     function: RuleFunction
     arguments: Mapping[str, Any]
 
+    @property
+    def about(self) -> frozenset[str]:
+        """The members without which, and without whose translations, the rule has nothing to say; empty for any."""
+        return frozenset(self.arguments.get("members_named", ()))
+
     def bound(self) -> Callable[[Members, Facts], Iterable[Finding]]:
         """The rule as a function of a registration alone."""
         return partial(self.function, **self.arguments)
