@@ -201,9 +201,9 @@ def registration_detail(
     """
     metadata = client.metadata
     return {
-        "requested_redirect_uris": requested.get("redirect_uris"),
+        "requested_redirect_uris": requested.get("redirect_uris") or None,
         "redirect_uris": metadata.get("redirect_uris"),
-        "requested_scope": requested.get("scope"),
+        "requested_scope": requested.get("scope") or None,
         "scope": metadata.get("scope"),
         "grant_types": metadata.get("grant_types"),
         "token_endpoint_auth_method": metadata.get("token_endpoint_auth_method"),

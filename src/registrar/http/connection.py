@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -99,7 +100,7 @@ class Connection(HttpToolsProtocol):
         if cycle.disconnected:
             return
         body = b"" if cycle.scope["method"] == "HEAD" else given.body
-        if not cycle.keep_alive or (b"connection", b"close") in given.headers:
+        if _CLOSE in given.headers:
             cycle.keep_alive = False
         self.transport.write(self._head(given, keep_alive=cycle.keep_alive) + body)
         if not cycle.keep_alive:
@@ -108,12 +109,16 @@ class Connection(HttpToolsProtocol):
 
     def _head(self, given: Answer, *, keep_alive: bool) -> bytes:
         """The head of an answer as it stands on the wire (RFC 9112 §2.1)."""
-        fields = [*self.server_state.default_headers, *given.headers]
-        if given.status != HTTPStatus.NO_CONTENT:
-            fields.append((b"content-length", b"%d" % len(given.body)))
-        if not keep_alive and (b"connection", b"close") not in fields:
-            fields.append((b"connection", b"close"))
-        return STATUS_LINE[given.status] + b"".join([b"%s: %s\r\n" % field for field in fields]) + b"\r\n"
+        own = _NO_STORE if given.headers is wire.NO_STORE else _lines(given.headers)
+        length = b"" if given.status == HTTPStatus.NO_CONTENT else b"content-length: %d\r\n" % len(given.body)
+        close = b"" if keep_alive or _CLOSE in given.headers else _lines([_CLOSE])
+        return b"%b%b%b%b%b\r\n" % (
+            STATUS_LINE[given.status],
+            _lines(self.server_state.default_headers),
+            own,
+            length,
+            close,
+        )
 
     def data_received(self, data: bytes) -> None:
         self._head_bytes += len(data)
@@ -189,3 +194,11 @@ class Connection(HttpToolsProtocol):
             given = wire.refusal(error)
             self.transport.write(self._head(given, keep_alive=False) + given.body)
         self.transport.close()
+
+
+def _lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+_CLOSE: Final = (b"connection", b"close")
+_NO_STORE: Final = _lines(wire.NO_STORE)

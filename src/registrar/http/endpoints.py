@@ -39,14 +39,16 @@ async def register(exchange: Exchange) -> Answer:
     """POST at the client registration endpoint (RFC 7591 §3.1)."""
     registry, issuer, limits, scope, receive, _ = exchange
     presented: Any = _NOTHING
-    caller = Caller(issuer.registration_endpoint, address=_address(scope))
+    token = None
     try:
         given = wire.fields(scope["headers"])
-        caller = Caller(caller.endpoint, wire.bearer(scope, given), caller.address)
+        token = wire.bearer(scope, given)
         wire.check_media_type(given)
         presented = wire.read_object(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
+        caller = Caller(issuer.registration_endpoint, token, _address(scope))
         return wire.answer(201, await registration.register(registry, issuer, presented, caller))
     except ProtocolError as error:
+        caller = Caller(issuer.registration_endpoint, token, _address(scope))
         await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)
         raise
 
