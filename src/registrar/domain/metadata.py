@@ -196,24 +196,27 @@ def _type(wanted: str, value: Any, name: str) -> Sequence[Finding]:
     return (TYPE.refuse(name, given=_JSON_NAMES.get(type(value), "null"), type=wanted),)
 
 
+_TEXT_CHARACTERS: Final = LIMITS.text_characters
+_STRINGS: Final = {str}
+
+
 def _text(value: Any, name: str) -> Sequence[Finding]:
     if type(value) is not str:
         return _type("a string", value, name)
-    if len(value) > LIMITS.text_characters:
+    if len(value) > _TEXT_CHARACTERS:
         return (LENGTH.refuse(name, count=len(value)),)
-    if not value.isascii() or not value.isprintable():
-        hiding = _HIDING.search(value)
-        if hiding:
-            return (CONTROL.refuse(name, character=f"U+{ord(hiding[0]):04X}"),)
-    return _OK
+    if (value.isascii() and value.isprintable()) or not (hiding := _HIDING.search(value)):
+        return _OK
+    return (CONTROL.refuse(name, character=f"U+{ord(hiding[0]):04X}"),)
 
 
 def _texts(value: Any, name: str) -> Sequence[Finding]:
-    if type(value) is not list or set(map(type, value)) - {str}:
+    if type(value) is not list or {*map(type, value)} != _STRINGS:
         return _type("an array of strings", value, name)
     if len(value) > LIMITS.array_items:
         return (ITEMS.refuse(name, count=len(value)),)
-    if len(together := "".join(value)) <= LIMITS.text_characters and together.isascii() and together.isprintable():
+    together = "".join(value)
+    if together.isascii() and together.isprintable() and len(together) <= _TEXT_CHARACTERS:
         return _OK
     return [fault for at, item in enumerate(value) for fault in _text(item, f"{name}[{at}]")]
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, NoReturn, cast
 
@@ -21,7 +21,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = Collection[tuple[bytes, bytes]]
 
 BODY: Final = rule("body.json", "RFC 7591 §3.1", "{problem}", "one JSON object in UTF-8, each member once")
 
@@ -99,7 +99,7 @@ class Fields(NamedTuple):
     content_encoding: bytes = b""
 
 
-_FIELDS: Final = {name.replace("_", "-").encode(): name for name in Fields._fields}
+_FIELDS: Final = tuple(name.replace("_", "-").encode() for name in Fields._fields)
 
 
 def fields(headers: Headers) -> Fields:
@@ -108,15 +108,16 @@ def fields(headers: Headers) -> Fields:
     Raises:
         ProtocolError: one stands twice; which of the two a reader takes is how requests are smuggled.
     """
-    found: dict[str, bytes] = {}
-    for name, value in headers:
-        field = _FIELDS.get(name)
-        if field is None:
-            continue
-        if field in found:
-            raise ProtocolError("invalid_request", f"The header {name.decode('ascii')} is repeated.")
-        found[field] = value
-    return Fields(**found)
+    found = dict(headers)
+    if len(found) != len(headers):
+        names = [name for name, _ in headers]
+        for name in _FIELDS:
+            if names.count(name) > 1:
+                raise ProtocolError("invalid_request", f"The header {name.decode('ascii')} is repeated.")
+    get = found.get
+    return Fields(
+        get(b"authorization"), get(b"content-type", b""), get(b"content-length", b""), get(b"content-encoding", b"")
+    )
 
 
 def bearer(scope: Scope, given: Fields) -> PresentedToken | None:
