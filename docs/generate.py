@@ -18,8 +18,7 @@ from typing import Any, Final
 
 import click
 
-import registrar.http.application
-import registrar.storage  # noqa: F401  (what is imported here has entered its rules into RULES)
+import registrar.http.application  # noqa: F401  (with it every room has entered its rules into RULES)
 from registrar.cli import main
 from registrar.domain import server_metadata, settings
 from registrar.domain.errors import ERRORS

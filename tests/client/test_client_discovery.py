@@ -179,9 +179,9 @@ def test_metadata_cannot_be_made_up() -> None:
     with pytest.raises(TypeError):
         ServerMetadata(ISSUER, "https://evil.example/r", {}, object())
     with pytest.raises((TypeError, ValueError)):
-        dataclasses.replace(metadata, registration_endpoint="https://evil.example/r")  # type: ignore[call-arg]
+        dataclasses.replace(metadata, registration_endpoint="https://evil.example/r")  # type: ignore[call-arg]  # that it fails is what is tested
     with pytest.raises(dataclasses.FrozenInstanceError):
-        metadata.registration_endpoint = "https://evil.example/r"  # type: ignore[misc]
+        metadata.registration_endpoint = "https://evil.example/r"  # type: ignore[misc]  # that it fails is what is tested
 
 
 @pytest.mark.requirement("R7591-C9", "SEED-66")

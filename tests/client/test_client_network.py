@@ -30,7 +30,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with metadata of the server that was asked."""
-        body = json.dumps({"issuer": self.server.issuer}).encode()  # type: ignore[attr-defined]
+        body = json.dumps({"issuer": self.server.issuer}).encode()  # type: ignore[attr-defined]  # the server is ours
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()

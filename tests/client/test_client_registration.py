@@ -217,7 +217,7 @@ def test_no_secret_shows() -> None:
 def test_information_is_read_only() -> None:
     """What is registered cannot be changed by assignment."""
     with pytest.raises(TypeError):
-        registered(**ISSUED).members["client_id"] = "x"  # type: ignore[index]
+        registered(**ISSUED).members["client_id"] = "x"  # type: ignore[index]  # that it fails is what is tested
 
 
 @pytest.mark.requirement("R7591-C6", "SEED-88")

@@ -68,7 +68,7 @@ class Shell:
     def run(self, script: str) -> str:
         """What a script prints; it must succeed."""
         self._scripts.write_text(f"set -e\n{script}\nset +e\n", "utf-8")
-        pipe: IO[bytes] = self._process.stdin  # type: ignore[assignment]
+        pipe: IO[bytes] = self._process.stdin  # type: ignore[assignment]  # opened as a pipe
         pipe.write(f"source {self._scripts} </dev/null; echo '{_END}'\n".encode())
         pipe.flush()
         printed, whole = self._read()
@@ -77,7 +77,7 @@ class Shell:
 
     def _read(self) -> tuple[str, bool]:
         """What comes until the end of the block, and whether the end came."""
-        output: IO[bytes] = self._process.stdout  # type: ignore[assignment]
+        output: IO[bytes] = self._process.stdout  # type: ignore[assignment]  # as above
         printed, until = b"", time.monotonic() + SECONDS
         while time.monotonic() < until and select.select([output], [], [], until - time.monotonic())[0]:
             chunk = os.read(output.fileno(), 65536)

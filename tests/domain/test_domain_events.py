@@ -214,7 +214,7 @@ def test_refusals_of_anything_can_be_written(requested: dict[str, Any]) -> None:
 def test_what_is_repeated_of_a_refusal_is_short() -> None:
     """At most twenty redirect URIs are repeated, each shortened; what was not sent is not told."""
     sent = {"redirect_uris": ["https://a.example/" + "x" * 500] * 50, "scope": None}
-    detail = refusal_detail("e", "why", sent, iter([Finding("rule", "m", "refused", "r")]))  # type: ignore[arg-type]
+    detail = refusal_detail("e", "why", sent, iter([Finding("rule", "m", "refused", "r")]))  # type: ignore[arg-type]  # a verdict as JSON has it
 
     assert [len(uri) for uri in detail["requested_redirect_uris"]] == [80] * 20
     assert detail["requested_scope"] is None

@@ -40,7 +40,11 @@ class Desk:
 
 
 def run(configuration: Configuration, issuer: str, act: Callable[[Desk], Awaitable[None]]) -> None:
-    """Open the registry, act, close it; every expected failure becomes one line and exit status 1."""
+    """Open the registry, act, close it.
+
+    Raises:
+        Failure: whatever was to be expected, as one line.
+    """
 
     async def session() -> None:
         registry = assemble(configuration)

@@ -43,7 +43,12 @@ class Wish:
 
 
 def register(wish: Wish, output: Output) -> None:
-    """Register, or take what is stored, and tell in order what happened."""
+    """Register, or take what is stored, and tell in order what happened.
+
+    Raises:
+        UsageError: what was asked for may not be sent.
+        Failure: the server refused, did not answer, or the credentials could not be kept.
+    """
     try:
         store = FileCredentialStore(wish.folder)
         with SyncRegistrationClient(credential_store=store, key=wish.key) as client:

@@ -17,7 +17,11 @@ log = logging.getLogger("registrar")
 
 
 def run(configuration: Configuration) -> None:
-    """Serve a configuration until told to stop."""
+    """Serve a configuration until told to stop.
+
+    Raises:
+        Failure: the key file or the database cannot be used.
+    """
     try:
         registry = assemble(configuration)
     except (ConfigurationError, StoreUnavailable, OSError) as problem:

@@ -27,7 +27,11 @@ policy = "default"
 
 
 def write(folder: Path) -> list[Path]:
-    """Write the files and give their paths; nothing that exists is overwritten."""
+    """Write the files and give their paths; nothing that exists is overwritten.
+
+    Raises:
+        Failure: a file exists, or cannot be written.
+    """
     configuration, keys = folder / "registrar.toml", folder / "registrar.key"
     for path in (configuration, keys):
         if path.exists():

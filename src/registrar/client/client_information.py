@@ -22,10 +22,10 @@ _LONGEST_TIME: Final = 15
 class Note(StrEnum):
     """Something in an answer that the RFCs do not allow and that can be lived with."""
 
-    TOKEN_WITHOUT_CONFIGURATION_ENDPOINT = "registration_access_token without registration_client_uri"  # noqa: S105
-    CONFIGURATION_ENDPOINT_WITHOUT_TOKEN = "registration_client_uri without registration_access_token"  # noqa: S105
+    TOKEN_WITHOUT_CONFIGURATION_ENDPOINT = "registration_access_token without registration_client_uri"  # noqa: S105 -- words about it
+    CONFIGURATION_ENDPOINT_WITHOUT_TOKEN = "registration_client_uri without registration_access_token"  # noqa: S105 -- words about it
     FOREIGN_CONFIGURATION_ENDPOINT = "registration_client_uri at another origin than the registration endpoint"
-    SECRET_WITHOUT_EXPIRY = "client_secret without client_secret_expires_at"  # noqa: S105
+    SECRET_WITHOUT_EXPIRY = "client_secret without client_secret_expires_at"  # noqa: S105 -- words about it
 
 
 class Secret(str):

@@ -22,7 +22,11 @@ _LARGEST: Final = 4 * 1024 * 1024
 
 
 class CredentialStore(Protocol):
-    """Keeps the clients of this software, by issuer and by a name of the caller's own, the key."""
+    """Keeps the clients of this software, by issuer and by a name of the caller's own, the key.
+
+    Raises:
+        CredentialStoreError: By each method, where what is kept cannot be trusted, read or written.
+    """
 
     def load(self, issuer: str, key: str) -> ClientInformation | None:
         """What was saved for exactly this issuer and key, or None."""

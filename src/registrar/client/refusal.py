@@ -44,7 +44,7 @@ _BEARER: Final[Mapping[str | None, type[BearerRefused]]] = {
     "insufficient_scope": InsufficientScope,
 }
 # RFC 9110 §11.2: a parameter, or else the name of a scheme, which begins the next challenge.
-_TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105
+_TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 -- the token of HTTP's grammar
 _CHALLENGE_PART: Final = re.compile(
     rf'(?P<name>{_TOKEN})[ \t]*=[ \t]*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>{_TOKEN}))|(?P<scheme>{_TOKEN})'
 )

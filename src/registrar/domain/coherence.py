@@ -1,7 +1,7 @@
 """What must hold between the members of a registration, judged on the result and never on the request alone.
 
 Each function below states one correspondence from the specifications. They see the members after policy and defaults,
-so nothing that a policy, a template or a default writes escapes them.
+so nothing that a policy or a default writes escapes them.
 """
 
 from __future__ import annotations

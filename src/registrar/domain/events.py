@@ -154,6 +154,9 @@ def event(
         client_id: the client concerned, if there is one.
         token_id: the initial access token concerned; that of the actor where none is given.
         detail: further members; those without a value are left out.
+
+    Raises:
+        KeyError: no row of `EVENTS` has this name.
     """
     if kind not in EVENTS:
         raise KeyError(kind)

@@ -2,7 +2,7 @@
 
 A `Rule` is written once, beside the code that enforces it. It knows its name, the error that a refusal by it answers
 with, what would be accepted instead, and where the rule comes from. Applying a rule to a member gives a `Finding`;
-the HTTP answer, the audit event, `registrar policy explain` and the documentation all read findings and rules.
+the HTTP answer, the audit event and the documentation all read findings and rules.
 """
 
 from __future__ import annotations

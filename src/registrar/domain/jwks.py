@@ -158,7 +158,7 @@ def _public_bytes(key: dict[str, Any]) -> bytes | None:
     from joserfc.jwk import JWKRegistry
 
     try:
-        return bytes(JWKRegistry.import_key(_public(key)).as_der(private=False))  # type: ignore[union-attr]
+        return bytes(JWKRegistry.import_key(_public(key)).as_der(private=False))  # type: ignore[union-attr]  # oct, which has none, is refused before
     except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, OverflowError):
         return None
 

@@ -3,7 +3,7 @@
 - `wire`: strict JSON in, no-store JSON out, bearer tokens, errors to answers.
 - `endpoints`: what each endpoint does, as a list of named steps.
 - `application`: one table of routes; `create_app`.
-- `connection`: what uvicorn leaves open between a socket and a request.
+- `connection`: uvicorn's connection, bounded where uvicorn waits for ever, and writing our answers whole.
 - `server`: uvicorn, its limits, starting and stopping.
 """
 

@@ -110,7 +110,11 @@ async def jwks(exchange: Exchange) -> Answer:
 
 
 async def not_yet(_exchange: Exchange) -> Answer:
-    """An endpoint of the authorization server, published because clients' schemas demand it, and not served yet."""
+    """An endpoint of the authorization server, published because clients' schemas demand it, and not served yet.
+
+    Raises:
+        ProtocolError: `temporarily_unavailable`, always.
+    """
     raise ProtocolError("temporarily_unavailable", "This endpoint is not served yet; registration and discovery are.")
 
 

@@ -1,7 +1,7 @@
 """May this client be? Pure: values in, a decision out.
 
 A policy is data: OpenID Federation's operators for each member, and named rules for what operators cannot say. Every
-registration and every update is judged as a whole and by the same call, whoever asks: the endpoint, `explain`, a test.
+registration and every update is judged as a whole and by the same call, whoever asks: an endpoint or a test.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from registrar.storage import records
 
 
 class MemoryStore:
-    """Records are kept as bytes, so that what goes in and what comes out are never the same object.
+    """Clients are kept as bytes, so that what goes in and what comes out are never the same object; the rest is frozen.
 
     No method awaits anything, so each is one step of the event loop: atomic, without a lock.
     """
