@@ -26,14 +26,14 @@ test: setup ## Run the whole suite.
 	$(BIN)/pytest -n auto
 
 check: setup ## Lint, types, layers.
-	$(BIN)/ruff format --check src tests bench
-	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench docs
+	$(BIN)/ruff check src tests bench docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: setup ## Format and mend what can be mended.
-	$(BIN)/ruff format src tests bench
-	$(BIN)/ruff check --fix src tests bench
+	$(BIN)/ruff format src tests bench docs
+	$(BIN)/ruff check --fix src tests bench docs
 
 bench: setup ## Measure against the peers, in one run; writes bench/RESULTS.md.
 	$(BIN)/python bench/run.py

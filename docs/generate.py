@@ -210,11 +210,10 @@ def _arguments(function: Callable[..., Any]) -> str:
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
-        key = "members" if name == "members_named" else name
         if parameter.default is inspect.Parameter.empty:
-            said.append(f"`{key}` (a list of members)")
+            said.append(f"`{name}` (a list of members)")
         else:
-            said.append(f'`{key}`: `"refuse"` or `"warn"`; `"{parameter.default}"` by default')
+            said.append(f'`{name}`: `"refuse"` or `"warn"`; `"{parameter.default}"` by default')
     return "; ".join(said)
 
 

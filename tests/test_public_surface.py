@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
 import httpx2
 import pytest
 
 import registrar
+from registrar.service.ports import Store
+
+DOCUMENTED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+PORT = {name for name in vars(Store) if not name.startswith("_")}
 
 
 def test_every_public_name_is_there() -> None:
@@ -41,3 +49,32 @@ async def test_the_server_can_be_embedded(tmp_path: Path) -> None:
         answer = await client.post("/register", json={"redirect_uris": ["https://app.example/cb"]})
     assert answer.status_code == 201
     await registry.store.close()
+
+
+def undocumented(module: str) -> list[str]:
+    """What of a module is public and has no docstring; what a base class or the port already describes needs none."""
+    found = import_module(module)
+    if not found.__doc__:
+        return [module]
+    nodes = ast.parse(inspect.getsource(found)).body
+    public = [one for one in nodes if isinstance(one, DOCUMENTED) and not one.name.startswith("_")]
+    missing = [one.name for one in public if not ast.get_docstring(one)]
+    for kind in (one for one in public if isinstance(one, ast.ClassDef)):
+        made = getattr(found, kind.name)
+        described = {name for base in made.__mro__[1:] for name in vars(base)}
+        described |= PORT if set(dir(made)) >= PORT else set()
+        missing += [
+            f"{kind.name}.{one.name}"
+            for one in kind.body
+            if isinstance(one, DOCUMENTED) and not one.name.startswith("_") and one.name not in described
+            if not ast.get_docstring(one)
+        ]
+    return [f"{module}.{name}" for name in missing]
+
+
+def test_what_is_public_is_documented() -> None:
+    """Every module, class, function and method without an underscore says what it is."""
+    modules = [one.name for one in walk_packages(registrar.__path__, "registrar.") if one.name != "registrar.__main__"]
+
+    assert len(modules) > 50
+    assert [name for module in modules for name in undocumented(module)] == []

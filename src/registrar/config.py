@@ -23,6 +23,8 @@ from typing import Any, Final
 from registrar.domain import uri as grammar
 from registrar.domain.access_token import SCOPE
 from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys
+from registrar.domain.redirect_uri import LOOPBACK_HOSTS
+from registrar.domain.server_metadata import ENDPOINTS
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode, Registration, Server, Settings
 from registrar.policy import Policy
@@ -33,11 +35,19 @@ from registrar.service.audit import Audit
 from registrar.service.registry import Issuer, Registry, registrable_scopes
 from registrar.storage import MEMORY, SQLITE, open_store, sqlite_path
 
-__all__ = ["Configuration", "ConfigurationError", "assemble", "development", "read"]
+__all__ = [
+    "Configuration",
+    "ConfigurationError",
+    "assemble",
+    "closed",
+    "create_key_file",
+    "development",
+    "parse",
+    "read",
+]
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_\-]{0,31}")
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
-_LOOPBACK_HOSTS: Final = ("127.0.0.1", "[::1]", "localhost")
 _ORIGIN: Final = re.compile(r"\*|https?://[^/?#\s]+")
 
 
@@ -123,9 +133,12 @@ def parse(document: Document) -> Configuration:
     if not issuers:
         raise document.error("there is no issuer; a server needs at least one [issuer.NAME] with a url")
     urls = [issuer.url for issuer in issuers.values()]
+    endpoints = [issuer.url + issuer.registration.path for issuer in issuers.values()]
     for name, issuer in issuers.items():
         if urls.count(issuer.url) > 1:
             raise document.error(f"two issuers have the url {issuer.url}", "issuer", name, "url")
+        if endpoints.count(issuer.url + issuer.registration.path) > 1:
+            raise document.error("two issuers have this registration endpoint", "issuer", name, "registration", "path")
     configuration = Configuration(Settings(server, issuers), policies)
     _check_transport(configuration, document)
     return configuration
@@ -144,10 +157,10 @@ def assemble(configuration: Configuration) -> Registry:
     issuers = {
         name: Issuer(settings, configuration.policies) for name, settings in configuration.settings.issuer.items()
     }
-    return Registry(store, now_ms, os.urandom, keys, issuers, Audit(store, now_ms, os.urandom))
+    return Registry(store, _now_ms, os.urandom, keys, issuers, Audit(store, _now_ms, os.urandom))
 
 
-def now_ms() -> int:
+def _now_ms() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
@@ -170,7 +183,7 @@ def _issuer(name: str, table: dict[str, Any], policies: Mapping[str, Policy], do
             "registration",
             "policy",
         )
-    _check_registration(issuer.registration, document, *at, "registration")
+    _check_path(issuer.registration, document, *at, "registration")
     _check_scopes(issuer, document, *at, "scopes")
     for origin in issuer.cors_origins:
         if not _ORIGIN.fullmatch(origin):
@@ -205,7 +218,7 @@ def _build(kind: type[Any], table: Any, document: Document, path: tuple[str, ...
 def _value(hint: Any, value: Any, document: Document, path: tuple[str, ...]) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, value, document, path)
-    if path[-1] == "mode":
+    if hint == tuple[Mode, ...]:
         return _modes(value, document, path)
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         if value not in tuple(hint):
@@ -247,13 +260,15 @@ def _check_url(url: str, document: Document, *path: str) -> None:
         raise document.error(f"{parts.authority} is not a host", *path)
     if parts.query or "?" in url or parts.fragment is not None or url.endswith("/"):
         raise document.error("an issuer's url has no query, no fragment and no trailing slash (RFC 8414 §2)", *path)
-    if parts.scheme == "http" and host not in _LOOPBACK_HOSTS:
+    if parts.scheme == "http" and host not in LOOPBACK_HOSTS:
         raise document.error("an issuer's url is https, except on loopback (RFC 8414 §2)", *path)
 
 
-def _check_registration(registration: Registration, document: Document, *path: str) -> None:
-    if not re.fullmatch(r"(/[A-Za-z0-9_\-.~]+)+", registration.path):
+def _check_path(registration: Registration, document: Document, *path: str) -> None:
+    if not re.fullmatch(r"(/(?!\.)[A-Za-z0-9_\-.~]+)+", registration.path):
         raise document.error("is a path such as /register", *path, "path")
+    if registration.path in (*ENDPOINTS.values(), "/healthz", "/readyz"):
+        raise document.error(f"{registration.path} is the path of another endpoint", *path, "path")
 
 
 def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> None:
@@ -297,7 +312,7 @@ def _check_transport(configuration: Configuration, document: Document) -> None:
 
 
 def _is_loopback(url: str) -> bool:
-    return grammar.host_of(url) in _LOOPBACK_HOSTS
+    return grammar.host_of(url) in LOOPBACK_HOSTS
 
 
 # --- key-encryption keys -----------------------------------------------------------------------------------------------

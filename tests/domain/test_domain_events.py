@@ -62,18 +62,23 @@ DETAIL = {
     "error": "x",
     "version": 3,
     "client_name": "é",
+    "difference": {"jwks": [{"keys": [{"kty": "OKP", "crv": "Ed25519"}]}, None]},
 }
+FOUND = RULES["metadata.feature"].ignore("software_statement", feature="software statements")
 
 
 @pytest.mark.requirement("SEED-65")
 def test_the_bytes_are_canonical() -> None:
     """Members stand sorted and without white space, carry a version, and do not depend on the order of what is told."""
     one = make(actor=ALICE, detail=DETAIL, endpoint="/register", client_id="c1")
+    found = make(detail={"findings": [FOUND]})
     other = make(actor=ALICE, detail=dict(reversed(DETAIL.items())), endpoint="/register", client_id="c1")
     body = json.loads(one.body)
 
     assert one == other
-    assert one.body == json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    for told in (one, found):
+        members = json.loads(told.body)
+        assert told.body == json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     assert (body["v"], body["kind"], body["issuer"], body["time"]) == (
         1,
         "client.registered",
@@ -222,10 +227,11 @@ def test_what_is_repeated_of_a_refusal_is_short() -> None:
 
 
 def test_difference() -> None:
-    """What changed between two registrations, absence being null."""
+    """What changed between two registrations, absence being null, and people unnamed."""
     before = {"a": 1, "b": [1], "c": "x"}
-    after = {"a": 1, "b": [2], "d": "y"}
+    after = {"a": 1, "b": [2], "contacts": ["ann@app.example"], "d": "y"}
 
-    assert difference(before, after) == {"b": [[1], [2]], "c": ["x", None], "d": [None, "y"]}
-    assert list(difference(before, after)) == ["b", "c", "d"]
+    changed = {"b": [[1], [2]], "c": ["x", None], "contacts": ["changed"], "d": [None, "y"]}
+    assert difference(before, after) == changed
+    assert list(difference(before, after)) == ["b", "c", "contacts", "d"]
     assert difference(before, before) == {}

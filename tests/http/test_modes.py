@@ -462,6 +462,24 @@ def test_a_mode_that_does_not_exist_is_not_taken(mode: str) -> None:
         parse(Document("test", text))
 
 
+@pytest.mark.parametrize("path", ["/token", "/jwks", "/healthz", "/..", "/a/../b", "/.well-known/openid-configuration"])
+def test_a_registration_path_takes_no_other_endpoints_place(path: str) -> None:
+    """What another endpoint answers, or no client would ask for as it stands, is not taken."""
+    text = f'[issuer.main]\nurl = "https://as.example"\n[issuer.main.registration]\npath = "{path}"'
+    with pytest.raises(ConfigurationError, match="path"):
+        parse(Document("test", text))
+
+
+def test_two_issuers_have_two_registration_endpoints() -> None:
+    """A path of one that is the other's would lead every client to the first."""
+    text = (
+        '[issuer.a]\nurl = "https://as.example"\n[issuer.a.registration]\npath = "/b/register"\n'
+        '[issuer.b]\nurl = "https://as.example/b"'
+    )
+    with pytest.raises(ConfigurationError, match="two issuers"):
+        parse(Document("test", text))
+
+
 @pytest.mark.requirement("SEED-13", "SEED-15")
 async def test_a_closed_host_does_not_lead_to_its_neighbour() -> None:
     """Where issuers are on several hosts, a path that one does not serve is not served by another instead."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import httpx2
 import pytest
+from registering import PAYLOADS, payloads
 
 from registrar.domain import redirect_uri
 from registrar.service.ports import ClientQuery, EventQuery
@@ -18,8 +17,8 @@ from registrar.testing import Served, served
 
 pytestmark = pytest.mark.anyio
 
-PAYLOADS: Final = Path(__file__).parents[1] / "data" / "payloads"
-FILES: Final = sorted(path for folder in ("clients", "edge", "gateways") for path in (PAYLOADS / folder).glob("*.json"))
+FILES: Final = payloads("clients", "edge", "gateways")
+LATER: Final = {name: file for name, file in FILES.items() if "authorize_redirect_uris" in file}
 REQUEST: Final = {"request", "raw_body", "update", "authorize_redirect_uris"}
 BACKGROUND: Final = {"client", "source", "confidence", "varies", "notes"}
 _REPEAT: Final = re.compile(r"@repeat:(\d+):(.)", re.DOTALL)
@@ -172,20 +171,10 @@ def _bearer(exchange: Exchange) -> dict[str, str]:
     return {"authorization": f"Bearer {exchange.members['registration_access_token']}"}
 
 
-def payload(path: Path) -> dict[str, Any]:
-    """One payload file."""
-    return json.loads(path.read_text("utf-8"))
-
-
-def _name(path: Path) -> str:
-    return f"{path.parent.name}/{path.stem}"
-
-
 @pytest.mark.requirement("R7591-20", "R7591-47", "R7591-58", "WILD-8", "WILD-9")
-@pytest.mark.parametrize("path", FILES, ids=_name)
-async def test_a_real_request_is_answered_as_its_client_needs(path: Path) -> None:
+@pytest.mark.parametrize("file", FILES.values(), ids=FILES)
+async def test_a_real_request_is_answered_as_its_client_needs(file: dict[str, Any]) -> None:
     """The answer under the policy `default` is what the file expects, and no expectation is left unread."""
-    file = payload(path)
     assert set(file) <= REQUEST | BACKGROUND | {"expect"}
     assert set(file["expect"]) <= set(EXPECTATIONS)
     async with served() as server:
@@ -196,10 +185,9 @@ async def test_a_real_request_is_answered_as_its_client_needs(path: Path) -> Non
 
 
 @pytest.mark.requirement("R7591-52", "R7591-53", "R7592-4", "R7592-29", "WILD-2", "WILD-3", "SEED-88")
-@pytest.mark.parametrize("path", FILES, ids=_name)
-async def test_every_answer_is_a_clean_one(path: Path) -> None:
+@pytest.mark.parametrize("file", FILES.values(), ids=FILES)
+async def test_every_answer_is_a_clean_one(file: dict[str, Any]) -> None:
     """A registration is JSON without null or empty strings and reads back the same; a refusal names its faults."""
-    file = payload(path)
     async with served() as server:
         exchange = await _exchange(server, file)
         members = exchange.members
@@ -218,11 +206,11 @@ async def test_every_answer_is_a_clean_one(path: Path) -> None:
 
 
 @pytest.mark.requirement("D-7")
-@pytest.mark.parametrize("path", [path for path in FILES if "authorize_redirect_uris" in payload(path)], ids=_name)
-async def test_the_redirect_uris_of_later_requests_match(path: Path) -> None:
+@pytest.mark.parametrize("file", LATER.values(), ids=LATER)
+async def test_the_redirect_uris_of_later_requests_match(file: dict[str, Any]) -> None:
     """Every redirect URI that the client will use at the authorization endpoint matches one that was registered."""
     async with served() as server:
-        exchange = await _exchange(server, payload(path))
+        exchange = await _exchange(server, file)
     for used in exchange.file["authorize_redirect_uris"]:
         assert any(redirect_uri.matches(known, used) for known in exchange.members["redirect_uris"])
 

@@ -160,10 +160,11 @@ def test_a_head_without_end_is_refused(server: Program, flood: list[bytes]) -> N
 
 
 @pytest.mark.anyio
-async def test_a_silent_connection_is_closed() -> None:
-    """A connection that never sends anything is let go after the idle time, as one is between two requests."""
+@pytest.mark.parametrize("said", [b"", b"\r\n"])
+async def test_a_silent_connection_is_closed(said: bytes) -> None:
+    """A connection that never sends a request is let go after the idle time, as one is between two requests."""
     async with served() as inside:
-        config = uvicorn.Config(create_app(inside.registry), lifespan="off", log_config=None, timeout_keep_alive=0)
+        config = uvicorn.Config(create_app(inside.registry), lifespan="off", log_config=None, timeout_keep_alive=1)
         config.load()
         state = ServerState()
         listener = await asyncio.get_running_loop().create_server(
@@ -171,6 +172,7 @@ async def test_a_silent_connection_is_closed() -> None:
         )
         async with listener:
             reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+            writer.write(said)
             assert await asyncio.wait_for(reader.read(), ANSWER_SECONDS) == b""
             writer.close()
             await writer.wait_closed()

@@ -67,7 +67,7 @@ def test_a_policy() -> None:
         "redirect_uris": Operators(subset_of=("https://a.example/cb",)),
     }
     assert [(one.name, dict(one.arguments)) for one in policy.rules] == [
-        ("same_host", {"members_named": ("logo_uri", "tos_uri"), "verdict": "refuse"}),
+        ("same_host", {"members": ("logo_uri", "tos_uri"), "verdict": "refuse"}),
         ("localhost", {}),
     ]
     assert all(one.function is RULE_FUNCTIONS[one.name] for one in policy.rules)

@@ -9,20 +9,21 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import apsw
 import pytest
+from writing import create, gather, stored
 
 from registrar.domain.client import State
 from registrar.domain.credentials import Credentials
 from registrar.domain.metadata import Registered
 from registrar.service.administration import issue_token
-from registrar.service.ports import ClientQuery, EventQuery, Spend, StoreUnavailable
+from registrar.service.ports import EventQuery, Spend, StoreUnavailable
 from registrar.storage import open_store, sqlite_path
 from registrar.storage.memory import MemoryStore
 from registrar.storage.sqlite import OLDEST, SQLiteStore
@@ -36,24 +37,6 @@ SCHEMA = sorted(
     (resources.files("registrar.storage") / "schema").iterdir(),
     key=lambda script: script.name,
 )
-
-
-def create(store: SQLiteStore, name: str) -> Coroutine[Any, Any, None]:
-    """Register a client."""
-    return store.create(a_client(name), an_event(name))
-
-
-async def gather(writes: list[Coroutine[Any, Any, None]]) -> list[BaseException | None]:
-    """What became of writes that are made at the same time."""
-    return list(await asyncio.gather(*writes, return_exceptions=True))
-
-
-async def stored(store: SQLiteStore) -> list[str]:
-    """The names of all clients, each of which has exactly one event, which no other has."""
-    names = [client.client_id for client in await store.clients(ClientQuery(), limit=10_000)]
-    events = await store.events(EventQuery(kind="client.registered"), limit=10_000)
-    assert sorted(one.event.client_id for one in events) == names
-    return names
 
 
 async def turns(count: int = 200) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
+from writing import create, gather, stored
 
 from registrar.service.administration import issue_token
-from registrar.service.ports import ClientQuery, EventQuery, StoreUnavailable
+from registrar.service.ports import EventQuery, StoreUnavailable
 from registrar.storage.sqlite import SQLiteStore
 from registrar.testing import OPEN, served
 from registrar.testing.store_conformance import a_client, an_event
@@ -73,24 +73,6 @@ class _File(apsw.VFSFile):
         if self._disk.full and self._path.name.endswith("-wal"):
             raise apsw.FullError("no space is left")
         super().xWrite(data, offset)
-
-
-def create(store: SQLiteStore, name: str) -> Coroutine[Any, Any, None]:
-    """Register a client."""
-    return store.create(a_client(name), an_event(name))
-
-
-async def gather(writes: list[Coroutine[Any, Any, None]]) -> list[BaseException | None]:
-    """What became of writes that are made at the same time."""
-    return list(await asyncio.gather(*writes, return_exceptions=True))
-
-
-async def stored(store: SQLiteStore) -> list[str]:
-    """The names of all clients, each of which has exactly one event, which no other has."""
-    names = [client.client_id for client in await store.clients(ClientQuery(), limit=10_000)]
-    events = await store.events(EventQuery(kind="client.registered"), limit=10_000)
-    assert sorted(one.event.client_id for one in events) == names
-    return names
 
 
 async def fails(store: SQLiteStore, reason: str) -> None:

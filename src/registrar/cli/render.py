@@ -41,9 +41,9 @@ class Output:
         if not self.as_json:
             click.echo(printable(text))
 
-    def dump(self, members: Mapping[str, Any], *, indent: int | None = 2) -> None:
+    def dump(self, value: Any, *, indent: int | None = 2) -> None:
         """JSON; where `indent` is None on one line, for one of many."""
-        text = json.dumps(members, ensure_ascii=False, indent=indent)
+        text = json.dumps(value, ensure_ascii=False, indent=indent)
         click.echo("".join(map(_escaped, text)))
 
     def record(self, members: Mapping[str, Any], heading: str = "") -> None:
@@ -59,8 +59,7 @@ class Output:
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, prose: Collection[str] = ()) -> None:
         """Many things of a kind; on a terminal the columns named in `prose` are folded to fit, and no others ever."""
         if self.as_json:
-            text = json.dumps(list(rows), ensure_ascii=False, indent=2)
-            click.echo("".join(map(_escaped, text)))
+            self.dump(list(rows))
             return
         if not rows:
             click.echo("none")

@@ -1,6 +1,7 @@
 """The error table: every error that an endpoint can answer with, its status, and where it comes from.
 
-`http` renders these and nothing else; the reference is generated from the table, and a test reaches every row.
+`http` renders these and nothing else; the reference is generated from the table, and a test reaches every row that can
+occur: those of software statements cannot yet.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ ERRORS: Final = _table(
         "invalid_request",
         400,
         "RFC 6750 §3.1",
-        "The request itself is malformed: a repeated header, a token in two places or in the query.",
+        "The request itself is malformed: a repeated header, a token in the query, no TLS, or what is no HTTP request.",
     ),
     ErrorKind(
         "token_required",
@@ -99,7 +100,7 @@ ERRORS: Final = _table(
         "RFC 9110 §15.5.6",
         "The path exists but not with this method; Allow lists those that do.",
     ),
-    ErrorKind("request_timeout", "invalid_request", 408, "RFC 9110 §15.5.9", "The body did not arrive in time."),
+    ErrorKind("request_timeout", "invalid_request", 408, "RFC 9110 §15.5.9", "The request did not arrive in time."),
     ErrorKind("content_too_large", "invalid_request", 413, "RFC 9110 §15.5.14", "The body is larger than the limit."),
     ErrorKind(
         "unsupported_media_type",

@@ -86,7 +86,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The members that an event may have. Their order here is their order in the bytes: sorted, so it is canonical."""
+    """The members that an event may have."""
 
     actor: str
     algorithm: str = ""
@@ -127,7 +127,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     version: int = 0
 
 
-_encode: Final = msgspec.json.Encoder().encode
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 def event(
@@ -252,9 +252,12 @@ def _impersonal(finding: Finding) -> Finding:
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Member -> [before, after], for every member of which the value changed; null is absence."""
-    names = sorted({*before, *after})
-    return {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
+    """Member -> [before, after], for every member of which the value changed; null is absence.
+
+    What may name a person is told without its value.
+    """
+    changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    return {name: ["changed"] if name in _PERSONAL else [before.get(name), after.get(name)] for name in changed}
 
 
 _SAID_ITEMS: Final = 20

@@ -579,8 +579,3 @@ def _parse_other(name: str, value: Any, shaped: dict[str, Any], findings: list[F
         findings.extend(faults)
         return
     shaped[name] = value
-
-
-def row_of(name: str) -> Member | None:
-    """The row of a member, its language tag set aside."""
-    return MEMBERS.get(name) or MEMBERS.get(name.partition("#")[0])

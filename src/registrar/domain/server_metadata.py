@@ -15,10 +15,12 @@ Offered = NewType("Offered", Mapping[str, tuple[str, ...]])
 """The rows in force at one issuer: `OFFERED`, narrowed by its settings and its policy."""
 
 _SIGNING: Final = ("RS256", "PS256", "ES256", "EdDSA")
-_OWN_SIGNING: Final = ("RS256", "ES256")  # what this server has keys for (service.keys)
 _MAC: Final = ("HS256", "HS384", "HS512")
 _KEY_MANAGEMENT: Final = ("RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A256KW", "A256KW", "dir")
 _CONTENT_ENCRYPTION: Final = ("A128CBC-HS256", "A256CBC-HS512", "A128GCM", "A256GCM")
+
+OWN_SIGNING: Final = ("RS256", "ES256")
+"""What this server signs with: RS256, which OpenID Connect Discovery §3 demands, and ES256, because it is short."""
 
 SYMMETRIC: Final = frozenset({*_MAC, "A256KW", "dir"})
 """Algorithms keyed by the client secret, so a client that registers one needs a secret (OpenID Connect Core §10)."""
@@ -51,16 +53,16 @@ OFFERED: Final[Mapping[str, tuple[str, ...]]] = {
     "token_endpoint_auth_signing_alg_values_supported": (*_SIGNING, *_MAC),
     "code_challenge_methods_supported": ("S256",),
     "subject_types_supported": ("public", "pairwise"),
-    "id_token_signing_alg_values_supported": (*_OWN_SIGNING, *_MAC),
+    "id_token_signing_alg_values_supported": (*OWN_SIGNING, *_MAC),
     "id_token_encryption_alg_values_supported": _KEY_MANAGEMENT,
     "id_token_encryption_enc_values_supported": _CONTENT_ENCRYPTION,
-    "userinfo_signing_alg_values_supported": (*_OWN_SIGNING, *_MAC),
+    "userinfo_signing_alg_values_supported": (*OWN_SIGNING, *_MAC),
     "userinfo_encryption_alg_values_supported": _KEY_MANAGEMENT,
     "userinfo_encryption_enc_values_supported": _CONTENT_ENCRYPTION,
     "request_object_signing_alg_values_supported": (*_SIGNING, *_MAC),
     "request_object_encryption_alg_values_supported": _KEY_MANAGEMENT,
     "request_object_encryption_enc_values_supported": _CONTENT_ENCRYPTION,
-    "introspection_signing_alg_values_supported": _OWN_SIGNING,
+    "introspection_signing_alg_values_supported": OWN_SIGNING,
     "introspection_encryption_alg_values_supported": _KEY_MANAGEMENT,
     "introspection_encryption_enc_values_supported": _CONTENT_ENCRYPTION,
     "dpop_signing_alg_values_supported": ("ES256", "EdDSA", "RS256", "PS256"),

@@ -137,7 +137,7 @@ class Server:
         "Addresses of proxies that end TLS in front; X-Forwarded-Proto and X-Forwarded-For are believed from these alone.",
     )
     body_bytes: int = _setting(65_536, "Bytes of a request body at the most.")
-    body_seconds: float = _setting(10.0, "Seconds that a request body may take to arrive.")
+    body_seconds: float = _setting(10.0, "Seconds that the head of a request may take to arrive, and its body.")
     queue: int = _setting(4_096, "Writes that may wait for the store; beyond that the answer is 503 with Retry-After.")
 
 

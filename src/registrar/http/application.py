@@ -22,7 +22,7 @@ from registrar.service.registry import Issuer, Registry
 log = logging.getLogger("registrar")
 
 _PREFLIGHT_HEADERS: Final = b"authorization, content-type, mcp-protocol-version"
-_READ: Final = {"GET": endpoints.metadata, "HEAD": endpoints.metadata}
+_METADATA: Final = {"GET": endpoints.metadata, "HEAD": endpoints.metadata}
 _KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}
 _CONFIGURATION: Final = {"GET": endpoints.read, "PUT": endpoints.update, "DELETE": endpoints.delete}
 
@@ -39,7 +39,7 @@ class Route:
 def routes(issuer: Issuer) -> dict[str, Route]:
     """Every path of an issuer but those of its clients, which `<registration path>/` begins."""
     base = urlsplit(issuer.url).path
-    table = {path: Route(issuer, _READ) for path in well_known_paths(issuer.url)}
+    table = {path: Route(issuer, _METADATA) for path in well_known_paths(issuer.url)}
     for member, path in ENDPOINTS.items():
         methods: Mapping[str, Endpoint] = {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
         table[base + path] = Route(issuer, _KEYS if member == "jwks_uri" else methods, shared=member == "jwks_uri")
@@ -70,7 +70,7 @@ class Application:
         only = next(iter(registry.issuers.values())) if len(registry.issuers) == 1 else None
         for path in ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
             if only is not None:
-                self._paths.setdefault(path, [Route(only, _READ)])
+                self._paths.setdefault(path, [Route(only, _METADATA)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -62,7 +62,7 @@ class Connection(HttpToolsProtocol):
     # how long it has been idle.
 
     def _unset_keepalive_if_required(self) -> None:
-        self._idle_since = 0.0
+        """Nothing: uvicorn calls it for every byte, and empty lines before a request (RFC 9112 §2.2) are none."""
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -136,6 +136,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = self._arriving = True
         self._head_bytes = 0
+        self._idle_since = 0.0
 
     def on_headers_complete(self) -> None:
         self._in_head = False

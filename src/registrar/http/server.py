@@ -18,7 +18,7 @@ log = logging.getLogger("registrar")
 
 _IDLE_SECONDS = 75
 _DRAIN_SECONDS = 20
-_COLLECTED = (20_000, 20, 20)
+_COLLECTIONS = (20_000, 20, 20)
 
 
 def serve(registry: Registry, settings: Server) -> None:
@@ -49,7 +49,7 @@ def serve(registry: Registry, settings: Server) -> None:
     gc.collect()
     gc.freeze()
     # Requests leave next to no cycles, and what is under way is large: looking through it less often costs nothing.
-    gc.set_threshold(*_COLLECTED)
+    gc.set_threshold(*_COLLECTIONS)
     try:
         config.load()
     except OSError as problem:

@@ -165,26 +165,28 @@ async def read_body(given: Fields, receive: Receive, limit: int, seconds: float)
     """
     if given.content_length.isdigit() and int(given.content_length[:20]) > limit:
         raise _too_large(limit)
+    ends = asyncio.get_running_loop().time() + seconds
     try:
-        message = await _first(receive, seconds)
+        message = await _first(receive, ends)
         if not message.get("more_body") and message["type"] == "http.request":
             return _within(message.get("body", b""), limit)
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout_at(ends):
             return await _gathered(message, receive, limit)
     except TimeoutError:
         raise ProtocolError("request_timeout", headers=[(b"connection", b"close")]) from None
 
 
-async def _first(receive: Receive, seconds: float) -> Message:
+async def _first(receive: Receive, ends: float) -> Message:
     """The first message of a request. Nearly always it is at hand, and then no timer is started for it."""
     coming = receive()
     if not isinstance(coming, Coroutine):
-        return await asyncio.wait_for(coming, seconds)
+        async with asyncio.timeout_at(ends):
+            return await coming
     try:
         pending = coming.send(None)
     except StopIteration as at_hand:
         return cast("Message", at_hand.value)
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout_at(ends):
         return await _Begun(coming, pending)
 
 

@@ -14,12 +14,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from registrar.domain import coherence
-from registrar.domain.client import Assurance
 from registrar.domain.findings import Finding, Verdict, listed, rule
 from registrar.domain.metadata import MEMBERS, Default, Registered, Shaped
 from registrar.domain.server_metadata import Offered
 from registrar.policy.operators import VALUE, Operators, as_words, from_words
-from registrar.policy.rules import AppliedRule
+from registrar.policy.rules import AppliedRule, Facts
+
+__all__ = ["Decision", "Facts", "Judge", "Policy", "narrowed"]
 
 UNSUPPORTED: Final = rule("offered.value", "RFC 7591 §2", "is {given}, which this server does not offer", "{accepted}")
 UNSUPPORTED_DROPPED: Final = rule(
@@ -39,12 +40,6 @@ DEFAULT_SCOPE: Final = rule(
     "RFC 7591 §2",
     "names no scope that may be registered here; the default scope is registered",
 )
-
-
-class Facts(msgspec.Struct, frozen=True):
-    """What is known about a registration besides its metadata."""
-
-    assurance: Assurance
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +126,7 @@ class Judge:
                 default=row.default,
             )
             for name, row in MEMBERS.items()
-            if name in policy.members or row.offered or row.default or row.constant is not None
+            if name in policy.members or name in _DECIDED
         )
         self._names = tuple(step.name for step in self._steps)
         self._localised = {name: held for name, held in policy.members.items() if MEMBERS[name].localised}
@@ -194,13 +189,12 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 def _offered(step: _Step, value: Any) -> bool:
     """Whether everything in a value is offered, once, and written in the canonical way."""
-    name, _, offered, _, many, _, _ = step
-    if offered is None:
+    if step.offered is None:
         return True
-    if not many:
-        return value in offered
-    words = value.split(" ") if name == "scope" else value
-    return offered.issuperset(words) and len(set(words)) == len(words)
+    if not step.many:
+        return value in step.offered
+    words = value.split(" ") if step.name == "scope" else value
+    return step.offered.issuperset(words) and len(set(words)) == len(words)
 
 
 def _decide(step: _Step, value: Any, members: Mapping[str, Any], findings: list[Finding]) -> Any:
@@ -259,7 +253,10 @@ def _judge_together(members: Mapping[str, Any], findings: list[Finding]) -> None
     )
 
 
-_DECIDED: Final = frozenset(name for name, row in MEMBERS.items() if row.offered or row.default or row.constant)
+_DECIDED: Final = frozenset(
+    name for name, row in MEMBERS.items() if row.offered or row.default or row.constant is not None
+)
+"""What the steps decide under every policy."""
 _BESIDE: Final = coherence.LOOKED_AT - _DECIDED - {"redirect_uris"}
 """What coherence looks at and the steps do not decide."""
 

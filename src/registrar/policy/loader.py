@@ -143,9 +143,9 @@ def _rule(row: Any, document: Document, path: tuple[str, ...]) -> AppliedRule:
     function = RULE_FUNCTIONS.get(name)
     if function is None:
         raise document.error(f"there is no rule {name}; these are: {', '.join(sorted(RULE_FUNCTIONS))}", *path)
-    hints = typing.get_type_hints(function, localns={"Facts": object})
+    hints = typing.get_type_hints(function)
     parameters = {
-        "members" if key == "members_named" else key: (key, parameter)
+        key: parameter
         for key, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
@@ -155,10 +155,9 @@ def _rule(row: Any, document: Document, path: tuple[str, ...]) -> AppliedRule:
             continue
         if key not in parameters:
             raise document.error(f"rule {name} has no {key}; it takes {', '.join(parameters) or 'nothing'}", *path)
-        argument = parameters[key][0]
-        arguments[argument] = _argument(name, key, value, hints[argument], document, path)
-    for key, (argument, parameter) in parameters.items():
-        if parameter.default is inspect.Parameter.empty and argument not in arguments:
+        arguments[key] = _argument(name, key, value, hints[key], document, path)
+    for key, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and key not in arguments:
             raise document.error(f"rule {name} needs {key}", *path)
     return AppliedRule(name, function, MappingProxyType(arguments))
 

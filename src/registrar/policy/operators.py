@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from registrar.domain.findings import Finding, listed, rule
 
 _SOURCE: Final = "OpenID Federation 1.0 §6.1.3.1"
@@ -74,8 +76,9 @@ class Operators:
         """`one_of`, `subset_of`, `superset_of`, `essential`, in this order; gives what is left of the value."""
         if value is None:
             if self.essential:
-                error = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
-                findings.append(_with_error(ESSENTIAL.refuse(name), error))
+                missing = ESSENTIAL.refuse(name)
+                of_redirects = name == "redirect_uris"
+                findings.append(msgspec.structs.replace(missing, error=REDIRECTS.error) if of_redirects else missing)
             return None
         if self.one_of is not None and value not in self.one_of:
             findings.append(ONE_OF.refuse(name, given=value, accepted=listed(map(str, self.one_of))))
@@ -118,11 +121,5 @@ def from_words(name: str, words: list[str]) -> Any:
 
 
 def _copied(value: Any) -> Any:
-    """A policy's value given out: a list is the record's own from here on."""
+    """A policy's value given out, its tuples as JSON arrays."""
     return list(value) if isinstance(value, (list, tuple)) else value
-
-
-def _with_error(finding: Finding, error: str) -> Finding:
-    import msgspec
-
-    return msgspec.structs.replace(finding, error=error)

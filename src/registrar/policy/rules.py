@@ -10,15 +10,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
+
+import msgspec
 
 from registrar.domain import uri as grammar
+from registrar.domain.client import Assurance
 from registrar.domain.findings import Finding, listed, rule
 
-if TYPE_CHECKING:
-    from registrar.policy import Facts
-
-Members = Mapping[str, Any]
+Metadata = Mapping[str, Any]
 RuleFunction = Callable[..., Iterable[Finding]]
 
 OTHER_HOST: Final = rule(
@@ -35,6 +35,12 @@ LOCALHOST: Final = rule(
 )
 
 
+class Facts(msgspec.Struct, frozen=True):
+    """What is known about a registration besides its metadata."""
+
+    assurance: Assurance
+
+
 @dataclass(frozen=True, slots=True)
 class AppliedRule:
     """A rule function with the arguments that a policy gives it."""
@@ -46,27 +52,27 @@ class AppliedRule:
     @property
     def about(self) -> frozenset[str]:
         """The members without which, and without whose translations, the rule has nothing to say; empty for any."""
-        return frozenset(self.arguments.get("members_named", ()))
+        return frozenset(self.arguments.get("members", ()))
 
-    def bound(self) -> Callable[[Members, Facts], Iterable[Finding]]:
+    def bound(self) -> Callable[[Metadata, Facts], Iterable[Finding]]:
         """The rule as a function of a registration alone."""
         return partial(self.function, **self.arguments)
 
 
 def same_host(
-    members: Members, _facts: Facts, *, members_named: tuple[str, ...], verdict: Literal["refuse", "warn"] = "refuse"
+    metadata: Metadata, _facts: Facts, *, members: tuple[str, ...], verdict: Literal["refuse", "warn"] = "refuse"
 ) -> Iterator[Finding]:
     """The named URL members are on the host of a redirect URI (RFC 7591 §5). Apps without a web redirect are exempt."""
-    named = [*filter(members.__contains__, members_named)]
-    if "#" in "".join(members):
-        named += [name for name in members if "#" in name and name.partition("#")[0] in members_named]
+    named = [*filter(metadata.__contains__, members)]
+    if "#" in "".join(metadata):
+        named += [name for name in metadata if "#" in name and name.partition("#")[0] in members]
     if not named:
         return
-    hosts = {grammar.host_of(uri) for uri in members.get("redirect_uris", ()) if uri.lower().startswith("https:")}
+    hosts = {grammar.host_of(uri) for uri in metadata.get("redirect_uris", ()) if uri.lower().startswith("https:")}
     if not hosts:
         return
     for name in named:
-        host = grammar.host_of(members[name])
+        host = grammar.host_of(metadata[name])
         if host not in hosts:
             apply = OTHER_HOST.refuse if verdict == "refuse" else OTHER_HOST.warn
             yield apply(name, host=host, accepted=listed(sorted(hosts)))
@@ -75,9 +81,9 @@ def same_host(
 _LOCALHOST: Final = re.compile(r"http://localhost(?:[/:?]|\Z)", re.IGNORECASE)
 
 
-def localhost(members: Members, _facts: Facts, *, verdict: Literal["refuse", "warn"] = "warn") -> Iterator[Finding]:
+def localhost(metadata: Metadata, _facts: Facts, *, verdict: Literal["refuse", "warn"] = "warn") -> Iterator[Finding]:
     """Loopback redirects name an address, not `localhost` (RFC 8252 §8.3)."""
-    for at, uri in enumerate(members.get("redirect_uris", ())):
+    for at, uri in enumerate(metadata.get("redirect_uris", ())):
         if _LOCALHOST.match(uri):
             yield (LOCALHOST.refuse if verdict == "refuse" else LOCALHOST.warn)(f"redirect_uris[{at}]")
 

@@ -14,7 +14,6 @@ from registrar.domain.client import Client, State
 from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord
 from registrar.domain.events import Actor
 from registrar.service import issuance
-from registrar.service.issuance import Cabinet
 from registrar.service.management import tombstone
 from registrar.service.ports import Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
@@ -180,7 +179,7 @@ async def rotate_secret(
         held = client.credentials
         if not coherence.needs_secret(client.metadata) or not held.secrets:
             raise Refused(f"{client_id} authenticates without a secret")
-        cabinet: Cabinet = issuance.new_cabinet(registry, issuer, client_id)
+        cabinet = issuance.new_cabinet(registry, issuer, client_id)
         minted, record = cabinet.mint_secret(held.secrets[0].version + 1, now)
         old = [issuance.superseded(one, now + window) for one in held.secrets]
         tokens = tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens)

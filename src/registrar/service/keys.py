@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from registrar.domain.credentials import NONCE_BYTES, context
 from registrar.domain.events import Actor
+from registrar.domain.jwks import RSA_BITS
+from registrar.domain.server_metadata import OWN_SIGNING
 from registrar.service.ports import Conflict, SigningKey
 from registrar.service.registry import Issuer, Registry
-
-RSA_BITS: Final = 2048
-ALGORITHMS: Final = ("RS256", "ES256")
-"""Keys are made for these; RS256 because OpenID Connect Discovery §3 demands it, ES256 because it is short."""
 
 
 async def ensure(registry: Registry, issuer: Issuer) -> None:
@@ -26,7 +24,7 @@ async def ensure(registry: Registry, issuer: Issuer) -> None:
     if not registry.keys:
         return
     have = {key.algorithm for key in await registry.store.keys(issuer.name)}
-    for algorithm in ALGORITHMS:
+    for algorithm in OWN_SIGNING:
         if algorithm in have:
             continue
         key = await asyncio.to_thread(_generate, algorithm)

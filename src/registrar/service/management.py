@@ -129,7 +129,7 @@ async def update(
             provenance=_provenance(client, decision),
         )
         detail = events.registration_detail(after, presented, decision.findings, judge.policy.digest)
-        detail["difference"] = _difference(client.metadata, after.metadata)
+        detail["difference"] = events.difference(client.metadata, after.metadata)
         happened = [
             _event(registry, "client.updated", after, caller, now_ms, detail),
             *_rotations(registry, session, renewal, caller, now_ms),
@@ -298,16 +298,6 @@ def _provenance(client: Client, decision: Decision) -> dict[str, str]:
         if name in decision.metadata and decision.metadata[name] == client.metadata.get(name)
     }
     return kept | dict(decision.provenance)
-
-
-def _difference(before: Registered, after: Registered) -> dict[str, Any]:
-    """What an update changed, as the audit tells it; what may name a person is told without its value."""
-    from registrar.domain.metadata import MEMBERS
-
-    changed = events.difference(before, after)
-    return {
-        name: ["changed"] if name in MEMBERS and MEMBERS[name].personal else values for name, values in changed.items()
-    }
 
 
 async def _stored(registry: Registry, client: Client, happened: Sequence[Event], expected: int) -> bool:

@@ -9,6 +9,7 @@ from registrar.domain.client import Client, State, information
 from registrar.domain.credentials import CLIENT_ID_BYTES
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.events import Actor
+from registrar.domain.findings import Finding
 from registrar.domain.metadata import Presented, Registered, parse
 from registrar.policy import Decision, Facts, Judge
 from registrar.service import issuance
@@ -98,7 +99,7 @@ def decide(registry: Registry, judge: Judge, presented: Presented, admitted: Adm
     return decision
 
 
-def unkept_secret(registry: Registry, metadata: Registered) -> list[Any]:
+def unkept_secret(registry: Registry, metadata: Registered) -> list[Finding]:
     """A refusal where the server would have to keep a readable secret and has no key to keep it under."""
     if registry.keys or not coherence.needs_symmetric_key(metadata):
         return []

@@ -55,7 +55,6 @@ class MemoryStore:
         return records.decode_client(record) if record else None
 
     async def update(self, client: Client, events: Sequence[Event], *, expected: int) -> None:
-        self._check()
         stored = await self.find(client.issuer, client.client_id)
         if stored is None:
             raise NotFound(client.client_id)
@@ -73,14 +72,14 @@ class MemoryStore:
 
     async def add_token(self, token: InitialAccessToken, event: Event) -> None:
         self._check()
-        if (token.issuer, token.token_id) in self._tokens or await self.find_token(token.issuer, token.digest):
+        if (token.issuer, token.token_id) in self._tokens or self._token(token.issuer, token.digest):
             raise Conflict(token.token_id)
         self._tokens[token.issuer, token.token_id] = token
         self._append(event)
 
     async def find_token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
         self._check()
-        return next((one for one in self._tokens.values() if one.issuer == issuer and one.digest == digest), None)
+        return self._token(issuer, digest)
 
     async def tokens(
         self, issuer: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int = 100
@@ -123,10 +122,11 @@ class MemoryStore:
     async def close(self) -> None:
         self._closed = True
 
+    def _token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
+        return next((one for one in self._tokens.values() if one.issuer == issuer and one.digest == digest), None)
+
     def _claim(self, issuer: str, spend: Spend) -> None:
-        token = next(
-            (one for one in self._tokens.values() if one.issuer == issuer and one.digest == spend.digest), None
-        )
+        token = self._token(issuer, spend.digest)
         if token is None or token.status(spend.now) != "active":
             raise TokenSpent
         self._tokens[issuer, token.token_id] = msgspec.structs.replace(token, uses=token.uses + 1)

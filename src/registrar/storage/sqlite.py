@@ -146,8 +146,7 @@ class SQLiteStore:
         return [records.decode_key(record) for (record,) in rows]
 
     async def ready(self) -> None:
-        for _ in self._query("SELECT 1 FROM client LIMIT 1", ()):
-            return
+        self._query("SELECT 1 FROM client LIMIT 1", ())
 
     async def close(self) -> None:
         await self._writes.close()

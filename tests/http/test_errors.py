@@ -1,0 +1,110 @@
+"""Every row of the table of errors is an answer that somebody can get."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import httpx2
+import pytest
+from registering import MEMBERS, bearer, configured, issue, manage, post, register
+
+from registrar.domain.client import Client
+from registrar.domain.errors import ERRORS
+from registrar.service import administration
+from registrar.storage.memory import MemoryStore
+from registrar.testing import Served, served
+
+pytestmark = pytest.mark.anyio
+
+NOT_YET: Final = {"invalid_software_statement", "unapproved_software_statement"}
+"""Software statements are not served yet (docs/divergences.md)."""
+
+
+class Broken(MemoryStore):
+    """A store that somebody else wrote, with a fault in it."""
+
+    async def find(self, issuer: str, client_id: str) -> Client | None:
+        """Fail in a way that no store may."""
+        raise ZeroDivisionError(issuer + client_id)
+
+
+async def _body(
+    server: Served, content: bytes | AsyncIterator[bytes], media: str = "application/json"
+) -> httpx2.Response:
+    return await server.client.post("/register", content=content, headers={"content-type": media})
+
+
+async def _twice(server: Served) -> httpx2.Response:
+    return await server.client.post("/register", json=MEMBERS, headers=[("authorization", "x"), ("authorization", "y")])
+
+
+async def _without_scope(server: Served) -> httpx2.Response:
+    value, _ = await issue(server, scope=("openid",))
+    return await post(server, token=value)
+
+
+async def _suspended(server: Served) -> httpx2.Response:
+    client = await register(server)
+    await administration.suspend(server.registry, server.issuer, server.operator, client["client_id"])
+    return await manage(server, client)
+
+
+async def _endless() -> AsyncIterator[bytes]:
+    yield b"{"
+    await asyncio.Event().wait()
+
+
+REACHED: Final[dict[str, Callable[[Served], Awaitable[httpx2.Response]]]] = {
+    "invalid_redirect_uri": lambda server: post(server, {"redirect_uris": ["javascript:alert(1)"]}),
+    "invalid_client_metadata": lambda server: post(server, []),
+    "invalid_request": _twice,
+    "token_required": lambda server: server.client.get("/register/somebody"),
+    "invalid_token": lambda server: post(server, token="unknown"),
+    "insufficient_scope": _without_scope,
+    "access_denied": _suspended,
+    "not_found": lambda server: server.client.get("/nothing"),
+    "method_not_allowed": lambda server: server.client.get("/register"),
+    "request_timeout": lambda server: _body(server, _endless()),
+    "content_too_large": lambda server: _body(server, b" " * 2_000),
+    "unsupported_media_type": lambda server: _body(server, b"{}", "text/plain"),
+    "server_error": lambda server: server.client.get("/register/somebody", headers=bearer("x")),
+    "temporarily_unavailable": lambda server: server.client.post("/token"),
+}
+
+
+def test_no_row_is_left_out() -> None:
+    """A row that nobody can get does not stand in the table, but for those of what is to come."""
+    assert REACHED.keys() | NOT_YET == ERRORS.keys()
+
+
+@pytest.mark.parametrize("name", REACHED)
+async def test_a_row_is_answered_as_it_stands(name: str) -> None:
+    """The answer has the status and the code of its row, and a challenge where the row is about a token."""
+    text = configured(url="http://127.0.0.1:8000").replace(
+        "[server]", "[server]\nbody_bytes = 1024\nbody_seconds = 0.01"
+    )
+    async with served(text, store=Broken() if name == "server_error" else None) as server:
+        answer = await REACHED[name](server)
+
+    row = ERRORS[name]
+    assert (answer.status_code, answer.json()["error"]) == (row.status, row.code)
+    challenge = answer.headers.get("www-authenticate", "")
+    assert challenge.startswith("Bearer ") is (name in {"token_required", "invalid_token", "insufficient_scope"})
+    assert (f'error="{row.code}"' in challenge) is (name in {"invalid_token", "insufficient_scope"})
+
+
+async def test_what_nobody_expected_is_told_to_the_operator_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """The client learns an identifier and nothing else; under it the log has the exception."""
+    async with served(store=Broken()) as server:
+        answer = await REACHED["server_error"](server)
+
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    (incident,) = re.findall(r"[0-9a-f]{16}", answer.json()["error_description"])
+    assert incident in record.getMessage()
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+    assert "ZeroDivision" not in answer.text
+    assert answer.headers["cache-control"] == "no-cache, no-store"
