@@ -163,12 +163,13 @@ def event(
     committed: dict[str, str] | None = None
     disclosures = b""
     if actor.person or actor.address:
-        opened = salt.hex()
         committed, disclosed = {}, {}
         for name, value in (("address", actor.address), ("person", actor.person)):
             if value:
-                committed[name] = _commitment(salt, name, value)
-                disclosed[name] = (opened, value)
+                # A salt each: to erase one disclosure must not leave the salt of another's commitment behind.
+                own = hashlib.sha256(salt + name.encode()).digest()[:SALT_BYTES]
+                committed[name] = _commitment(own, name, value)
+                disclosed[name] = (own.hex(), value)
         disclosures = _encode(disclosed)
     body = _Body(
         v=VERSION,
@@ -237,7 +238,8 @@ def refusal_detail(
         "requested_scope": _said(requested.get("scope")),
         "client_name": _said(requested.get("client_name")),
         "software_id": _said(requested.get("software_id")),
-        "findings": impersonal,
+        # Those that refuse first; a request can be made to give hundreds, and the event is somebody else's disk.
+        "findings": sorted(impersonal, key=lambda one: not one.error)[:_SAID_ITEMS],
     }
 
 
@@ -257,7 +259,15 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     What may name a person is told without its value.
     """
     changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
-    return {name: ["changed"] if name in _PERSONAL else [before.get(name), after.get(name)] for name in changed}
+    return {
+        name: ["changed"] if name in _PERSONAL else [_told(name, before.get(name)), _told(name, after.get(name))]
+        for name in changed
+    }
+
+
+def _told(name: str, value: Any) -> Any:
+    """A value as a difference tells it: keys by their thumbprints, the rest as it is."""
+    return jwks.thumbprints(value) if name == "jwks" and value is not None else value
 
 
 _SAID_ITEMS: Final = 20

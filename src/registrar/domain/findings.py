@@ -101,7 +101,7 @@ _UNSAID: Final = dict.fromkeys((*range(32), 34, 92, 127), "?")
 
 
 # What stands before the host of a URL may be a password, and messages reach logs and audit events.
-_USERINFO: Final = re.compile(r"//[^/?#]*@")
+_USERINFO: Final = re.compile(r"(https?:[/\\]*|//)[^/\\?#]*@", re.IGNORECASE)
 
 
 def shown(value: Any) -> str:
@@ -110,7 +110,7 @@ def shown(value: Any) -> str:
         return shown(", ".join(str(item) for item in value) or "nothing")
     if isinstance(value, Listed):
         return value
-    text = _USERINFO.sub("//...@", str(value))  # before anything is cut off, or a long password would lose its @
+    text = _USERINFO.sub(r"\1...@", str(value))  # before anything is cut off, or a long password would lose its @
     kept = text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
     return kept.encode("ascii", "replace").decode("ascii").translate(_UNSAID)
 

@@ -165,6 +165,10 @@ class Application:
                     return
                 await send({"type": "lifespan.startup.complete"})
             else:
+                try:
+                    await self._registry.audit.flush()
+                except StoreUnavailable as problem:
+                    log.warning("refusals that were only counted could not be told: %s", problem)
                 await self._registry.store.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

@@ -44,6 +44,8 @@ class Connection(HttpToolsProtocol):
         self._in_head = self._arriving = self._upgrading = False
         self._head_bytes = 0
         self._read = b""
+        self._unread: list[bytes] = []
+        self._unread_since: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
 
@@ -54,30 +56,32 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
+        for timer in (self.timeout_keep_alive_task, self._unread_since):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     # uvicorn starts and cancels a timer for every request. Here one timer runs as long as the connection, and looks at
     # how long it has been idle.
 
     def _unset_keepalive_if_required(self) -> None:
-        """Nothing: uvicorn calls it for every byte, and empty lines before a request (RFC 9112 §2.2) are none."""
+        """Nothing: uvicorn calls this for any byte, and a blank line before a request is none (RFC 9112 §2.2)."""
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         else:
+            self.flow.resume_reading()
             self._idle_since = self.loop.time()
 
     def timeout_keep_alive_handler(self) -> None:
         idle = self.loop.time() - self._idle_since if self._idle_since else 0.0
         if idle >= self.timeout_keep_alive:
-            super().timeout_keep_alive_handler()
+            # A caller that does not even take its answer is not waited for: closing would wait until it does.
+            (self.transport.abort if self.transport.get_write_buffer_size() else self.transport.close)()
             return
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive - idle, self.timeout_keep_alive_handler
@@ -120,14 +124,25 @@ class Connection(HttpToolsProtocol):
             close,
         )
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread_since = self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread_since is not None:
+            self._unread_since.cancel()
+
     def data_received(self, data: bytes) -> None:
         self._head_bytes += len(data)
-        self._read = data
-        super().data_received(data)
+        self._unread = [data]
+        while self._unread and not self.transport.is_closing():
+            self._read = self._unread.pop(0)
+            super().data_received(self._read)
         self._read = b""
         if not self._arriving or self.transport.is_closing():
             return
-        if self._in_head and self._head_bytes > HEAD_BYTES:
+        if self._head_bytes > HEAD_BYTES:
             self._refuse(ProtocolError("invalid_request", f"The head of a request has at most {HEAD_BYTES} bytes."))
         elif self._deadline is None:
             self._deadline = self.loop.call_later(self._seconds, self._late)
@@ -138,11 +153,20 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._idle_since = 0.0
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What follows a chunked body is a trailer, and never counts as a header (RFC 9110 §6.5.1).
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
-        self._in_head = False
         self._upgrading = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if not self._upgrading:
-            super().on_headers_complete()
+            super().on_headers_complete()  # it raises for a target that is no path; then this is still the head
+        self._in_head = False
 
     def on_message_complete(self) -> None:
         if self._upgrading:
@@ -169,7 +193,8 @@ class Connection(HttpToolsProtocol):
         head += b"".join(b"%s: %s\r\n" % field for field in fields) + b"\r\n"
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-        self.data_received(head + self._read[reached.args[0] :])
+        rest = self._read[reached.args[0] :]
+        self._unread = [head, rest] if rest else [head]
 
     def _late(self) -> None:
         self._deadline = None

@@ -266,10 +266,19 @@ def _read_plain(body: bytes) -> Presented | None:
         value = _decode_plain(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return Presented(value) if len(value) == body.count(b'":') else None
+    if len(value) != body.count(b'":') or (_has_number(value) and _LONG_NUMBER.search(body)):
+        return None
+    return Presented(value)
 
 
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{%d}" % (_NUMBER_DIGITS + 1))
 _NOT_PLAIN: Final = (b"\\", b" :", b"\t:", b"\n:", b"\r:")
+
+
+def _has_number(value: dict[str, Any]) -> bool:
+    return not {*map(type, value.values())}.isdisjoint((int, float, list))
+
+
 _decode_plain: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 

@@ -183,7 +183,8 @@ async def rotate_secret(
         minted, record = cabinet.mint_secret(held.secrets[0].version + 1, now)
         old = [issuance.superseded(one, now + window) for one in held.secrets]
         tokens = tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens)
-        after = Credentials(tokens, (record, *(one for one in old if one.lives(now))), cabinet.wrap_for_server())
+        living = [one for one in old if one.lives(now)][: issuance.SUPERSEDED]
+        after = Credentials(tokens, (record, *living), cabinet.wrap_for_server())
         return msgspec.structs.replace(client, version=client.version + 1, updated_at=now, credentials=after)
 
     client = await _change(

@@ -26,6 +26,10 @@ class Caller(msgspec.Struct, frozen=True):
     token: PresentedToken | None = None
     address: str = ""
 
+    def __repr__(self) -> str:
+        """Without the token: what prints the values of a traceback must not print this one."""
+        return f"Caller({self.endpoint!r})"
+
 
 @dataclass(slots=True)
 class _Minute:
@@ -88,12 +92,8 @@ class Audit:
         minute = self._minutes.setdefault(issuer, _Minute(now))
         actor = Actor("anonymous" if caller.token is None else "token", "none", address=caller.address)
         if now - minute.began_ms >= _MINUTE_MS:
-            suppressed, began = minute.suppressed, minute.began_ms
-            minute.began_ms, minute.recorded, minute.suppressed = now, 0, 0
-            if suppressed:
-                detail = {"count": suppressed, "since": began}
-                nobody = Actor("anonymous", "none")
-                await self.store.record(self.event("registration.refusals_suppressed", issuer, nobody, detail=detail))
+            await self._tell_suppressed(issuer, minute)
+            minute.began_ms, minute.recorded = now, 0
         if minute.recorded >= quota:
             minute.suppressed += 1
             return
@@ -115,6 +115,23 @@ class Audit:
                 detail=detail,
             )
         )
+
+    async def flush(self) -> None:
+        """Tell of the refusals that were only counted, before the process ends."""
+        for issuer, minute in self._minutes.items():
+            await self._tell_suppressed(issuer, minute)
+
+    async def _tell_suppressed(self, issuer: str, minute: _Minute) -> None:
+        if not minute.suppressed:
+            return
+        detail = {"count": minute.suppressed, "since": minute.began_ms}
+        minute.suppressed = 0
+        nobody = Actor("anonymous", "none")
+        await self.store.record(self.event("registration.refusals_suppressed", issuer, nobody, detail=detail))
+
+    def forget_read(self, issuer: str, client_id: str) -> None:
+        """Take back that a read was recorded: its event could not be stored."""
+        self._reads.pop((issuer, client_id), None)
 
     def read_is_due(self, issuer: str, client_id: str, now_ms: int) -> bool:
         """Whether a read of this client is to be recorded: at most one in a minute."""

@@ -24,6 +24,9 @@ from registrar.domain.findings import rule
 from registrar.domain.metadata import Registered
 from registrar.service.registry import Issuer, Registry
 
+SUPERSEDED: Final = 8
+"""Superseded secrets that live on beside the current one at the most, however fast a client rotates."""
+
 NO_KEK: Final = rule(
     "credentials.kek",
     "engineering",
@@ -38,6 +41,10 @@ class Issued(msgspec.Struct, frozen=True):
     credentials: Credentials
     secret: str = ""
     token: str = ""
+
+    def __repr__(self) -> str:
+        """Without the values: what prints the values of a traceback must not print these."""
+        return "Issued(...)"
 
 
 class Cabinet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +21,7 @@ from registrar.policy import Decision, Facts
 from registrar.service import issuance
 from registrar.service.audit import Caller
 from registrar.service.issuance import Cabinet
-from registrar.service.ports import Conflict, NotFound
+from registrar.service.ports import Conflict, NotFound, StoreUnavailable
 from registrar.service.registration import policy_in_force, unkept_secret
 from registrar.service.registry import Issuer, Registry
 
@@ -37,7 +38,7 @@ SECRET_DIFFERS: Final = rule(
     "the current secret, or no client_secret",
 )
 
-_ATTEMPTS: Final = 32
+_ATTEMPTS: Final = 8
 """How often a write is tried again after another writer came first."""
 
 _UNUSED: Final = 4
@@ -49,7 +50,7 @@ class _Session:
     """A client that has shown its registration access token."""
 
     client: Client
-    token: PresentedToken
+    token: PresentedToken = dataclasses.field(repr=False)
     record: TokenRecord
 
     @property
@@ -63,8 +64,8 @@ class _Renewal:
     """Credentials after a request, and what the answer shows of them."""
 
     credentials: Credentials
-    secret: str
-    token: PresentedToken
+    secret: str = dataclasses.field(repr=False)
+    token: PresentedToken = dataclasses.field(repr=False)
     secret_rotated: bool = False
 
     def changes(self, client: Client) -> bool:
@@ -86,7 +87,11 @@ async def read(registry: Registry, issuer: Issuer, client_id: str, caller: Calle
         renewal = _renew(registry, issuer, session, client.metadata, now_ms // 1000, updating=False)
         if not renewal.changes(client):
             if registry.audit.read_is_due(issuer.name, client_id, now_ms):
-                await registry.store.record(_event(registry, "client.read", client, caller, now_ms))
+                try:
+                    await registry.store.record(_event(registry, "client.read", client, caller, now_ms))
+                except StoreUnavailable:
+                    registry.audit.forget_read(issuer.name, client_id)  # nothing was answered, so nothing was read
+                    raise
             return _answer(issuer, client, renewal)
         after = msgspec.structs.replace(client, version=client.version + 1, credentials=renewal.credentials)
         happened = [
@@ -243,7 +248,7 @@ def _living_tokens(issuer: Issuer, session: _Session, token: PresentedToken, now
     unused = [record for record in held[: held.index(session.record)] if not record.until or now < record.until]
     return [
         *(msgspec.structs.replace(record, until=record.until or until) for record in unused[:_UNUSED]),
-        msgspec.structs.replace(session.record, until=until),
+        msgspec.structs.replace(session.record, until=session.record.until or until),
     ]
 
 
@@ -277,7 +282,7 @@ def _secrets(
         return cabinet.secret(held[0]), (held[0], *living)
     secret, record = cabinet.mint_secret(held[0].version + 1, now)
     old = issuance.superseded(held[0], now + issuer.settings.client_secret.overlap)
-    return secret, (record, *(one for one in (old, *living) if one.lives(now)))
+    return secret, (record, *[one for one in (old, *living) if one.lives(now)][: issuance.SUPERSEDED])
 
 
 def _secret_is_due(issuer: Issuer, current: SecretRecord, now: int) -> bool:

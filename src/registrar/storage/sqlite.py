@@ -310,6 +310,8 @@ def _connect(path: Path) -> apsw.Connection:
     db.execute("PRAGMA synchronous = FULL")
     db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    # What is replaced or deleted leaves the file too: an ended token must not open anything in a stolen one.
+    db.execute("PRAGMA secure_delete = FAST")
     return db
 
 
