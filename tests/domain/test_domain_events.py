@@ -235,3 +235,16 @@ def test_difference() -> None:
     assert difference(before, after) == changed
     assert list(difference(before, after)) == ["b", "c", "contacts", "d"]
     assert difference(before, before) == {}
+
+
+def test_each_commitment_has_a_salt_of_its_own() -> None:
+    """Erasing one disclosure leaves nothing behind that would open the other's commitment."""
+    actor = Actor("operator", "local", person="ann", address="192.0.2.1")
+    made = event("client.read", issuer="main", time_ms=1, actor=actor, salt=b"s" * 16)
+    disclosed = json.loads(made.personal)
+    committed = json.loads(made.body)["personal"]
+
+    assert disclosed["address"][0] != disclosed["person"][0]
+    for name, (salt, value) in disclosed.items():
+        assert discloses(committed[name], bytes.fromhex(salt), name, value)
+    assert not discloses(committed["address"], bytes.fromhex(disclosed["person"][0]), "address", "192.0.2.1")

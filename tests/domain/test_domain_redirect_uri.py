@@ -465,3 +465,21 @@ def test_any_loopback_port_matches(loopback: str, port: int, path: str) -> None:
     if isinstance(judge(registered, "x"), RedirectURI):
         assert matches(registered, requested)
         assert matches(f"{loopback}:1{path}", requested)
+
+
+@pytest.mark.parametrize(
+    "scheme", ["ms-msdt", "ms-officecmd", "MS-Word", "ms-settings", "web+app", "search", "hcp", "mhtml"]
+)
+def test_handlers_of_the_system_are_denied(scheme: str) -> None:
+    """What opens a part of the operating system, or what any website may register, receives no code."""
+    judged = judge(f"{scheme}://x/cb", "m")
+    assert isinstance(judged, Finding)
+    assert judged.rule == "redirect_uri.scheme"
+
+
+@pytest.mark.parametrize(
+    "scheme", ["ms-app", "ms-appx-web", "cursor", "vscode", "msal1234", "webex", "com.example.app"]
+)
+def test_schemes_of_apps_are_not(scheme: str) -> None:
+    """Schemes in which apps really receive their redirects go through, also where the name begins alike."""
+    assert isinstance(judge(f"{scheme}://x/cb", "m"), RedirectURI)
