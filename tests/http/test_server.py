@@ -13,7 +13,9 @@ import ssl
 import stat
 import threading
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +54,29 @@ def stored(folder: Path) -> set[str]:
         return found
 
     return asyncio.run(read())
+
+
+@asynccontextmanager
+async def impatient() -> AsyncIterator[tuple[tuple[str, int], asyncio.Event]]:
+    """The address of a server in this process that lets a connection idle for a second, and when one was lost."""
+    lost = asyncio.Event()
+
+    class Told(Connection):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            lost.set()
+
+    async with served() as inside:
+        config = uvicorn.Config(create_app(inside.registry), lifespan="off", log_config=None, timeout_keep_alive=1)
+        config.load()
+        state = ServerState()
+        with socket.create_server(("127.0.0.1", 0)) as bound:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # what nobody takes stays with the connection
+            listener = await asyncio.get_running_loop().create_server(
+                lambda: Told(seconds=1, config=config, server_state=state, app_state={}), sock=bound
+            )
+            async with listener:
+                yield bound.getsockname(), lost
 
 
 def refused(found: list[Reply], *statuses: int) -> None:
@@ -163,19 +188,12 @@ def test_a_head_without_end_is_refused(server: Program, flood: list[bytes]) -> N
 @pytest.mark.parametrize("said", [b"", b"\r\n"])
 async def test_a_silent_connection_is_closed(said: bytes) -> None:
     """A connection that never sends a request is let go after the idle time, as one is between two requests."""
-    async with served() as inside:
-        config = uvicorn.Config(create_app(inside.registry), lifespan="off", log_config=None, timeout_keep_alive=1)
-        config.load()
-        state = ServerState()
-        listener = await asyncio.get_running_loop().create_server(
-            lambda: Connection(seconds=1, config=config, server_state=state, app_state={}), "127.0.0.1", 0
-        )
-        async with listener:
-            reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
-            writer.write(said)
-            assert await asyncio.wait_for(reader.read(), ANSWER_SECONDS) == b""
-            writer.close()
-            await writer.wait_closed()
+    async with impatient() as (address, _):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(said)
+        assert await asyncio.wait_for(reader.read(), ANSWER_SECONDS) == b""
+        writer.close()
+        await writer.wait_closed()
 
 
 # --- what is no request --------------------------------------------------------------------------------------------------
@@ -335,6 +353,113 @@ def test_a_path_is_compared_decoded_and_the_answer_is_not_built_from_it(server: 
         assert answer.status == status
         assert b"evil.example" not in answer.body
         assert status != 200 or json.loads(answer.body) == registered
+
+
+# --- who abuses a connection --------------------------------------------------------------------------------------------------
+
+JWKS: Final = request("GET", "/jwks")
+
+
+def alive(server: Program) -> None:
+    """The server answers somebody else."""
+    assert [one.status for one in server.send(LAST)] == [200]
+
+
+def chunked() -> bytes:
+    """A registration in one chunk, up to where its trailers begin."""
+    body = json.dumps(CLIENT).encode()
+    return _post(_CHUNKED, body=b"%x\r\n%b\r\n0\r\n" % (len(body), body))
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 9])
+def test_a_trailer_is_no_header(server: Program, pieces: int) -> None:
+    """A token behind the body is none (RFC 9110 §6.5.1): the answer is that of a request without, also to the next."""
+    trailer = b"Authorization: Bearer x\r\nContent-Encoding: gzip\r\nExpect: 100-continue\r\n\r\n"
+    size = -(-len(trailer) // pieces)
+    first, *others = [trailer[at : at + size] for at in range(0, len(trailer), size)]
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(2):
+            for piece in (chunked() + first, *others):
+                assert not select.select([connection], [], [], 0.01)[0]
+                connection.sendall(piece)
+            assert reply(connection).status == 201
+        connection.sendall(request("POST", "/register", CLIENT, "Authorization: Bearer x"))
+        assert reply(connection).status == 401
+
+
+@pytest.mark.parametrize("piece", [b"a" * 4096, b"X: y\r\n" * 682], ids=["value", "fields"])
+def test_trailers_without_end_are_refused(server: Program, piece: bytes) -> None:
+    """What follows a body is bounded as a head is, and others are served as before."""
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(chunked() + b"X: ")
+        with suppress(ConnectionError):
+            for _ in range(200_000 // len(piece)):
+                if select.select([connection], [], [], 0.002)[0]:
+                    break
+                connection.sendall(piece)
+        refused(replies(connection), 400)
+    alive(server)
+
+
+def test_a_caller_that_never_reads_costs_no_memory(server: Program) -> None:
+    """Of requests whose answers nobody takes no more are read than were at once; others are answered meanwhile."""
+    asked = JWKS * 100
+
+    def resident() -> int:
+        lines = Path(f"/proc/{server.process.pid}/status").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+
+    alive(server)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.connect(("127.0.0.1", server.port))
+        before, sent = resident(), 0
+        while sent < 64_000_000 and select.select([], [connection], [], 0.3)[1]:
+            sent += connection.send(asked, socket.MSG_DONTWAIT)
+        alive(server)
+        grown = resident() - before
+    alive(server)
+    print("GROWN", grown, sent)
+    assert 1_000 * len(JWKS) < sent < 64_000_000
+    assert grown < 12_288, f"{grown} KiB for {sent // len(JWKS)} requests"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("requests", [200, 5_000])
+async def test_a_caller_that_never_reads_is_disconnected(requests: int) -> None:
+    """Answers that nobody takes, few or many, hold a connection no longer than silence does."""
+    async with impatient() as (address, lost):
+        loop = asyncio.get_running_loop()
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            connection.setblocking(False)
+            await loop.sock_connect(connection, address)
+            sending = asyncio.create_task(loop.sock_sendall(connection, JWKS * requests))
+            await asyncio.wait_for(lost.wait(), ANSWER_SECONDS)
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+
+def test_upgrades_in_a_row_are_all_answered(server: Program) -> None:
+    """Each is parsed once more without the field, and however many come at once, none inside another."""
+    asked = request("GET", "/healthz", None, "Connection: upgrade", "Upgrade: x")
+    found = server.send(asked * 900 + LAST)
+    assert [one.status for one in found] == [200] * 901
+    assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize(
+    "line", [b"CONNECT a:443", b"CONNECT /register", b"GET http://a", b"GET http://a:80", b"OPTIONS *"]
+)
+def test_a_target_without_a_path_is_told_so(server: Program, line: bytes) -> None:
+    """Not the silence of a connection that is merely closed: one 4xx in JSON."""
+    (answer,) = server.send(line + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert 400 <= answer.status < 500
+    assert answer.error in ("invalid_request", "not_found", "method_not_allowed")
+    assert answer.headers["connection"] == "close"
 
 
 # --- starting and stopping ---------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ class Connection(HttpToolsProtocol):
         if self.flow.write_paused and not cycle.disconnected:
             await self.flow.drain()
         cycle.response_started = cycle.response_complete = True
-        if cycle.disconnected:
+        if cycle.disconnected or self.transport.is_closing():  # the first is only told to the last of several cycles
             return
         body = b"" if cycle.scope["method"] == "HEAD" else given.body
         if _CLOSE in given.headers:
