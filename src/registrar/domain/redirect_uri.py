@@ -106,15 +106,17 @@ OPAQUE: Final = _rule(
     "private_use_path", "RFC 8252 §7.1", "{uri} has no path after its scheme", "scheme:/path or scheme://authority/path"
 )
 
-DENIED_SCHEMES: Final = frozenset(
-    "about afp android-app applescript bitcoin blob brave callto chrome chrome-extension chrome-search chrome- "
-    "untrusted cid cifs content data devtools dict ecmascript edge externalfile facetime facetime-audio feed file "
-    "filesystem finger ftp ftps git git+ssh gopher hcp help imap intent irc ircs isolated-app itms-apps itms-services "
-    "its jar javascript jnlp jnlps jscript ldap ldapi ldaps livescript macappstore magnet mailto market mhtml "
-    "microsoft-edge mid mk mms mocha moz-extension news nfs nntp onenote openpgp4fpr opera pop res resource rlogin "
-    "rsync rtsp safari-extension search search-ms sftp shell sip sips smb sms smsto ssh svn svn+ssh tel telnet tftp "
-    "tn3270 urn vbscript view-source vivaldi vnc wais webcal ws wss wtai wyciwyg x-apple.systempreferences x-man-page".split()  # noqa: SIM905 (words read better as words)
-)
+_DENIED: Final = """
+    about afp android-app applescript bitcoin blob brave callto chrome chrome-extension chrome-search
+    chrome-untrusted cid cifs content data devtools dict ecmascript edge externalfile facetime facetime-audio feed
+    file filesystem finger ftp ftps git git+ssh gopher hcp help imap intent irc ircs isolated-app itms-apps
+    itms-services its jar javascript jnlp jnlps jscript ldap ldapi ldaps livescript macappstore magnet mailto market
+    mhtml microsoft-edge mid mk mms mocha moz-extension news nfs nntp onenote openpgp4fpr opera pop res resource
+    rlogin rsync rtsp safari-extension search search-ms sftp shell sip sips smb sms smsto ssh svn svn+ssh tel telnet
+    tftp tn3270 urn vbscript view-source vivaldi vnc wais webcal ws wss wtai wyciwyg x-apple.systempreferences
+    x-man-page
+"""
+DENIED_SCHEMES: Final = frozenset(_DENIED.split())
 """Schemes that a browser executes, reads locally or hands to something that is not the client (compared in lower case)."""
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "[::1]", "localhost"})
