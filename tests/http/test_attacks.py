@@ -110,6 +110,24 @@ async def test_counted_refusals_are_told_before_the_process_ends() -> None:
         assert len(await events(server, "registration.refusals_suppressed")) == 1
 
 
+async def test_counted_refusals_outlive_a_store_that_fails() -> None:
+    """When the summary could not be stored, its count is told with the next, and not forgotten."""
+    async with served(
+        configured(tables="[issuer.main.audit]\nrefusals_per_minute = 2\n"), store=_FailsOnce()
+    ) as server:
+        store = server.registry.store
+        assert isinstance(store, _FailsOnce)
+        store.failing = False
+        for _ in range(5):
+            refused(await post(server, {}), "invalid_redirect_uri")
+        store.failing = True
+        with pytest.raises(StoreUnavailable):
+            await server.registry.audit.flush()
+        await server.registry.audit.flush()
+        (told,) = await events(server, "registration.refusals_suppressed")
+        assert told["count"] == 3
+
+
 async def test_ended_wrappings_leave_the_file(tmp_path: Path) -> None:
     """Once tokens have ended, no byte of what they opened is left in the closed database."""
     ended: list[bytes] = []

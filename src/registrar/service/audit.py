@@ -13,7 +13,7 @@ from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.events import SALT_BYTES, Actor, Event
 from registrar.domain.findings import Finding
-from registrar.service.ports import Clock, Entropy, Store
+from registrar.service.ports import Clock, Entropy, Store, StoreUnavailable
 
 _MINUTE_MS: Final = 60_000
 _REMEMBERED_READS: Final = 10_000
@@ -92,8 +92,9 @@ class Audit:
         minute = self._minutes.setdefault(issuer, _Minute(now))
         actor = Actor("anonymous" if caller.token is None else "token", "none", address=caller.address)
         if now - minute.began_ms >= _MINUTE_MS:
-            await self._tell_suppressed(issuer, minute)
-            minute.began_ms, minute.recorded = now, 0
+            # Before anything is awaited: refusals that come meanwhile count for the new minute.
+            began, minute.began_ms, minute.recorded = minute.began_ms, now, 0
+            await self._tell_suppressed(issuer, minute, began)
         if minute.recorded >= quota:
             minute.suppressed += 1
             return
@@ -119,15 +120,19 @@ class Audit:
     async def flush(self) -> None:
         """Tell of the refusals that were only counted, before the process ends."""
         for issuer, minute in self._minutes.items():
-            await self._tell_suppressed(issuer, minute)
+            await self._tell_suppressed(issuer, minute, minute.began_ms)
 
-    async def _tell_suppressed(self, issuer: str, minute: _Minute) -> None:
-        if not minute.suppressed:
+    async def _tell_suppressed(self, issuer: str, minute: _Minute, since: int) -> None:
+        count, minute.suppressed = minute.suppressed, 0
+        if not count:
             return
-        detail = {"count": minute.suppressed, "since": minute.began_ms}
-        minute.suppressed = 0
         nobody = Actor("anonymous", "none")
-        await self.store.record(self.event("registration.refusals_suppressed", issuer, nobody, detail=detail))
+        detail = {"count": count, "since": since}
+        try:
+            await self.store.record(self.event("registration.refusals_suppressed", issuer, nobody, detail=detail))
+        except StoreUnavailable:
+            minute.suppressed += count  # they are told with the next
+            raise
 
     def forget_read(self, issuer: str, client_id: str) -> None:
         """Take back that a read was recorded: its event could not be stored."""
