@@ -54,7 +54,19 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
     policy: str
     """The name of the policy that judged it, and judges every update."""
     provenance: dict[str, str] = {}
-    """Member -> `policy`, for each value that is not the one that the client asked for; others are `self_asserted`."""
+    """Member -> where its value is from, where that is not the client's own word: `policy`, `template`, or
+    `attested:NAME` for the issuer of statements that attested it. Others are `self_asserted`."""
+    template: str = ""
+    """The template that this is an instance of; its metadata is the template's, but for what is `own`."""
+    own: tuple[str, ...] = ()
+    """The members that an instance of a template varies."""
+    suspended_by_template: bool = False
+    """Whether the template is disabled; known from the template at every read and never stored."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may do anything at all."""
+        return self.state is State.ACTIVE and not self.suspended_by_template
 
     def public(self) -> dict[str, Any]:
         """What may be shown of the client to an operator: everything but its credentials."""
@@ -71,6 +83,7 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
             "owner": self.admission.owner,
             "token_id": self.admission.token_id,
             "token_label": self.admission.label,
+            "template": self.template,
             "client_secret_expires_at": current.expires_at if current else None,
             "metadata": self.metadata,
             "provenance": self.provenance,
