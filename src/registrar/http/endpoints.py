@@ -45,10 +45,10 @@ async def register(exchange: Exchange) -> Answer:
         token = wire.bearer(scope, given)
         wire.check_media_type(given)
         presented = wire.read_object(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
-        caller = Caller(issuer.registration_endpoint, token, _address(scope))
+        caller = Caller(issuer.registration_endpoint, token, address(scope))
         return wire.answer(201, await registration.register(registry, issuer, presented, caller))
     except ProtocolError as error:
-        caller = Caller(issuer.registration_endpoint, token, _address(scope))
+        caller = Caller(issuer.registration_endpoint, token, address(scope))
         await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)
         raise
 
@@ -72,7 +72,7 @@ async def _managing(exchange: Exchange, operation: Callable[[Exchange, Fields, C
     registry, issuer, _, scope, _, client_id = exchange
     client_id = client_id[:_CLIENT_ID]
     endpoint = f"{issuer.registration_endpoint}/{client_id}"
-    caller = Caller(endpoint, address=_address(scope))
+    caller = Caller(endpoint, address=address(scope))
     try:
         given = wire.fields(scope["headers"])
         caller = Caller(endpoint, wire.bearer(scope, given), caller.address)
@@ -125,6 +125,7 @@ _PUBLIC: Final = [
 ]
 
 
-def _address(scope: Scope) -> str:
+def address(scope: Scope) -> str:
+    """Where a request comes from."""
     peer = scope.get("client")
     return peer[0] if peer else ""

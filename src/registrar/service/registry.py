@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from registrar.domain import server_metadata
@@ -13,7 +13,9 @@ from registrar.domain.server_metadata import OFFERED, Offered
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode
 from registrar.policy import Judge, Policy, narrowed
+from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
+from registrar.service.last_use import LastUse
 from registrar.service.ports import Clock, Entropy, Store
 
 
@@ -30,7 +32,13 @@ class Issuer:
         self.name = settings.name
         self.url = settings.url
         self.modes = frozenset(settings.registration.mode)
-        self.offered = Offered({**OFFERED, "scopes_supported": registrable_scopes(settings)})
+        self.offered = Offered(
+            {
+                **OFFERED,
+                "scopes_supported": registrable_scopes(settings),
+                "authorization_details_types_supported": settings.authorization.authorization_details_types,
+            }
+        )
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
         self._judges = {name: Judge(policy, self.offered, settings.scopes.default) for name, policy in policies.items()}
         self.policy = policies[settings.registration.policy]
@@ -69,7 +77,10 @@ def registrable_scopes(settings: IssuerSettings) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What every use case is given: the store, the time, randomness, keys, the issuers by name, and the audit."""
+    """What every use case is given: the store, the time, randomness, keys, the issuers by name, and the audit.
+
+    What this process counts and remembers by itself comes last.
+    """
 
     store: Store
     clock: Clock
@@ -77,3 +88,5 @@ class Registry:
     keys: KeyEncryptionKeys
     issuers: Mapping[str, Issuer]
     audit: Audit
+    attempts: Attempts = field(default_factory=Attempts)
+    last_use: LastUse = field(default_factory=LastUse)
