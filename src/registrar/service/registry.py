@@ -15,8 +15,9 @@ from registrar.domain.settings import Mode
 from registrar.policy import Judge, Policy, narrowed
 from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
+from registrar.service.key_sets import KeySets
 from registrar.service.last_use import LastUse
-from registrar.service.ports import Clock, Entropy, Store
+from registrar.service.ports import Clock, Entropy, Fetch, Store
 
 
 class Issuer:
@@ -77,7 +78,7 @@ def registrable_scopes(settings: IssuerSettings) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What every use case is given: the store, the time, randomness, keys, the issuers by name, and the audit.
+    """What every use case is given: the store, the time, randomness, keys, the issuers by name, the audit, and the way out.
 
     What this process counts and remembers by itself comes last.
     """
@@ -88,5 +89,7 @@ class Registry:
     keys: KeyEncryptionKeys
     issuers: Mapping[str, Issuer]
     audit: Audit
+    fetch: Fetch
+    key_sets: KeySets
     attempts: Attempts = field(default_factory=Attempts)
     last_use: LastUse = field(default_factory=LastUse)
