@@ -18,6 +18,7 @@ import msgspec
 
 from registrar.domain import jwks, redirect_uri
 from registrar.domain import uri as grammar
+from registrar.domain.certificate import parse_name
 from registrar.domain.findings import Finding, Rule, listed, rule, shown
 
 Presented = NewType("Presented", dict[str, Any])
@@ -315,12 +316,10 @@ def _scope(value: Any, name: str) -> Sequence[Finding]:
 
 
 def _subject_dn(value: Any, name: str) -> Sequence[Finding]:
-    from cryptography.x509 import Name
-
     if faults := _text(value, name):
         return faults
     try:
-        return _OK if list(Name.from_rfc4514_string(value)) else (SUBJECT_DN.refuse(name, given=value),)
+        return _OK if list(parse_name(value)) else (SUBJECT_DN.refuse(name, given=value),)
     except ValueError:
         return (SUBJECT_DN.refuse(name, given=value),)
 
