@@ -109,17 +109,30 @@ STATEMENT_CEILING: Final = rule(
 )
 
 
-def demanded(proofs: frozenset[Proof], facts: Facts) -> Iterator[Finding]:
-    """What the policy demands and is not there."""
+Alternatives = tuple[frozenset[Proof], ...]
+"""Each is enough by itself, and all of it has to be there; none at all means that nothing is demanded."""
+
+
+def demanded(alternatives: Alternatives, facts: Facts) -> Iterator[Finding]:
+    """What is missing of the alternative that is nearest to being met."""
+    if not alternatives:
+        return
     have = {
         Proof.INITIAL_ACCESS_TOKEN: bool(facts.token_id),
         Proof.STATEMENT: facts.statement is not None,
         Proof.CERTIFICATE: facts.certificate is not None,
         Proof.SIGNED_REQUEST: facts.signed,
     }
-    for proof in sorted(proofs):
-        if not have[proof]:
-            yield _DEMANDS[proof].refuse(_NAMED[proof])
+    missing = min(([proof for proof in sorted(one) if not have[proof]] for one in alternatives), key=len)
+    for proof in missing:
+        yield _DEMANDS[proof].refuse(_NAMED[proof])
+
+
+def both(one: Alternatives, other: Alternatives) -> Alternatives:
+    """What meets the demands of two policies."""
+    if not one or not other:
+        return one or other
+    return tuple(dict.fromkeys(first | second for first in one for second in other))
 
 
 def under_ceilings(scope: str, facts: Facts) -> Iterator[Finding]:
