@@ -107,6 +107,17 @@ ENDPOINTS: Final[Mapping[str, str]] = {
 }
 """Member -> path under the issuer's URL. The registration endpoint is not here: whether and where is a setting."""
 
+MUTUAL_TLS: Final = (
+    "token_endpoint",
+    "introspection_endpoint",
+    "revocation_endpoint",
+    "pushed_authorization_request_endpoint",
+    "device_authorization_endpoint",
+    "userinfo_endpoint",
+    "registration_endpoint",
+)
+"""The endpoints that `mtls_endpoint_aliases` names (RFC 8705 §5): those that clients call by themselves."""
+
 FLAGS: Final[Mapping[str, bool]] = {
     "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3
     "request_parameter_supported": True,
@@ -121,7 +132,12 @@ _SAME_AS_TOKEN_ENDPOINT: Final = ("introspection", "revocation")
 
 
 def document(
-    issuer: str, offered: Offered, *, registration_endpoint: str = "", documentation: str = ""
+    issuer: str,
+    offered: Offered,
+    *,
+    registration_endpoint: str = "",
+    documentation: str = "",
+    mutual_tls_url: str = "",
 ) -> dict[str, Any]:
     """The authorization server metadata document of an issuer; rows without a value are left out (RFC 8414 §3.2).
 
@@ -130,6 +146,7 @@ def document(
         offered: what is offered at this issuer.
         registration_endpoint: its URL; empty when registration is disabled, and then the member is absent.
         documentation: a page for developers (`service_documentation`); empty for none.
+        mutual_tls_url: where the issuer is reached with client certificates; empty for nowhere.
     """
     members: dict[str, Any] = {"issuer": issuer}
     members |= {name: endpoint_url(issuer, path) for name, path in ENDPOINTS.items()}
@@ -143,6 +160,10 @@ def document(
     members |= FLAGS
     if documentation:
         members["service_documentation"] = documentation
+    if mutual_tls_url:
+        members["mtls_endpoint_aliases"] = {
+            name: mutual_tls_url + members[name].removeprefix(issuer) for name in MUTUAL_TLS if name in members
+        }
     return members
 
 
