@@ -65,12 +65,35 @@ OFFERED: Final[Mapping[str, tuple[str, ...]]] = {
     "introspection_signing_alg_values_supported": OWN_SIGNING,
     "introspection_encryption_alg_values_supported": _KEY_MANAGEMENT,
     "introspection_encryption_enc_values_supported": _CONTENT_ENCRYPTION,
+    "authorization_signing_alg_values_supported": (),
+    "authorization_encryption_alg_values_supported": (),
+    "authorization_encryption_enc_values_supported": (),
     "dpop_signing_alg_values_supported": ("ES256", "EdDSA", "RS256", "PS256"),
     "acr_values_supported": (),
     "authorization_details_types_supported": (),
     "claims_supported": ("sub", "iss", "aud", "exp", "iat", "auth_time", "nonce"),
 }
-"""Member -> the values that this program can serve; an empty row is offered only where settings fill it."""
+"""Member -> the values that this program can serve; an empty row is offered only where settings or `EXTRA` fill it."""
+
+EXTRA: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "JARM": {
+        "response_modes_supported": ("jwt", "query.jwt", "fragment.jwt", "form_post.jwt"),
+        "authorization_signing_alg_values_supported": ("PS256", "ES256", "RS256", "EdDSA"),
+        "authorization_encryption_alg_values_supported": ("RSA-OAEP", "RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A256KW"),
+        "authorization_encryption_enc_values_supported": _CONTENT_ENCRYPTION,
+    },
+}
+"""Feature -> the rows, and values of rows, that it adds where a policy switches it on."""
+
+
+def with_features(offered: Offered, features: frozenset[str]) -> Offered:
+    """What is offered under a policy that switches these features on."""
+    rows = dict(offered)
+    for feature in sorted(features & EXTRA.keys()):
+        for name, values in EXTRA[feature].items():
+            rows[name] = tuple(dict.fromkeys((*rows.get(name, ()), *values)))
+    return Offered(rows)
+
 
 ENDPOINTS: Final[Mapping[str, str]] = {
     "authorization_endpoint": "/authorize",
