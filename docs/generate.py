@@ -63,6 +63,7 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("server", settings.Server),
     ("server.fetch", settings.Fetching),
     ("server.key_sets", settings.KeySetCaching),
+    ("server.mutual_tls", settings.MutualTls),
     ("issuer.NAME", settings.Issuer),
     ("issuer.NAME.registration", settings.Registration),
     ("issuer.NAME.registration_access_token", settings.RegistrationAccessToken),

@@ -18,6 +18,7 @@ import typing
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,6 +145,9 @@ def parse(document: Document) -> Configuration:
             raise document.error(f"two issuers have the url {issuer.url}", "issuer", name, "url")
         if endpoints.count(issuer.url + issuer.registration.path) > 1:
             raise document.error("two issuers have this registration endpoint", "issuer", name, "registration", "path")
+        others = {url for other in issuers.values() if other is not issuer for url in (other.url, other.mutual_tls_url)}
+        if issuer.mutual_tls_url and issuer.mutual_tls_url in others:
+            raise document.error("is where another issuer is reached", "issuer", name, "mutual_tls_url")
     configuration = Configuration(Settings(server, issuers), policies)
     _check_transport(configuration, document)
     _check_fetching(server, document)
@@ -205,6 +209,8 @@ def _issuer(name: str, table: dict[str, Any], policies: Mapping[str, Policy], do
         raise document.error("the name of an issuer is that of its table", *at, "name")
     issuer: IssuerSettings = _build(IssuerSettings, table, document, at, name=name)
     _check_url(issuer.url, document, *at, "url")
+    if issuer.mutual_tls_url:
+        _check_mutual_tls_url(issuer, document, *at, "mutual_tls_url")
     if issuer.registration.policy not in policies:
         raise document.error(
             f"there is no policy {issuer.registration.policy}; these are: {', '.join(sorted(policies))}",
@@ -299,6 +305,13 @@ def _check_url(url: str, document: Document, *path: str) -> None:
         raise document.error("an issuer's url is https, except on loopback (RFC 8414 §2)", *path)
 
 
+def _check_mutual_tls_url(issuer: IssuerSettings, document: Document, *path: str) -> None:
+    _check_url(issuer.mutual_tls_url, document, *path)
+    own, main = grammar.split(issuer.mutual_tls_url), grammar.split(issuer.url)
+    if own is None or main is None or own.scheme != "https" or own.path != main.path:
+        raise document.error("is https and has the path of the issuer's url", *path)
+
+
 def _check_path(registration: Registration, document: Document, *path: str) -> None:
     if not re.fullmatch(r"(/(?!\.)[A-Za-z0-9_\-.~]+)+", registration.path):
         raise document.error("is a path such as /register", *path, "path")
@@ -361,6 +374,8 @@ def _check_transport(configuration: Configuration, document: Document) -> None:
             raise document.error(f"is at least {least}", "server", key)
     if server.body_seconds <= 0:
         raise document.error("is more than 0", "server", "body_seconds")
+    _check_proxies(server, document)
+    _check_mutual_tls(server, document)
     if server.host not in _LOOPBACK and not server.tls_certificate and not server.trusted_proxies:
         raise document.error(
             f"listening on {server.host} without TLS would carry credentials in the clear; set tls_certificate and tls_key, "
@@ -400,6 +415,38 @@ def _check_fetching(server: Server, document: Document) -> None:
             "key_sets",
             "hard_seconds",
         )
+
+
+def _check_proxies(server: Server, document: Document) -> None:
+    for proxy in server.trusted_proxies:
+        try:
+            everybody = ip_network(proxy).prefixlen == 0
+        except ValueError:
+            raise document.error(
+                f"{proxy} is neither an address nor a network such as 10.0.0.0/24", "server", "trusted_proxies"
+            ) from None
+        if everybody:
+            raise document.error(f"{proxy} is everybody; name your proxies", "server", "trusted_proxies")
+    if not re.fullmatch(r"[a-z][a-z0-9\-]*", server.client_certificate_header):
+        raise document.error("is the name of a header, in lower case", "server", "client_certificate_header")
+
+
+def _check_mutual_tls(server: Server, document: Document) -> None:
+    settings, at = server.mutual_tls, ("server", "mutual_tls")
+    if not 0 <= settings.port <= 65535:  # noqa: PLR2004 (ports)
+        raise document.error("is a port from 1 to 65535, or 0 for none", *at, "port")
+    if bool(settings.certificate) != bool(settings.key):
+        raise document.error("certificate and key go together", *at, "certificate")
+    if not settings.port:
+        if settings.client_ca or settings.certificate:
+            raise document.error("needs a port; without one nothing listens", *at)
+        return
+    if settings.port == server.port:
+        raise document.error("is a port of its own, not server.port", *at, "port")
+    if not settings.client_ca:
+        raise document.error("needs client_ca, the authorities of clients' certificates", *at)
+    if not settings.certificate and not server.tls_certificate:
+        raise document.error("needs certificate and key, or server.tls_certificate and server.tls_key", *at)
 
 
 def _is_loopback(url: str) -> bool:

@@ -183,6 +183,10 @@ class Issuer:
         RegistrationAccessToken(), "When these tokens are replaced."
     )
     client_secret: ClientSecret = _setting(ClientSecret(), "How long secrets live.")
+    mutual_tls_url: str = _setting(
+        "",
+        "Where this issuer is reached with client certificates: https, with the path of `url`. Its endpoints there are published as `mtls_endpoint_aliases` (RFC 8705 §5).",
+    )
     scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
     authorization: Authorization = _setting(Authorization(), "What registered clients can get.")
     audit: Audit = _setting(Audit(), "What is recorded.")
@@ -221,6 +225,18 @@ class KeySetCaching:
 
 
 @dataclass(frozen=True, slots=True)
+class MutualTls:
+    """`[server.mutual_tls]`: a second port, which demands a certificate of every client."""
+
+    port: int = _setting(0, "The port to listen on, at the same address; 0 for none.")
+    client_ca: str = _setting(
+        "", "The authorities (PEM) of clients' certificates; each is trusted by itself, an intermediate one too."
+    )
+    certificate: str = _setting("", "The certificate chain (PEM) to serve with. Empty: `server.tls_certificate`.")
+    key: str = _setting("", "Its private key (PEM). Empty: `server.tls_key`.")
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """`[server]`: the process."""
 
@@ -238,8 +254,13 @@ class Server:
     tls_key: str = _setting("", "Its private key (PEM).")
     trusted_proxies: tuple[str, ...] = _setting(
         (),
-        "Addresses of proxies that end TLS in front; X-Forwarded-Proto and X-Forwarded-For are believed from these alone.",
+        "Addresses and networks (`10.0.0.0/24`) of proxies that end TLS in front; X-Forwarded-Proto, X-Forwarded-For and client certificates are believed from these alone.",
     )
+    client_certificate_header: str = _setting(
+        "client-cert",
+        "The header in which trusted proxies hand on a client's certificate. `client-cert` is that of RFC 9440; another one holds PEM, percent-encoded, as nginx's `$ssl_client_escaped_cert`.",
+    )
+    mutual_tls: MutualTls = _setting(MutualTls(), "A port of its own for clients with certificates.")
     body_bytes: int = _setting(65_536, "Bytes of a request body at the most.")
     body_seconds: float = _setting(10.0, "Seconds that the head of a request may take to arrive, and its body.")
     queue: int = _setting(4_096, "Writes that may wait for the store; beyond that the answer is 503 with Retry-After.")

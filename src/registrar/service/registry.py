@@ -66,6 +66,7 @@ class Issuer:
             narrowed(self.offered, [self.policy]),
             registration_endpoint=self.registration_endpoint if self.enabled else "",
             documentation=self.settings.documentation,
+            mutual_tls_url=self.settings.mutual_tls_url,
         )
 
 
