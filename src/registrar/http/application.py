@@ -26,6 +26,8 @@ _PREFLIGHT_HEADERS: Final = b"authorization, content-type, dpop, mcp-protocol-ve
 _METADATA: Final = {"GET": endpoints.metadata, "HEAD": endpoints.metadata}
 _OAUTH: Final[Mapping[str, Mapping[str, Endpoint]]] = {
     "token_endpoint": {"POST": oauth.token},
+    "introspection_endpoint": {"POST": oauth.introspect},
+    "revocation_endpoint": {"POST": oauth.revoke},
 }
 """Endpoint -> its methods: those that clients call, from the pages of other origins too."""
 _KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}
