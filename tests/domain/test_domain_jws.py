@@ -106,7 +106,9 @@ def test_none_is_no_algorithm(name: str) -> None:
 def test_a_public_key_is_never_a_secret(form: str) -> None:
     """An HMAC keyed with the bytes of the issuer's RSA key is refused, also where HS256 is allowed."""
     rsa = key("RSA", 2048)
-    secret = {"PEM": rsa.as_pem(private=False), "DER": rsa.as_der(private=False), "n": rsa.as_dict()["n"].encode()}[form]
+    secret = {"PEM": rsa.as_pem(private=False), "DER": rsa.as_der(private=False), "n": rsa.as_dict()["n"].encode()}[
+        form
+    ]
     signing_input = f"{text({'alg': 'HS256', 'kid': rsa.kid})}.{text(CLAIMS)}"
     compact = f"{signing_input}.{text(hmac.digest(secret, signing_input.encode(), 'sha256'))}"
     for keys in ([public(rsa)], [public(rsa, k=text(secret))]):
@@ -186,7 +188,12 @@ def test_a_curve_of_another_algorithm() -> None:
 def test_keys_that_a_token_brings_along_are_not_used() -> None:
     """`jwk`, `jku`, `x5u` and `x5c` in the header are data: the signature is checked with the issuer's keys alone."""
     evil = JWKRegistry.generate_key("RSA", 2048, {"kid": "evil"})
-    brought = {"jwk": public(evil), "jku": "https://evil.example/jwks", "x5u": "https://evil.example/x5u", "x5c": ["MII"]}
+    brought = {
+        "jwk": public(evil),
+        "jku": "https://evil.example/jwks",
+        "x5u": "https://evil.example/x5u",
+        "x5c": ["MII"],
+    }
     for kid in ("evil", key("RSA", 2048).kid):
         with pytest.raises(Refused):
             verify(read(signed("RS256", made=evil, kid=kid, **brought)), [public(key("RSA", 2048))], ["RS256"])
@@ -269,7 +276,9 @@ JSON = st.recursive(
     st.dictionaries(st.sampled_from(["alg", "kid", "crit", "b64", "jwk", "x5c", "typ"]), JSON),
     st.dictionaries(st.text(), JSON),
     st.binary(max_size=300),
-    st.lists(st.dictionaries(st.sampled_from(["kty", "kid", "n", "e", "crv", "x", "y", "k", "use", "alg", "key_ops"]), JSON)),
+    st.lists(
+        st.dictionaries(st.sampled_from(["kty", "kid", "n", "e", "crv", "x", "y", "k", "use", "alg", "key_ops"]), JSON)
+    ),
 )
 def test_verifying_is_total(
     header: dict[str, Any], claims: dict[str, Any], signature: bytes, keys: list[dict[str, Any]]

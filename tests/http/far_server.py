@@ -131,5 +131,10 @@ def _saying(answer: bytes) -> Answer:
 
 def answering(body: bytes = b"{}", *headers: str, status: str = "200 OK", kind: str = "application/json") -> bytes:
     """A whole answer."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *([f"Content-Type: {kind}"] if kind else []), *headers]
+    lines = [
+        f"HTTP/1.1 {status}",
+        f"Content-Length: {len(body)}",
+        *([f"Content-Type: {kind}"] if kind else []),
+        *headers,
+    ]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

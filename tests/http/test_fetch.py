@@ -75,7 +75,9 @@ class Public(Rerouted):
 
     async def connect_tcp(self, host: str, port: int, *rest: Any, **named: Any) -> httpcore2.AsyncNetworkStream:
         stream = await super().connect_tcp(host, port)
-        stream.get_extra_info = lambda info: (host, port) if info == "server_addr" else type(stream).get_extra_info(stream, info)  # type: ignore[method-assign]
+        stream.get_extra_info = lambda info: (
+            (host, port) if info == "server_addr" else type(stream).get_extra_info(stream, info)
+        )  # type: ignore[method-assign]
         return stream
 
 
@@ -86,7 +88,16 @@ class Public(Rerouted):
 @pytest.mark.parametrize(
     "host",
     [
-        *("127.0.0.1", "127.8.8.8", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254"),
+        *(
+            "127.0.0.1",
+            "127.8.8.8",
+            "0.0.0.0",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "169.254.169.254",
+        ),
         *("224.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "[::1]", "[::]", "[::ffff:10.0.0.1]"),
         *("[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fe80::1]", "[fd00::1]"),
         *("[ff02::1]", "[2001:db8::1]", "[2001::1]", "localhost"),
@@ -172,7 +183,8 @@ async def test_a_public_host_over_tls(authority: Authority) -> None:
 
 @pytest.mark.requirement("OIDC-51")
 @pytest.mark.parametrize(
-    ("names", "age", "trusted"), [(["other.example"], DAY, True), (["public.example"], 3 * DAY, True), (["public.example"], DAY, False)]
+    ("names", "age", "trusted"),
+    [(["other.example"], DAY, True), (["public.example"], 3 * DAY, True), (["public.example"], DAY, False)],
 )
 async def test_a_certificate_that_is_not_valid(
     authority: Authority, names: list[str], age: timedelta, trusted: bool
@@ -325,7 +337,9 @@ async def test_nothing_is_remembered_between_fetches() -> None:
             await fetch(f"{origin}/jwks", accept=JSON)
 
     assert server.requests[0] == server.requests[1]
-    assert not {"cookie", "authorization", "referer"} & {line.partition(":")[0].lower() for line in server.requests[1].splitlines()}
+    assert not {"cookie", "authorization", "referer"} & {
+        line.partition(":")[0].lower() for line in server.requests[1].splitlines()
+    }
 
 
 @pytest.mark.parametrize(
@@ -362,7 +376,13 @@ async def test_a_document_that_is_too_large() -> None:
     for answer in (
         answering(b" " * 1_001),
         head + b"\r\n" + b" " * 1_001,
-        head + b"Transfer-Encoding: chunked\r\n\r\n" + b"200\r\n" + b" " * 512 + b"\r\n200\r\n" + b" " * 512 + b"\r\n0\r\n\r\n",
+        head
+        + b"Transfer-Encoding: chunked\r\n\r\n"
+        + b"200\r\n"
+        + b" " * 512
+        + b"\r\n200\r\n"
+        + b" " * 512
+        + b"\r\n0\r\n\r\n",
     ):
         async with far(answer) as server:
             with pytest.raises(FetchError, match="larger than 1000 bytes"):
@@ -413,7 +433,17 @@ async def test_a_header_that_is_too_large(count: int) -> None:
             await fetched(server)
 
 
-@pytest.mark.parametrize("answer", [b"", b"\x00\x01\x02", b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 OK\r\n\r\n", answering(b"{}")[:-1], b"HTTP/1.1 101 Switching\r\n\r\n"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\x00\x01\x02",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/1.1 OK\r\n\r\n",
+        answering(b"{}")[:-1],
+        b"HTTP/1.1 101 Switching\r\n\r\n",
+    ],
+)
 async def test_what_is_not_an_answer(answer: bytes) -> None:
     """Another protocol, or an answer that ends early."""
     async with far(answer) as server:
