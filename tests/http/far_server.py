@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-DAY: Final = datetime.timedelta(days=1)
+DAY: Final = dt.timedelta(days=1)
 
 
 class Authority:
@@ -35,7 +35,7 @@ class Authority:
         self.file = folder / "authority.pem"
         self.file.write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
-    def context(self, *names: str, age: datetime.timedelta = DAY) -> ssl.SSLContext:
+    def context(self, *names: str, age: dt.timedelta = DAY) -> ssl.SSLContext:
         """A server's side of TLS, with a certificate for these names and addresses that began `age` ago."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives = [
@@ -59,9 +59,9 @@ def _name(text: str) -> x509.Name:
 
 
 def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, age: datetime.timedelta = DAY
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, age: dt.timedelta = DAY
 ) -> x509.CertificateBuilder:
-    begins = datetime.datetime.now(datetime.UTC) - age
+    begins = dt.datetime.now(dt.UTC) - age
     return (
         x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key)
         .serial_number(x509.random_serial_number())

@@ -53,7 +53,7 @@ class Resolver:
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers, self.asked = list(answers), 0
 
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
+    async def __call__(self, _host: str, _port: int) -> Sequence[str]:
         self.asked += 1
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
@@ -65,7 +65,7 @@ class Rerouted(httpcore2.AsyncNetworkBackend):
         self.port = port
         self.asked: list[str] = []
 
-    async def connect_tcp(self, host: str, port: int, *rest: Any, **named: Any) -> httpcore2.AsyncNetworkStream:
+    async def connect_tcp(self, host: str, _port: int, *_: Any) -> httpcore2.AsyncNetworkStream:
         self.asked.append(host)
         return await httpcore2.AnyIOBackend().connect_tcp("127.0.0.1", self.port)
 
@@ -73,12 +73,19 @@ class Rerouted(httpcore2.AsyncNetworkBackend):
 class Public(Rerouted):
     """The same, and the socket says that it is connected to the address that was asked for."""
 
-    async def connect_tcp(self, host: str, port: int, *rest: Any, **named: Any) -> httpcore2.AsyncNetworkStream:
-        stream = await super().connect_tcp(host, port)
-        stream.get_extra_info = lambda info: (
-            (host, port) if info == "server_addr" else type(stream).get_extra_info(stream, info)
-        )  # type: ignore[method-assign]
-        return stream
+    async def connect_tcp(self, host: str, port: int, *_: Any) -> httpcore2.AsyncNetworkStream:
+        return Named(await super().connect_tcp(host, port), (host, port))
+
+
+class Named(httpcore2.AsyncNetworkStream):
+    """A connection under another name."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream, name: tuple[str, int]) -> None:
+        self.read, self.write, self.aclose, self.start_tls = stream.read, stream.write, stream.aclose, stream.start_tls  # type: ignore[method-assign]  # they are the stream's own
+        self._stream, self._name = stream, name
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._name if info == "server_addr" else self._stream.get_extra_info(info)
 
 
 # --- where it goes -----------------------------------------------------------------------------------------------------
@@ -129,7 +136,7 @@ async def test_a_name_that_resolves_to_what_is_not_public(addresses: list[str]) 
 async def test_a_name_that_does_not_resolve_is_told_as_one_that_is_not_public() -> None:
     """Whether a name exists inside the network of the server is not a stranger's to find out."""
 
-    async def nobody(host: str, port: int) -> Sequence[str]:
+    async def nobody(host: str, _port: int) -> Sequence[str]:
         raise OSError(f"{host} has no address")
 
     await refused(Fetcher(Fetching(), resolve=nobody), "https://inside.example/", "^its host has no public address$")
@@ -418,7 +425,7 @@ async def test_an_answer_without_end(start: bytes, piece: bytes) -> None:
             await asyncio.sleep(0)
 
     async with far(endless) as server:
-        with pytest.raises(FetchError, match="larger|not HTTP"):
+        with pytest.raises(FetchError, match=r"larger|not HTTP"):
             await fetched(server, limit=1_000)
 
     assert sent < 10_000_000  # the sockets' buffers are part of it
@@ -429,7 +436,7 @@ async def test_a_header_that_is_too_large(count: int) -> None:
     """One header of 20 kB, or hundreds of small ones, are no answer that anybody needs."""
     headers = [f"X-Filler-{at}: {'x' * (20_000 // count)}" for at in range(count)]
     async with far(answering(b"{}", *headers)) as server:
-        with pytest.raises(FetchError, match="header|larger"):
+        with pytest.raises(FetchError, match=r"header|larger"):
             await fetched(server)
 
 
@@ -447,7 +454,7 @@ async def test_a_header_that_is_too_large(count: int) -> None:
 async def test_what_is_not_an_answer(answer: bytes) -> None:
     """Another protocol, or an answer that ends early."""
     async with far(answer) as server:
-        with pytest.raises(FetchError, match="not HTTP|101"):
+        with pytest.raises(FetchError, match=r"not HTTP|101"):
             await fetched(server)
 
 
@@ -467,7 +474,7 @@ async def test_an_answer_that_trickles(said: bytes, piece: bytes) -> None:
 
     async with far(trickle) as server:
         began = time.monotonic()
-        with pytest.raises(FetchError, match="not fetched within 0.3 seconds"):
+        with pytest.raises(FetchError, match=r"not fetched within 0\.3 seconds"):
             await fetched(server, seconds=0.3)
 
         assert time.monotonic() - began < 2
@@ -476,7 +483,7 @@ async def test_an_answer_that_trickles(said: bytes, piece: bytes) -> None:
 async def test_a_name_server_that_never_answers() -> None:
     """Resolving counts in the time."""
 
-    async def never(host: str, port: int) -> Sequence[str]:
+    async def never(_host: str, _port: int) -> Sequence[str]:
         await asyncio.Event().wait()
         return []
 
@@ -586,5 +593,5 @@ def test_certificates_that_cannot_be_read(tmp_path: Path, content: str | None) -
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(ConfigurationError, match="ca.pem.*not a file of certificates"):
+    with pytest.raises(ConfigurationError, match=r"ca\.pem.*not a file of certificates"):
         assemble(parse(Document("registrar.toml", f'{OPEN}\n[server.fetch]\nca_file = "{file}"')))
