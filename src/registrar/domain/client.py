@@ -51,6 +51,8 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
     token_id: str = ""
     label: str = ""
     owner: str = ""
+    token_scope: tuple[str, ...] = ()
+    """The scopes of that token, where it allowed less to be registered than the policy does."""
     client_class: str = ""
     """The class that the facts of the admission gave it; never its own claim."""
     statement_issuer: str = ""

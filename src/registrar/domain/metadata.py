@@ -25,6 +25,9 @@ from registrar.domain.findings import Finding, Rule, listed, rule, shown
 Presented = NewType("Presented", dict[str, Any])
 """The members of a request body, of which nothing is known but that it is one JSON object."""
 
+SignedRequest = NewType("SignedRequest", str)
+"""A request body that was sent as a JWT, of which nothing is known; its claims are what is presented."""
+
 Shaped = NewType("Shaped", dict[str, Any])
 """Members of the table alone, each of its type and within its own checks; not yet judged together."""
 

@@ -138,6 +138,10 @@ class Attestation(msgspec.Struct, frozen=True):
     jti: str = ""
     expires_at: int = 0
     """Seconds since 1970; 0 where it does not say."""
+    once_for: int = 0
+    """Seconds for which its `jti` is remembered; 0 where it may be used again."""
+    findings: tuple[Finding, ...] = ()
+    """What in it had no effect."""
 
     def __repr__(self) -> str:
         """Without the statement itself, which is somebody's credential until it expires."""

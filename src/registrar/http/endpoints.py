@@ -44,9 +44,12 @@ async def register(exchange: Exchange) -> Answer:
         given = wire.fields(scope["headers"])
         certificate = certificates.presented(scope)
         token = wire.bearer(scope, given)
-        wire.check_media_type(given)
-        presented = wire.read_object(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
+        signed = wire.check_media_type(given)
+        body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
         caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
+        if signed:
+            return wire.answer(201, await registration.register(registry, issuer, wire.read_signed(body), caller))
+        presented = wire.read_object(body)
         return wire.answer(201, await registration.register(registry, issuer, presented, caller))
     except ProtocolError as error:
         caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
@@ -92,9 +95,9 @@ async def _read(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
 
 async def _update(exchange: Exchange, given: Fields, caller: Caller) -> Answer:
     registry, issuer, limits, _, receive, client_id = exchange
-    wire.check_media_type(given)
-    presented = wire.read_object(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
-    return wire.answer(200, await management.update(registry, issuer, client_id, presented, caller))
+    read = wire.read_signed if wire.check_media_type(given) else wire.read_object
+    body = read(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
+    return wire.answer(200, await management.update(registry, issuer, client_id, body, caller))
 
 
 async def _delete(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
