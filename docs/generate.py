@@ -61,6 +61,7 @@ def anchor(heading: str) -> str:
 
 _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("server", settings.Server),
+    ("server.mutual_tls", settings.MutualTls),
     ("issuer.NAME", settings.Issuer),
     ("issuer.NAME.registration", settings.Registration),
     ("issuer.NAME.registration_access_token", settings.RegistrationAccessToken),
