@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import ssl
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpcore2
 import pytest
-from far_server import DAY, Authority, Far, answering, far
+from far_server import Far, answering, certified, far
 
 import registrar
 from registrar.config import ConfigurationError, assemble, parse
@@ -22,16 +22,29 @@ from registrar.http.fetch import Fetcher
 from registrar.policy.document import Document
 from registrar.service.ports import Fetched, FetchError
 from registrar.testing import OPEN, served
+from registrar.testing.authority import Authority
 
 pytestmark = pytest.mark.anyio
 
 JSON = ("application/json", "application/jwk-set+json", "application/*+json")
 
 
+class Trust:
+    """A private authority, and the settings that trust it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority, self._folder = Authority(), folder
+        self.settings = {"ca_file": str(self.authority.write(folder))}
+
+    def tls(self, name: str, **members: Any) -> ssl.SSLContext:
+        """A server's side of TLS, with a certificate for a name."""
+        return certified(self.authority, self._folder, name, **members)
+
+
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def trust(tmp_path_factory: pytest.TempPathFactory) -> Trust:
     """One private authority for the module."""
-    return Authority(tmp_path_factory.mktemp("authority"))
+    return Trust(tmp_path_factory.mktemp("authority"))
 
 
 async def fetched(server: Far, limit: int = 65_536, path: str = "/jwks", **settings: Any) -> Fetched:
@@ -143,11 +156,11 @@ async def test_a_name_that_does_not_resolve_is_told_as_one_that_is_not_public() 
 
 
 @pytest.mark.requirement("WILD-7", "R7591-69")
-async def test_a_name_that_rebinds(authority: Authority) -> None:
+async def test_a_name_that_rebinds(trust: Trust) -> None:
     """What was checked is what is connected to: a name that changes its address in between changes nothing."""
-    async with far(answering(), authority.context("rebinding.example")) as server:
+    async with far(answering(), trust.tls("rebinding.example")) as server:
         resolver, network = Resolver(["93.184.215.14"], ["127.0.0.1"]), Public(server.port)
-        fetch = Fetcher(Fetching(ca_file=str(authority.file)), resolve=resolver, connect=network)
+        fetch = Fetcher(Fetching(**trust.settings), resolve=resolver, connect=network)
 
         assert (await fetch("https://rebinding.example/", accept=JSON)).body == b"{}"
         assert (resolver.asked, network.asked) == (1, ["93.184.215.14"])
@@ -156,24 +169,20 @@ async def test_a_name_that_rebinds(authority: Authority) -> None:
 
 
 @pytest.mark.requirement("WILD-7", "R7591-69")
-async def test_the_connected_socket_is_asked_again(authority: Authority) -> None:
+async def test_the_connected_socket_is_asked_again(trust: Trust) -> None:
     """Where the network leads a public address to loopback, nothing is sent there, not even a TLS greeting."""
-    async with far(answering(), authority.context("public.example")) as server:
-        fetch = Fetcher(
-            Fetching(ca_file=str(authority.file)), resolve=Resolver(["93.184.215.14"]), connect=Rerouted(server.port)
-        )
+    async with far(answering(), trust.tls("public.example")) as server:
+        fetch = Fetcher(Fetching(**trust.settings), resolve=Resolver(["93.184.215.14"]), connect=Rerouted(server.port))
         await refused(fetch, "https://public.example/jwks", "no public address")
 
         assert server.requests == []
 
 
 @pytest.mark.requirement("R7591-69", "OIDC-51")
-async def test_a_public_host_over_tls(authority: Authority) -> None:
+async def test_a_public_host_over_tls(trust: Trust) -> None:
     """The certificate is checked for the name in the URL, and the request holds nothing but what is needed."""
-    async with far(answering(b'{"keys":[]}'), authority.context("public.example")) as server:
-        fetch = Fetcher(
-            Fetching(ca_file=str(authority.file)), resolve=Resolver(["93.184.215.14"]), connect=Public(server.port)
-        )
+    async with far(answering(b'{"keys":[]}'), trust.tls("public.example")) as server:
+        fetch = Fetcher(Fetching(**trust.settings), resolve=Resolver(["93.184.215.14"]), connect=Public(server.port))
         document = await fetch("https://public.example/jwks?set=1", accept=JSON)
 
     assert document == Fetched("https://public.example/jwks?set=1", "application/json", b'{"keys":[]}')
@@ -190,16 +199,18 @@ async def test_a_public_host_over_tls(authority: Authority) -> None:
 
 @pytest.mark.requirement("OIDC-51")
 @pytest.mark.parametrize(
-    ("names", "age", "trusted"),
-    [(["other.example"], DAY, True), (["public.example"], 3 * DAY, True), (["public.example"], DAY, False)],
+    ("name", "members", "trusted"),
+    [
+        ("other.example", {}, True),
+        ("public.example", {"not_after": 1_600_000_000}, True),
+        ("public.example", {}, False),
+    ],
 )
-async def test_a_certificate_that_is_not_valid(
-    authority: Authority, names: list[str], age: timedelta, trusted: bool
-) -> None:
+async def test_a_certificate_that_is_not_valid(trust: Trust, name: str, members: dict[str, int], trusted: bool) -> None:
     """A certificate for another name, one that has expired, and one of an authority that nobody named."""
-    async with far(answering(), authority.context(*names, age=age)) as server:
+    async with far(answering(), trust.tls(name, **members)) as server:
         fetch = Fetcher(
-            Fetching(ca_file=str(authority.file) if trusted else ""),
+            Fetching(**(trust.settings if trusted else {})),
             resolve=Resolver(["93.184.215.14"]),
             connect=Public(server.port),
         )
@@ -209,11 +220,11 @@ async def test_a_certificate_that_is_not_valid(
 
 
 @pytest.mark.requirement("OIDC-51")
-async def test_an_origin_that_is_allowed_is_still_verified(authority: Authority) -> None:
+async def test_an_origin_that_is_allowed_is_still_verified(trust: Trust) -> None:
     """An exception for an address is no exception for the certificate."""
-    async with far(answering(), authority.context("127.0.0.1")) as server:
-        origin = f"https://127.0.0.1:{server.port}"
-        with_ca = Fetcher(Fetching(allow=(origin,), ca_file=str(authority.file)))
+    async with far(answering(), trust.tls("localhost")) as server:
+        origin = f"https://localhost:{server.port}"
+        with_ca = Fetcher(Fetching(allow=(origin,), **trust.settings))
 
         assert (await with_ca(f"{origin}/", accept=JSON)).body == b"{}"
         await refused(Fetcher(Fetching(allow=(origin,))), f"{origin}/", "certificate")
@@ -522,7 +533,7 @@ async def test_a_slow_host_does_not_take_every_turn() -> None:
 
 # --- the one place -----------------------------------------------------------------------------------------------------
 
-PLACES = {"service/key_sets.py": 1}
+PLACES = {"service/parts.py": 1, "service/key_sets.py": 1}
 """Where the server fetches: module and number of calls. A new place is added here by whoever has thought about it."""
 
 

@@ -13,7 +13,7 @@ from registrar.domain.events import Event
 from registrar.service.ports import Conflict, EventQuery, Spend, Store, StoredEvent, TokenSpent
 from registrar.storage.memory import MemoryStore
 from registrar.storage.sqlite import SQLiteStore
-from registrar.testing.store_conformance import StoreConformance, StoreParallel, a_client, a_token, an_event
+from registrar.testing.store_conformance import StoreConformance, StoreParallel, a_client, a_token, an_event, an_item
 
 pytest_plugins = ["pytester"]
 
@@ -39,11 +39,14 @@ class TestSQLiteStore(StoreConformance):
 
 
 @pytest.mark.parametrize(
-    "record", [a_client(), a_token(uses=1, revoked_at=1), an_event()], ids=lambda one: type(one).__name__
+    "record", [a_client(), a_token(uses=1, revoked_at=1), an_event(), an_item()], ids=lambda one: type(one).__name__
 )
 def test_the_example_records_leave_no_field_at_its_default(record: msgspec.Struct) -> None:
     """A round trip proves something about a field only if the field has another value than an omitted one."""
+    of_instances = {"template", "own", "suspended_by_template"}  # the suite has tests of its own for these
     for field in msgspec.structs.fields(record):
+        if field.name in of_instances:
+            continue
         empty = field.default if field.default is not msgspec.NODEFAULT else None
         assert getattr(record, field.name) not in (empty, "", b"", {}, ()), field.name
 

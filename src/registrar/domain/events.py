@@ -92,6 +92,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     algorithm: str = ""
     assurance: str = ""
     authentication: str
+    certificate_thumbprint: str = ""
     client_id: str = ""
     client_name: Any = None
     count: int = 0
@@ -197,9 +198,15 @@ def discloses(committed: str, salt: bytes, name: str, value: str) -> bool:
 
 
 def registration_detail(
-    client: Client, requested: Mapping[str, Any], findings: Sequence[Finding], policy_digest: str
+    client: Client,
+    requested: Mapping[str, Any],
+    findings: Sequence[Finding],
+    policy_digest: str,
+    certificate_thumbprint: str = "",
 ) -> dict[str, Any]:
     """What an event says of a registration or an update: what was asked for, what was registered, and by which rules.
+
+    `certificate_thumbprint` is that of the certificate that the caller presented (RFC 8705 §3.1).
 
     `requested` has passed the checks of shape, so that what is repeated of it is text of a bounded length.
     """
@@ -220,6 +227,7 @@ def registration_detail(
         "policy": client.policy,
         "policy_digest": policy_digest,
         "version": client.version,
+        "certificate_thumbprint": certificate_thumbprint,
         "findings": [*map(_impersonal, findings)],
     }
 

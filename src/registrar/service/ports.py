@@ -9,7 +9,7 @@ import msgspec
 
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State
-from registrar.domain.credentials import Digest, Wrapped
+from registrar.domain.credentials import Digest, PresentedToken, Wrapped
 from registrar.domain.events import Event
 
 
@@ -128,6 +128,71 @@ class ClientQuery(msgspec.Struct, frozen=True):
     state: State | None = None
     owner: str | None = None
     token_id: str | None = None
+    template: str | None = None
+
+
+class Item(msgspec.Struct, frozen=True):
+    """A record of a kind that is found by its key: a template, a used identifier, a code, a session.
+
+    Clients, counted tokens, signing keys and events have tables of their own, because they are counted, searched or
+    ordered; whatever only has to be put, found, replaced and taken away is an item.
+    """
+
+    issuer: str
+    kind: str
+    key: str
+    body: bytes
+    version: int = 1
+    client_id: str = ""
+    """The client that it belongs to; it goes when the client does."""
+    owner: str = ""
+    """The person that it belongs to."""
+    expires_at: int = 0
+    """Seconds since 1970 from which it counts as gone; 0 is never."""
+
+    def lives(self, now: int) -> bool:
+        """Whether it still counts."""
+        return not self.expires_at or now < self.expires_at
+
+
+class Put(msgspec.Struct, frozen=True):
+    """Store an item, where what is stored under its key has the version `expected`."""
+
+    item: Item
+    expected: int | None = None
+    """0: there is none, or it has expired; None: whatever is there."""
+    now: int = 0
+    """Seconds since 1970, against which the expiry of what is there is judged."""
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """Take an item away, where it has the version `expected`; with None it need not be there."""
+
+    issuer: str
+    kind: str
+    key: str
+    expected: int | None = None
+
+
+class DropAll(msgspec.Struct, frozen=True):
+    """Take away the items of a client or of a person, of one kind or of all."""
+
+    issuer: str
+    client_id: str = ""
+    owner: str = ""
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse to mean everybody's items.
+
+        Raises:
+            ValueError: neither a client nor a person is named.
+        """
+        if not self.client_id and not self.owner:
+            raise ValueError("whose items are dropped has to be said")
+
+
+Change = Put | Drop | DropAll
 
 
 class EventQuery(msgspec.Struct, frozen=True):
@@ -148,32 +213,82 @@ class StoredEvent(msgspec.Struct, frozen=True):
     event: Event
 
 
+class AccessToken(msgspec.Struct, frozen=True):
+    """What is known of an access token that is in force."""
+
+    client_id: str
+    scope: tuple[str, ...]
+    subject: str = ""
+    """The person for whom it was issued; empty where the client earned it for itself."""
+    certificate_thumbprint: str = ""
+    """The certificate that it is bound to (RFC 8705 §3)."""
+    key_thumbprint: str = ""
+    """The key that it is bound to (RFC 9449)."""
+
+
+class AccessTokens(Protocol):
+    """The access tokens of the authorization server, for whoever has to know whose one is."""
+
+    async def __call__(self, issuer: str, presented: PresentedToken) -> AccessToken | None:
+        """What is known of a token that is in force; None for any other."""
+        ...
+
+
 class Store(Protocol):
     """Remembering. Every write takes its audit event: both are durable when it returns, or neither is stored.
 
     All methods may raise `StoreUnavailable`. Records are values: what is returned is the caller's own.
     """
 
-    async def create(self, client: Client, event: Event, spend: Spend | None = None) -> None:
-        """Store a new client, and claim one use of a token with it.
+    async def create(
+        self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()
+    ) -> None:
+        """Store a new client, claim one use of a token with it, and make the changes; all of it, or nothing.
 
         Raises:
             TokenSpent: the token has no use left; of concurrent callers exactly as many succeed as uses were left.
-            Conflict: the identifier exists, or existed.
+            Conflict: the identifier exists, or existed; or an item has another version than a change expects.
         """
         ...
 
     async def find(self, issuer: str, client_id: str) -> Client | None:
-        """A client, tombstones included."""
+        """A client, tombstones included; one of a template as the template makes it at this moment."""
         ...
 
-    async def update(self, client: Client, events: Sequence[Event], *, expected: int) -> None:
+    async def update(
+        self, client: Client, events: Sequence[Event], *, expected: int, changes: Sequence[Change] = ()
+    ) -> None:
         """Replace a client whose stored version is `expected`; `client.version` is the new one. Of two, one wins.
+
+        What a client of a template has from its template is not stored with it. The items of a client that is
+        deleted go with it.
 
         Raises:
             NotFound: there is no such client.
-            Conflict: the stored version is another.
+            Conflict: the stored version is another, or that of an item.
         """
+        ...
+
+    async def change(self, changes: Sequence[Change], events: Sequence[Event] = ()) -> None:
+        """Make changes to items and store the events, all of it or nothing.
+
+        Raises:
+            Conflict: an item has another version than a change expects; its key is the argument.
+        """
+        ...
+
+    async def item(self, issuer: str, kind: str, key: str) -> Item | None:
+        """An item by its key, also one that has expired and is not yet purged."""
+        ...
+
+    async def items(
+        self, issuer: str, kind: str, *, client_id: str = "", owner: str = "", after: str = "", limit: int = 100
+    ) -> Sequence[Item]:
+        """Items of a kind in the order of their keys, of one client or person where one is named."""
+        ...
+
+    async def purge(self, now: int, limit: int = 1000) -> int:
+        """Take away items that have expired, `limit` at the most; tells how many. They counted as gone already."""
         ...
 
     async def clients(

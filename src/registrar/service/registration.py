@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from registrar.domain import coherence, credentials, events
-from registrar.domain.client import Client, State, information
+from registrar.domain.client import Admission, Client, State, information
 from registrar.domain.credentials import CLIENT_ID_BYTES
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.events import Actor
-from registrar.domain.findings import Finding
-from registrar.domain.metadata import Presented, Registered, parse
-from registrar.policy import Decision, Facts, Judge
-from registrar.service import issuance
+from registrar.domain.findings import Finding, Verdict
+from registrar.domain.metadata import Presented, Registered, SignedRequest
+from registrar.domain.software_statement import MEMBER
+from registrar.policy import Decision, Judge
+from registrar.service import instances, issuance
 from registrar.service.admission import Admitted, admit, spent
 from registrar.service.audit import Caller
-from registrar.service.ports import TokenSpent
+from registrar.service.parts import SOFTWARE, Parts, documents, gather, used
+from registrar.service.ports import Conflict, Item, Put, TokenSpent
 from registrar.service.registry import Issuer, Registry
 
 
-async def register(registry: Registry, issuer: Issuer, presented: Presented, caller: Caller) -> dict[str, Any]:
+async def register(
+    registry: Registry, issuer: Issuer, body: Presented | SignedRequest, caller: Caller
+) -> dict[str, Any]:
     """Register a client and give the client information response (RFC 7591 §3.2.1).
 
     When this returns, the client, the use of its token and the audit event are durable, together.
+
+    Args:
+        registry: what every use case is given.
+        issuer: where.
+        body: what was sent.
+        caller: who.
 
     Raises:
         BearerError: the caller may not register.
@@ -34,9 +47,20 @@ async def register(registry: Registry, issuer: Issuer, presented: Presented, cal
     now = now_ms // 1000
     admitted = await admit(registry, issuer, caller.token, now)
     judge = policy_in_force(issuer, admitted.policy)
-    decision = decide(registry, judge, presented, admitted)
+    parts = None
+    try:
+        parts = await gather(registry, issuer, judge, admitted, body, caller)
+        template = await instances.named(registry, issuer, parts.presented)
+        if template is not None:
+            decision = instances.decide(issuer, template, parts)
+        else:
+            decision = await decide(registry, judge, parts)
+    except RegistrationError as refusal:
+        requested = parts.requested if parts else {} if isinstance(body, str) else body
+        raise RegistrationError(refusal.findings, requested=requested, token_id=admitted.admission.token_id) from None
     client_id = credentials.client_id(now_ms, registry.entropy(CLIENT_ID_BYTES))
-    issued = issuance.mint(registry, issuer, client_id, decision.metadata, now)
+    lifetime = judge.policy.lifetime
+    issued = issuance.mint(registry, issuer, client_id, decision.metadata, now, judge.policy)
     client = Client(
         issuer=issuer.name,
         client_id=client_id,
@@ -46,9 +70,12 @@ async def register(registry: Registry, issuer: Issuer, presented: Presented, cal
         updated_at=now,
         metadata=decision.metadata,
         credentials=issued.credentials,
-        admission=admitted.admission,
-        policy=admitted.policy,
-        provenance=dict(decision.provenance),
+        admission=recorded(admitted.admission, parts),
+        policy=template.policy if template else admitted.policy,
+        provenance={**parts.provenance, **decision.provenance},
+        template=template.template_id if template else "",
+        own=instances.own(template, decision) if template else (),
+        expires_at=now + lifetime.client if lifetime.client else 0,
     )
     event = registry.audit.event(
         "client.registered",
@@ -57,16 +84,26 @@ async def register(registry: Registry, issuer: Issuer, presented: Presented, cal
         endpoint=caller.endpoint,
         client_id=client_id,
         time_ms=now_ms,
-        detail=events.registration_detail(client, presented, decision.findings, judge.policy.digest),
+        detail=events.registration_detail(
+            client, parts.requested, decision.findings, judge.policy.digest, caller.certificate_thumbprint
+        ),
     )
+    changes = parts.changes
+    if parts.software:
+        only = Item(issuer.name, SOFTWARE, parts.software, client_id.encode(), client_id=client_id)
+        changes = (*changes, Put(only, 0, now))
     try:
-        await registry.store.create(client, event, admitted.spend)
+        await registry.store.create(client, event, admitted.spend, changes)
     except TokenSpent:
         raise spent() from None
+    except Conflict as conflict:
+        if taken := used(str(conflict), parts):
+            raise taken from None
+        raise  # an identifier of 128 random bits was taken: not to be expected, and nothing was stored
     return information(
         client,
         secret=issued.secret,
-        registration_client_uri=issuer.registration_client_uri(client_id),
+        registration_client_uri=issuer.registration_client_uri(client_id) if issued.token else "",
         registration_access_token=issued.token,
     )
 
@@ -85,18 +122,45 @@ def policy_in_force(issuer: Issuer, name: str) -> Judge:
     return judge
 
 
-def decide(registry: Registry, judge: Judge, presented: Presented, admitted: Admitted) -> Decision:
-    """Parse and judge.
+async def decide(registry: Registry, judge: Judge, parts: Parts, found: Sequence[Finding] = ()) -> Decision:
+    """Parse, get the documents that the judgement needs, and judge.
+
+    Args:
+        registry: what every use case is given.
+        judge: the policy in force.
+        parts: what came with the request.
+        found: what was found before; it stands first.
 
     Raises:
         RegistrationError: with every fault.
     """
-    shaped, found = parse(presented)
-    decision = judge(shaped, Facts(admitted.admission.assurance), found)
+    shaped, read = judge.read(parts.presented)
+    facts = await documents(registry, shaped, parts.facts) if "sector_identifier_uri" in shaped else parts.facts
+    decision = judge(shaped, facts, [*found, *parts.found, *read])
     findings = [*decision.findings, *unkept_secret(registry, decision.metadata)]
-    if any(finding.error for finding in findings):
-        raise RegistrationError(findings, requested=presented, token_id=admitted.admission.token_id)
-    return decision
+    if any(finding.error and finding.verdict is Verdict.REFUSED for finding in findings):
+        raise RegistrationError(findings)
+    if facts.statement is None:
+        return decision
+    # The statement is answered as it came, byte for byte (RFC 7591 §3.2.1), and what it attested beside it.
+    metadata = Registered({**decision.metadata, MEMBER: facts.statement.compact})
+    return msgspec.structs.replace(decision, metadata=metadata)
+
+
+def recorded(admission: Admission, parts: Parts) -> Admission:
+    """How the client was let in, as its record keeps it: an update adds to that, and takes nothing away."""
+    facts = parts.facts
+    if facts.statement is None and facts.certificate is None and not facts.client_class:
+        return admission
+    return msgspec.structs.replace(
+        admission,
+        assurance=facts.assurance,
+        client_class=facts.client_class,
+        statement_issuer=facts.statement.name if facts.statement else admission.statement_issuer,
+        statement_digest=facts.statement.digest if facts.statement else admission.statement_digest,
+        certificate_subject=facts.certificate.subject if facts.certificate else admission.certificate_subject,
+        certificate_thumbprint=facts.certificate.thumbprint if facts.certificate else admission.certificate_thumbprint,
+    )
 
 
 def unkept_secret(registry: Registry, metadata: Registered) -> list[Finding]:

@@ -7,15 +7,21 @@ from collections.abc import Sequence
 
 import msgspec
 
+from registrar.domain import template
 from registrar.domain.access_token import InitialAccessToken
-from registrar.domain.client import Client
+from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
 from registrar.service.ports import (
+    Change,
     ClientQuery,
     Conflict,
+    Drop,
+    DropAll,
     EventQuery,
+    Item,
     NotFound,
+    Put,
     SigningKey,
     Spend,
     StoredEvent,
@@ -35,39 +41,74 @@ class MemoryStore:
         self._clients: dict[tuple[str, str], bytes] = {}
         self._tokens: dict[tuple[str, str], InitialAccessToken] = {}
         self._keys: list[SigningKey] = []
+        self._items: dict[tuple[str, str, str], Item] = {}
         self._events: list[StoredEvent] = []
         self._writer = secrets.token_hex(8)
         self._closed = False
 
-    async def create(self, client: Client, event: Event, spend: Spend | None = None) -> None:
+    async def create(
+        self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()
+    ) -> None:
         self._check()
         key = (client.issuer, client.client_id)
         if key in self._clients:
             raise Conflict(client.client_id)
+        self._expect(changes)
         if spend is not None:
             self._claim(client.issuer, spend)
-        self._clients[key] = records.encode(client)
+        self._clients[key] = records.encode_client(client)
+        self._make(changes)
         self._append(event)
 
     async def find(self, issuer: str, client_id: str) -> Client | None:
         self._check()
         record = self._clients.get((issuer, client_id))
-        return records.decode_client(record) if record else None
+        return self._decode(record) if record else None
 
-    async def update(self, client: Client, events: Sequence[Event], *, expected: int) -> None:
+    async def update(
+        self, client: Client, events: Sequence[Event], *, expected: int, changes: Sequence[Change] = ()
+    ) -> None:
         stored = await self.find(client.issuer, client.client_id)
         if stored is None:
             raise NotFound(client.client_id)
         if stored.version != expected:
             raise Conflict(client.client_id)
-        self._clients[client.issuer, client.client_id] = records.encode(client)
+        self._expect(changes)
+        self._clients[client.issuer, client.client_id] = records.encode_client(client)
+        self._make(changes)
+        if client.state is State.DELETED:
+            self._make([DropAll(client.issuer, client.client_id)])
         self._append(*events)
+
+    async def change(self, changes: Sequence[Change], events: Sequence[Event] = ()) -> None:
+        self._check()
+        self._expect(changes)
+        self._make(changes)
+        self._append(*events)
+
+    async def item(self, issuer: str, kind: str, key: str) -> Item | None:
+        self._check()
+        return self._items.get((issuer, kind, key))
+
+    async def items(
+        self, issuer: str, kind: str, *, client_id: str = "", owner: str = "", after: str = "", limit: int = 100
+    ) -> Sequence[Item]:
+        self._check()
+        found = (self._items[key] for key in sorted(self._items) if key[:2] == (issuer, kind) and key[2] > after)
+        return [one for one in found if client_id in ("", one.client_id) and owner in ("", one.owner)][:limit]
+
+    async def purge(self, now: int, limit: int = 1000) -> int:
+        self._check()
+        gone = [key for key, one in self._items.items() if not one.lives(now)][:limit]
+        for key in gone:
+            del self._items[key]
+        return len(gone)
 
     async def clients(
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
         self._check()
-        found = (records.decode_client(self._clients[key]) for key in sorted(self._clients) if key > after)
+        found = (self._decode(self._clients[key]) for key in sorted(self._clients) if key > after)
         return [client for client in found if _matches(client, query)][:limit]
 
     async def add_token(self, token: InitialAccessToken, event: Event) -> None:
@@ -131,6 +172,35 @@ class MemoryStore:
             raise TokenSpent
         self._tokens[issuer, token.token_id] = msgspec.structs.replace(token, uses=token.uses + 1)
 
+    def _decode(self, record: bytes) -> Client:
+        client = records.decode_client(record)
+        if not client.template:
+            return client
+        found = self._items.get((client.issuer, template.KIND, client.template))
+        return records.decode_client(record, found.body if found else None)
+
+    def _expect(self, changes: Sequence[Change]) -> None:
+        """Refuse before anything is changed."""
+        for one in changes:
+            if isinstance(one, DropAll) or one.expected is None:
+                continue
+            at = one.item if isinstance(one, Put) else one
+            stored = self._items.get((at.issuer, at.kind, at.key))
+            if isinstance(one, Put) and one.expected == 0:
+                if stored is not None and stored.lives(one.now):
+                    raise Conflict(at.key)
+            elif stored is None or stored.version != one.expected:
+                raise Conflict(at.key)
+
+    def _make(self, changes: Sequence[Change]) -> None:
+        for one in changes:
+            if isinstance(one, Put):
+                self._items[one.item.issuer, one.item.kind, one.item.key] = one.item
+            elif isinstance(one, Drop):
+                self._items.pop((one.issuer, one.kind, one.key), None)
+            else:
+                self._items = {key: item for key, item in self._items.items() if not _goes(item, one)}
+
     def _append(self, *events: Event) -> None:
         batch = self._events[-1].batch + 1 if self._events else 1
         for position, event in enumerate(events):
@@ -141,12 +211,21 @@ class MemoryStore:
             raise StoreUnavailable("the store is closed")
 
 
+def _goes(item: Item, all_of: DropAll) -> bool:
+    return (
+        item.issuer == all_of.issuer
+        and (item.client_id, item.owner) == (all_of.client_id or item.client_id, all_of.owner or item.owner)
+        and all_of.kind in ("", item.kind)
+    )
+
+
 def _matches(client: Client, query: ClientQuery) -> bool:
     return (
         query.issuer in (None, client.issuer)
         and query.state in (None, client.state)
         and query.owner in (None, client.admission.owner)
         and query.token_id in (None, client.admission.token_id)
+        and query.template in (None, client.template)
     )
 
 

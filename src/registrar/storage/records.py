@@ -6,13 +6,29 @@ from typing import Final
 
 import msgspec
 
+from registrar.domain import template
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client
+from registrar.domain.template import Template
 from registrar.service.ports import SigningKey
 
 encode: Final = msgspec.json.Encoder().encode
 """A record as JSON: readable with the database's own tools when a server is not at hand."""
 
-decode_client: Final = msgspec.json.Decoder(Client).decode
+_decode_client: Final = msgspec.json.Decoder(Client).decode
+_decode_template: Final = msgspec.json.Decoder(Template).decode
 decode_token: Final = msgspec.json.Decoder(InitialAccessToken).decode
 decode_key: Final = msgspec.json.Decoder(SigningKey).decode
+
+
+def encode_client(client: Client) -> bytes:
+    """A client; of an instance, what is its own."""
+    return encode(template.alone(client) if client.template else client)
+
+
+def decode_client(record: bytes, of_template: bytes | None = None) -> Client:
+    """A client; an instance as its template makes it."""
+    client = _decode_client(record)
+    if not client.template:
+        return client
+    return template.compose(client, _decode_template(of_template) if of_template else None)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -17,18 +18,25 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from registrar.domain import template
 from registrar.domain.access_token import InitialAccessToken
-from registrar.domain.client import Client
+from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
 from registrar.service.ports import (
+    Change,
     ClientQuery,
     Conflict,
+    Drop,
+    DropAll,
     EventQuery,
+    Item,
     NotFound,
+    Put,
     SigningKey,
     Spend,
     StoredEvent,
+    StoreError,
     StoreUnavailable,
     TokenSpent,
 )
@@ -44,16 +52,37 @@ _CACHE_KIB: Final = 16_384
 _PATIENCE_MS: Final = 5_000
 
 _INSERT_CLIENT: Final = (
-    "INSERT INTO client (issuer, client_id, version, state, owner, token_id, record) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO client (issuer, client_id, version, state, owner, token_id, template, record) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE_CLIENT: Final = (
     "UPDATE client SET version = ?, state = ?, owner = ?, record = ? WHERE issuer = ? AND client_id = ? AND version = ?"
 )
-_FIND_CLIENT: Final = "SELECT record FROM client WHERE issuer = ? AND client_id = ?"
+# The template comes with the instance, in one statement: the two are of one moment.
+_CLIENTS: Final = (
+    "SELECT client.record, item.body FROM client LEFT JOIN item ON client.template <> '' "  # noqa: S608 (a word of our own)
+    f"AND item.issuer = client.issuer AND item.kind = '{template.KIND}' AND item.key = client.template"
+)
+_FIND_CLIENT: Final = f"{_CLIENTS} WHERE client.issuer = ? AND client.client_id = ?"
 _INSERT_EVENT: Final = "INSERT INTO event (writer, batch, position, issuer, kind, time_ms, client_id, body, personal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CLAIM: Final = (
     "UPDATE initial_access_token SET uses = uses + 1 WHERE issuer = ? AND digest = ? AND revoked_at = 0 "
     "AND (max_uses = 0 OR uses < max_uses) AND (expires_at = 0 OR expires_at > ?)"
+)
+_ITEM_COLUMNS: Final = "issuer, kind, key, body, version, client_id, owner, expires_at"
+_ITEM_VALUES: Final = "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_ITEM: Final = (
+    f"INSERT INTO item ({_ITEM_COLUMNS}) {_ITEM_VALUES} ON CONFLICT (issuer, kind, key) DO UPDATE SET body = excluded.body, "
+    "version = excluded.version, client_id = excluded.client_id, owner = excluded.owner, expires_at = excluded.expires_at"
+)
+_PUT_NEW_ITEM: Final = f"{_PUT_ITEM} WHERE item.expires_at <> 0 AND item.expires_at <= ?"
+_REPLACE_ITEM: Final = (
+    "UPDATE item SET body = ?, version = ?, client_id = ?, owner = ?, expires_at = ? "
+    "WHERE issuer = ? AND kind = ? AND key = ? AND version = ?"
+)
+_DROP_ITEM: Final = "DELETE FROM item WHERE issuer = ? AND kind = ? AND key = ?"
+_PURGE: Final = (
+    "DELETE FROM item WHERE rowid IN (SELECT rowid FROM item WHERE expires_at <> 0 AND expires_at <= ? LIMIT ?)"
 )
 _FIND_TOKENS: Final = "SELECT record, uses, revoked_at FROM initial_access_token"
 
@@ -79,7 +108,9 @@ class SQLiteStore:
             raise StoreUnavailable(f"{path}: {problem}") from problem
         self._writes = GroupCommit(self._engine, queue)
 
-    async def create(self, client: Client, event: Event, spend: Spend | None = None) -> None:
+    async def create(
+        self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()
+    ) -> None:
         engine = self._engine
         row = (
             client.issuer,
@@ -88,28 +119,70 @@ class SQLiteStore:
             client.state,
             client.admission.owner,
             client.admission.token_id,
-            records.encode(client),
+            client.template,
+            records.encode_client(client),
         )
-        if spend is None:
+        if changes:
+            await self._writes.write(lambda: engine.create_with(row, event, spend, changes))
+        elif spend is None:
             await self._writes.write(lambda: engine.create(row, event))
         else:
             await self._writes.write(lambda: engine.create_and_claim(row, event, spend))
 
     async def find(self, issuer: str, client_id: str) -> Client | None:
-        for (record,) in self._query(_FIND_CLIENT, (issuer, client_id)):
-            return records.decode_client(record)
+        for row in self._query(_FIND_CLIENT, (issuer, client_id)):
+            return records.decode_client(*row)
         return None
 
-    async def update(self, client: Client, events: Sequence[Event], *, expected: int) -> None:
-        await self._writes.write(lambda: self._engine.update(client, events, expected))
+    async def update(
+        self, client: Client, events: Sequence[Event], *, expected: int, changes: Sequence[Change] = ()
+    ) -> None:
+        if client.state is State.DELETED:
+            changes = [*changes, DropAll(client.issuer, client.client_id)]
+        await self._writes.write(lambda: self._engine.update(client, events, expected, changes))
+
+    async def change(self, changes: Sequence[Change], events: Sequence[Event] = ()) -> None:
+        await self._writes.write(lambda: self._engine.change(changes, events))
+
+    async def item(self, issuer: str, kind: str, key: str) -> Item | None:
+        sql = f"SELECT {_ITEM_COLUMNS} FROM item WHERE issuer = ? AND kind = ? AND key = ?"  # noqa: S608 (as in clients)
+        for row in self._query(sql, (issuer, kind, key)):
+            return Item(*row)
+        return None
+
+    async def items(
+        self, issuer: str, kind: str, *, client_id: str = "", owner: str = "", after: str = "", limit: int = 100
+    ) -> Sequence[Item]:
+        where, values = _where({"client_id": client_id or None, "owner": owner or None})
+        sql = f"SELECT {_ITEM_COLUMNS} FROM item WHERE issuer = ? AND kind = ? AND key > ?{where} ORDER BY key LIMIT ?"  # noqa: S608 (as in clients)
+        return [Item(*row) for row in self._query(sql, (issuer, kind, after, *values, limit))]
+
+    async def purge(self, now: int, limit: int = 1000) -> int:
+        gone = 0
+
+        def purge() -> None:
+            nonlocal gone
+            gone = self._engine.purge(now, limit)
+
+        await self._writes.write(purge)
+        return gone
 
     async def clients(
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
-        columns = {"issuer": query.issuer, "state": query.state, "owner": query.owner, "token_id": query.token_id}
+        columns = {
+            "client.issuer": query.issuer,
+            "client.state": query.state,
+            "client.owner": query.owner,
+            "client.token_id": query.token_id,
+            "client.template": query.template,
+        }
         where, values = _where(columns)
-        sql = f"SELECT record FROM client WHERE (issuer, client_id) > (?, ?){where} ORDER BY issuer, client_id LIMIT ?"  # noqa: S608 (column names of our own)
-        return [records.decode_client(record) for (record,) in self._query(sql, (*after, *values, limit))]
+        sql = (
+            f"{_CLIENTS} WHERE (client.issuer, client.client_id) > (?, ?){where} "
+            "ORDER BY client.issuer, client.client_id LIMIT ?"
+        )
+        return [records.decode_client(*row) for row in self._query(sql, (*after, *values, limit))]
 
     async def add_token(self, token: InitialAccessToken, event: Event) -> None:
         await self._writes.write(lambda: self._engine.add_token(token, event))
@@ -245,16 +318,82 @@ class _Engine:
             )
             raise
 
-    def update(self, client: Client, events: Sequence[Event], expected: int) -> None:
+    def create_with(self, row: tuple[Any, ...], event: Event, spend: Spend | None, changes: Sequence[Change]) -> None:
+        with self._whole():
+            self._make(changes)
+            if spend is None:
+                self.create(row, event)
+            else:
+                self.create_and_claim(row, event, spend)
+
+    def update(self, client: Client, events: Sequence[Event], expected: int, changes: Sequence[Change]) -> None:
         key = (client.issuer, client.client_id)
-        self._db.execute(
-            _UPDATE_CLIENT,
-            (client.version, client.state, client.admission.owner, records.encode(client), *key, expected),
-        )
-        if not self._db.changes():
-            raise Conflict(key[1]) if self._db.execute(_FIND_CLIENT, key).fetchone() else NotFound(key[1])
+        record = records.encode_client(client)
+        with self._whole() if changes else nullcontext():
+            self._db.execute(
+                _UPDATE_CLIENT, (client.version, client.state, client.admission.owner, record, *key, expected)
+            )
+            if not self._db.changes():
+                raise Conflict(key[1]) if self._db.execute(_FIND_CLIENT, key).fetchone() else NotFound(key[1])
+            self._make(changes)
         for event in events:
             self.tell(event)
+
+    def change(self, changes: Sequence[Change], events: Sequence[Event]) -> None:
+        with self._whole():
+            self._make(changes)
+        for event in events:
+            self.tell(event)
+
+    def purge(self, now: int, limit: int) -> int:
+        self._db.execute(_PURGE, (now, limit))
+        return self._db.changes()
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """All statements, or none: a refusal must leave nothing behind for the neighbours in the batch to commit."""
+        self._db.execute("SAVEPOINT whole")
+        try:
+            yield
+        except StoreError:
+            self._db.execute("ROLLBACK TO whole")
+            raise
+        finally:
+            self._db.execute("RELEASE whole")
+
+    def _make(self, changes: Sequence[Change]) -> None:
+        for one in changes:
+            if isinstance(one, Put):
+                self._put(one)
+            elif isinstance(one, Drop):
+                self._drop(one)
+            else:
+                columns = {"client_id": one.client_id or None, "owner": one.owner or None, "kind": one.kind or None}
+                where, values = _where(columns)
+                self._db.execute(f"DELETE FROM item WHERE issuer = ?{where}", (one.issuer, *values))  # noqa: S608 (as in clients)
+
+    def _put(self, put: Put) -> None:
+        item = put.item
+        key = (item.issuer, item.kind, item.key)
+        held = (item.body, item.version, item.client_id, item.owner, item.expires_at)
+        if put.expected is None:
+            self._db.execute(_PUT_ITEM, (*key, *held))
+            return
+        if put.expected == 0:
+            self._db.execute(_PUT_NEW_ITEM, (*key, *held, put.now))
+        else:
+            self._db.execute(_REPLACE_ITEM, (*held, *key, put.expected))
+        if not self._db.changes():
+            raise Conflict(item.key)
+
+    def _drop(self, drop: Drop) -> None:
+        key = (drop.issuer, drop.kind, drop.key)
+        if drop.expected is None:
+            self._db.execute(_DROP_ITEM, key)
+            return
+        self._db.execute(f"{_DROP_ITEM} AND version = ?", (*key, drop.expected))
+        if not self._db.changes():
+            raise Conflict(drop.key)
 
     def add_token(self, token: InitialAccessToken, event: Event) -> None:
         columns = (

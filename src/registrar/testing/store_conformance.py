@@ -37,11 +37,17 @@ from registrar.domain.client import Admission, Assurance, Client, State
 from registrar.domain.credentials import Credentials, Sealed, SecretRecord, TokenRecord, Wrapped, digest
 from registrar.domain.events import Event
 from registrar.domain.metadata import Registered
+from registrar.domain.template import KIND as TEMPLATE
+from registrar.domain.template import Template, TemplateState
 from registrar.service.ports import (
     ClientQuery,
     Conflict,
+    Drop,
+    DropAll,
     EventQuery,
+    Item,
     NotFound,
+    Put,
     SigningKey,
     Spend,
     Store,
@@ -57,8 +63,11 @@ __all__ = [
     "StoreTransactions",
     "a_client",
     "a_key",
+    "a_template",
     "a_token",
     "an_event",
+    "an_instance",
+    "an_item",
 ]
 
 NOW: Final = 1_790_000_000
@@ -171,6 +180,48 @@ def a_key(kid: str = "k1", *, issuer: str = "main", algorithm: str = "RS256", cr
     return SigningKey(
         issuer, kid, algorithm, b'{"kty":"RSA"}', Wrapped(b"\xfe", Sealed(b"\0" * 12, b"\xff")), created_at
     )
+
+
+def an_item(key: str = "i1", *, issuer: str = "main", **changed: Any) -> Item:
+    """An item with something in every field.
+
+    Args:
+        key: its key.
+        issuer: its issuer.
+        changed: fields with other values.
+    """
+    item = Item(issuer, "code", key, b"\x00body\xff", 3, "c1", "\u00e5lice", _LATER)
+    return msgspec.structs.replace(item, **changed)
+
+
+def a_template(template_id: str = "app", *, issuer: str = "main", version: int = 1, **changed: Any) -> Template:
+    """A template of a confidential application."""
+    template = Template(
+        issuer=issuer,
+        template_id=template_id,
+        version=version,
+        state=TemplateState.ENABLED,
+        metadata=Registered({"client_name": "App", "scope": "openid", "redirect_uris": ["https://app.example/cb"]}),
+        policy="default",
+        allowed=("client_name",),
+    )
+    return msgspec.structs.replace(template, **changed)
+
+
+def _put_template(template: Template, expected: int | None = None) -> Put:
+    body = msgspec.json.encode(template)
+    return Put(Item(template.issuer, TEMPLATE, template.template_id, body, template.version), expected)
+
+
+def an_instance(client_id: str = "c1", template_id: str = "app", **changed: Any) -> Client:
+    """An instance of a template that varies its name."""
+    given = {
+        "metadata": Registered({"client_name": "Mine", "scope": "as composed"}),
+        "provenance": {"scope": "template"},
+        "template": template_id,
+        "own": ("client_name",),
+    }
+    return a_client(client_id, **{**given, **changed})
 
 
 def _next(client: Client, **changed: Any) -> Client:
@@ -434,6 +485,88 @@ class StoreRecords(_Tier):
         assert [one.event.client_id for one in seen] == names
         assert [one.sequence for one in seen] == sorted({one.sequence for one in seen})
 
+    async def test_an_item_comes_back_as_it_was(self, store: Store) -> None:
+        """Every field of an item survives."""
+        item = an_item()
+        await store.change([Put(item, 0)], [an_event()])
+
+        assert await store.item("main", "code", "i1") == item
+        assert await store.items("main", "code") == [item]
+
+    async def test_items_are_found_by_what_is_asked(self, store: Store) -> None:
+        """By issuer and kind, by client and by person, in the order of their keys, page by page."""
+        rows = [
+            an_item("i2"),
+            an_item("i1", owner="bob"),
+            an_item("i3", client_id="c2"),
+            an_item("i1", issuer="other"),
+            an_item("i1", kind="session"),
+        ]
+        await store.change([Put(row, 0) for row in rows])
+
+        async def keys(issuer: str = "main", kind: str = "code", **query: Any) -> list[str]:
+            return [one.key for one in await store.items(issuer, kind, **query)]
+
+        assert await keys() == ["i1", "i2", "i3"]
+        assert await keys(client_id="c1") == ["i1", "i2"]
+        assert await keys(owner="bob") == ["i1"]
+        assert await keys(client_id="c1", owner="bob") == ["i1"]
+        assert await keys(limit=_PAGE) == ["i1", "i2"]
+        assert await keys(after="i2") == ["i3"]
+        assert await keys("other") == ["i1"]
+        assert await keys(kind="session") == ["i1"]
+        assert await keys("nowhere") == []
+
+    async def test_an_instance_is_what_its_template_makes_it(self, store: Store) -> None:
+        """What is the template's comes from the template at every read, what is the instance's own from the instance."""
+        await store.change([_put_template(a_template(), 0)])
+        await store.create(an_instance(), an_event())
+        before = await store.find("main", "c1")
+        changed = a_template(version=2, metadata=Registered({"client_name": "App", "scope": "openid email"}))
+        await store.change([_put_template(changed, 1)])
+        after = await store.find("main", "c1")
+
+        assert before is not None
+        assert after is not None
+        expected = {"client_name": "Mine", "scope": "openid", "redirect_uris": ["https://app.example/cb"]}
+        assert before.metadata == expected
+        assert before.provenance == {"client_name": "template", "scope": "template", "redirect_uris": "template"} | {
+            name: origin for name, origin in an_instance().provenance.items() if name in an_instance().own
+        }
+        assert after.metadata == {"client_name": "Mine", "scope": "openid email"}
+        assert [one.metadata for one in await _clients(store, issuer="main", template="app")] == [after.metadata]
+        assert await _clients(store, issuer="main", template="other") == []
+
+    async def test_an_instance_lives_as_its_template_lets_it(self, store: Store) -> None:
+        """Disabled: suspended. Enabled again: as before. Deleted, or never there: gone."""
+        await store.create(an_instance(), an_event())
+        orphan = await store.find("main", "c1")
+        await store.change([_put_template(a_template(state=TemplateState.DISABLED), 0)])
+        disabled = await store.find("main", "c1")
+        await store.change([_put_template(a_template(version=2), 1)])
+        enabled = await store.find("main", "c1")
+        await store.change([_put_template(a_template(version=3, state=TemplateState.DELETED), 2)])
+        deleted = await store.find("main", "c1")
+
+        assert orphan is not None
+        assert disabled is not None
+        assert enabled is not None
+        assert deleted is not None
+        assert (orphan.state, orphan.usable) == (State.DELETED, False)
+        assert (disabled.state, disabled.usable) == (State.ACTIVE, False)
+        assert (enabled.state, enabled.usable) == (State.ACTIVE, True)
+        assert (deleted.state, deleted.credentials) == (State.DELETED, Credentials())
+
+    async def test_what_has_expired_is_purged(self, store: Store) -> None:
+        """In portions; what lives for ever, or still lives, stays."""
+        rows = [an_item(f"i{at}", expires_at=expires_at) for at, expires_at in enumerate([0, NOW, NOW, NOW, NOW + 1])]
+        await store.change([Put(row, 0) for row in rows])
+
+        assert await store.purge(NOW, limit=_PAGE) == _PAGE
+        assert await store.purge(NOW) == 1
+        assert await store.purge(NOW) == 0
+        assert [one.key for one in await store.items("main", "code")] == ["i0", "i4"]
+
     async def test_keys_are_listed_oldest_first(self, store: Store) -> None:
         """The oldest signing key comes first, whichever was stored first."""
         await store.add_key(a_key("new", algorithm="ES256", created_at=_LATER), an_event("", kind="issuer.key_created"))
@@ -610,6 +743,78 @@ class StoreTransactions(_Tier):
         assert await _events(store) == before
         assert await _clients(store) == [a_client(version=2)]
 
+    async def test_an_item_is_put_where_it_is_expected(self, store: Store) -> None:
+        """A new one where there is none or an expired one; a successor where the version is the expected one."""
+        await store.change([Put(an_item(version=1), 0)])
+        with pytest.raises(Conflict):
+            await store.change([Put(an_item(body=b"again"), 0, NOW)], [an_event(kind="client.read")])
+        with pytest.raises(Conflict):
+            await store.change([Put(an_item(body=b"stale", version=3), 2)])
+        with pytest.raises(Conflict):
+            await store.change([Put(an_item("i2", version=2), 1)])
+        await store.change([Put(an_item(body=b"next", version=2), 1)])
+        with pytest.raises(Conflict):
+            await store.change([Drop("main", "code", "i1", 1)])
+        await store.change([Put(an_item(body=b"after its time", version=1), 0, _LATER)])
+        await store.change([Put(an_item(body=b"whatever was there", version=7))])
+
+        assert await store.item("main", "code", "i1") == an_item(body=b"whatever was there", version=7)
+        assert await _events(store) == []
+        await store.change([Drop("main", "code", "i1", 7), Drop("main", "code", "i9")])
+        assert await store.item("main", "code", "i1") is None
+
+    async def test_changes_land_together_or_not_at_all(self, store: Store) -> None:
+        """With each other, with the client that they accompany, with the use of its token and with the event."""
+        token = a_token(max_uses=1)
+        await store.add_token(token, an_event(kind="token.issued"))
+        await store.change([Put(an_item("taken"), 0)])
+        refused = [Put(an_item("new"), 0), Put(an_item("taken"), 0, NOW)]
+        with pytest.raises(Conflict):
+            await store.change(refused, [an_event()])
+        with pytest.raises(Conflict):
+            await store.create(a_client(), an_event(), _spend(token), refused)
+        assert await store.find("main", "c1") is None
+        await store.create(a_client(), an_event(), _spend(token), [Put(an_item("new"), 0)])
+        with pytest.raises(Conflict):
+            await store.update(_next(a_client()), [an_event(kind="client.updated")], expected=1, changes=refused)
+        with pytest.raises(TokenSpent):
+            await store.create(a_client("c2"), an_event("c2"), _spend(token), [Put(an_item("newer"), 0)])
+
+        stored = await store.find("main", "c1")
+        assert stored is not None
+        assert stored.version == 1
+        assert [one.key for one in await store.items("main", "code")] == ["new", "taken"]
+        assert [one.event.kind for one in await _events(store)] == ["token.issued", "client.registered"]
+        assert await _uses(store, token) == 1
+
+    async def test_what_belongs_to_a_deleted_client_goes_with_it(self, store: Store) -> None:
+        """Every kind of it, in the same transaction; what belongs to others stays."""
+        await store.create(a_client(), an_event())
+        rows = [
+            an_item("i1"),
+            an_item("i1", kind="session"),
+            an_item("i2", client_id="c2"),
+            an_item("i3", client_id=""),
+        ]
+        await store.change([Put(row, 0) for row in rows])
+        await store.update(_next(a_client(), state=State.DELETED), [an_event(kind="client.deleted")], expected=1)
+
+        assert [one.key for one in await store.items("main", "code")] == ["i2", "i3"]
+        assert await store.items("main", "session") == []
+
+    async def test_items_of_a_client_or_a_person_are_dropped_together(self, store: Store) -> None:
+        """Of one kind or of all; never those of everybody."""
+        rows = [an_item("i1"), an_item("i2", owner="bob"), an_item("i1", kind="session"), an_item("i1", issuer="other")]
+        await store.change([Put(row, 0) for row in rows])
+        with pytest.raises(ValueError, match="whose"):
+            DropAll("main", kind="code")
+        await store.change([DropAll("main", owner="bob")])
+        assert [one.key for one in await store.items("main", "code")] == ["i1"]
+        await store.change([DropAll("main", client_id="c1", kind="session")])
+        assert await store.items("main", "session") == []
+        assert [one.key for one in await store.items("main", "code")] == ["i1"]
+        assert [one.key for one in await store.items("other", "code")] == ["i1"]
+
     async def test_of_two_nested_updates_one_wins(self, store: Store) -> None:
         """An update that began before another and ends after it is refused: nothing is overwritten unseen."""
         await store.create(a_client(), an_event())
@@ -703,6 +908,14 @@ class StoreParallel(_Tier):
         assert stored.policy == f"p{outcomes.index(None)}"
         assert len(await _events(store, kind="client.registered")) == 1
         assert await _uses(store, token) == 1
+
+    async def test_of_concurrent_claims_one_wins(self, store: Store) -> None:
+        """An identifier that may be used once is used once, whoever comes at the same moment."""
+        outcomes = await _outcomes(store.change([Put(an_item(), 0, NOW)], [an_event()]) for _ in range(_CROWD))
+
+        assert _count(outcomes, None) == 1
+        assert _count(outcomes, Conflict) == _CROWD - 1
+        assert len(await _events(store)) == 1
 
     async def test_of_concurrent_keys_one_is_made(self, store: Store) -> None:
         """Of 50 that make the key of an issuer, one does; the others find that it is there."""

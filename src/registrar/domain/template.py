@@ -1,0 +1,87 @@
+"""Templates: a client that instances refer to. An instance has its own identifier and credentials, and nothing else.
+
+The metadata of an instance lies in its template alone and is put together with it at every read, so that a change of
+the template is one row, and holds for every instance from the next request on.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final
+
+import msgspec
+
+from registrar.domain.client import Client, State
+from registrar.domain.credentials import Credentials
+from registrar.domain.metadata import Registered
+
+KIND: Final = "template"
+"""What templates are called among the items of a store."""
+
+
+class TemplateState(enum.StrEnum):
+    """Where a template is in its life."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    """Its instances are suspended, all at once, and nobody becomes a new one."""
+    DELETED = "deleted"
+    """Its instances are gone with it, and its name is never used again."""
+
+
+class Template(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A template as it is stored, judged as a registration is."""
+
+    issuer: str
+    template_id: str
+    version: int
+    state: TemplateState
+    metadata: Registered
+    policy: str
+    """The policies by which it was judged, and by which its instances are."""
+    allowed: tuple[str, ...] = ()
+    """The members that an instance may choose for itself; none by default."""
+    description: str = ""
+    origin: str = "operator"
+    """Who wrote it: `operator`, or `configuration`."""
+    created_at: int = 0
+    updated_at: int = 0
+
+    def public(self) -> dict[str, Any]:
+        """The template as operators see it."""
+        return {
+            "template_id": self.template_id,
+            "issuer": self.issuer,
+            "state": self.state.value,
+            "version": self.version,
+            "description": self.description,
+            "policy": self.policy,
+            "allowed": list(self.allowed),
+            "origin": self.origin,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "metadata": self.metadata,
+        }
+
+
+def compose(client: Client, template: Template | None) -> Client:
+    """An instance as its template makes it now. One whose template is gone is gone too."""
+    if template is None or template.state is TemplateState.DELETED:
+        return msgspec.structs.replace(client, state=State.DELETED, credentials=Credentials())
+    return msgspec.structs.replace(
+        client,
+        metadata=Registered({**template.metadata, **client.metadata}),
+        provenance={**dict.fromkeys(template.metadata, "template"), **client.provenance},
+        policy=template.policy,
+        suspended_by_template=template.state is TemplateState.DISABLED,
+    )
+
+
+def alone(client: Client) -> Client:
+    """An instance without what it has from its template: what is stored of it."""
+    return msgspec.structs.replace(
+        client,
+        metadata=Registered({name: value for name, value in client.metadata.items() if name in client.own}),
+        provenance={name: origin for name, origin in client.provenance.items() if name in client.own},
+        suspended_by_template=False,
+    )
