@@ -212,7 +212,7 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
     now = registry.clock() // 1000
     client = await registry.store.find(issuer.name, client_id)
     if client is None or client.state is State.DELETED or client.expired(now):
-        raise BearerError("invalid_token", "The token is not one of this client.")
+        raise _not_of_this_client()
     judge = issuer.judge(client.policy)
     management = judge.policy.management if judge else Management()
     record = None
@@ -223,7 +223,7 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
     else:
         record = client.credentials.token_presented(caller.token, now)
         if record is None:
-            raise BearerError("invalid_token", "The registration access token is not one of this client.")
+            raise _not_of_this_client()
     if ManagementProof.CERTIFICATE in management.proofs:
         _check_certificate(client, caller, now)
     if not client.usable:
@@ -232,6 +232,11 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
         allowed = ", ".join(method for method, name in _METHODS.items() if name in management.operations)
         raise ProtocolError("method_not_allowed", headers=[(b"allow", allowed.encode())])
     return _Session(client, token, record)
+
+
+def _not_of_this_client() -> BearerError:
+    """One answer, whether the client, its token or both are unknown: it must not tell which clients exist."""
+    return BearerError("invalid_token", "The token is not one of this client.")
 
 
 _METHODS: Final = {"GET": "read", "PUT": "update", "DELETE": "delete"}
@@ -248,7 +253,7 @@ async def _check_access_token(
     scope = management.scope
     known = await registry.access_tokens(issuer.name, caller.token)
     if known is None or known.client_id != client.client_id or known.subject:
-        raise BearerError("invalid_token", "The access token is not one of this client.", scope=scope)
+        raise _not_of_this_client()
     thumbprint = known.certificate_thumbprint
     if not thumbprint and ManagementProof.CERTIFICATE in management.proofs:
         raise BearerError("invalid_token", "The access token is not bound to a certificate.", scope=scope)
@@ -420,8 +425,8 @@ async def _stored(
     try:
         await registry.store.update(client, happened, expected=expected, changes=changes)
     except Conflict as conflict:
-        if parts is not None and str(conflict) != client.client_id:
-            raise used(str(conflict), parts) from None
+        if parts is not None and (refusal := used(str(conflict), parts)):
+            raise refusal from None
         return False
     except NotFound:
         return False

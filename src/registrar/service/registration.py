@@ -102,7 +102,9 @@ async def register(registry: Registry, issuer: Issuer, body: Presented | SignedR
     except Conflict as conflict:
         if replaces and str(conflict) == parts.software:  # another one came first, and this one comes after it
             return await replacement.replace(registry, issuer, judge, admitted, parts, decision, caller)
-        raise used(str(conflict), parts) from None
+        if taken := used(str(conflict), parts):
+            raise taken from None
+        raise  # an identifier of 128 random bits was taken: not to be expected, and nothing was stored
     return Registration(issuance.answer(issuer, client, issued))
 
 

@@ -158,8 +158,8 @@ async def _written(
     try:
         await registry.store.update(client, [event], expected=before.version, changes=changes)
     except Conflict as conflict:
-        if str(conflict) != client.client_id:
-            raise used(str(conflict), parts) from None
+        if taken := used(str(conflict), parts):
+            raise taken from None
         return False
     except NotFound:
         return False
