@@ -56,6 +56,14 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ("token.issued", "An operator issued an initial access token."),
     ("token.revoked", "An operator revoked an initial access token."),
     ("issuer.key_created", "A signing key of the issuer was created."),
+    ("person.added", "An account was made: by an operator, by its owner, or at the first sign-in from upstream."),
+    ("person.changed", "An operator disabled or enabled an account, or set its password; `reason` tells which."),
+    ("person.signed_in", "A person signed in."),
+    ("person.signed_out", "A person signed out."),
+    ("person.slowed", "Sign-ins failed so often that the next one has to wait; one event for each such wait."),
+    ("consent.given", "A person let a client have `scope`."),
+    ("consent.refused", "A person refused a client."),
+    ("consent.withdrawn", "A person took from a client what they had let it have; its grants ended."),
 )
 
 
@@ -63,9 +71,9 @@ class Actor(msgspec.Struct, frozen=True):
     """Who did it, and how that was established."""
 
     kind: str
-    """`anonymous`, `client`, `token`, `operator`."""
+    """`anonymous`, `client`, `token`, `operator`, `person`."""
     authentication: str
-    """`none`, `initial_access_token`, `registration_access_token`, `local` (a shell on the server)."""
+    """`none`, `initial_access_token`, `registration_access_token`, `local` (a shell on the server), `session`."""
     token_id: str = ""
     person: str = ""
     """Who the token belongs to; personal."""
@@ -118,6 +126,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     scope: Any = None
     since: int = 0
     software_id: Any = None
+    subject: str = ""
     time: int
     token_endpoint_auth_method: Any = None
     token_id: str = ""

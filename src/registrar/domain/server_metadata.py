@@ -84,6 +84,20 @@ ENDPOINTS: Final[Mapping[str, str]] = {
 }
 """Member -> path under the issuer's URL. The registration endpoint is not here: whether and where is a setting."""
 
+PAGES: Final[Mapping[str, str]] = {
+    "sign_in": "/sign-in",
+    "upstream": "/sign-in/upstream",
+    "callback": "/sign-in/upstream/callback",
+    "sign_up": "/sign-up",
+    "consent": "/consent",
+    "account": "/account",
+    "device": "/device",
+    "end_session": "/end_session",
+    "style": "/style.css",
+    "logo": "/logo/",
+}
+"""What people see -> its path under the issuer's URL; the last segment of a logo's path is its client's identifier."""
+
 FLAGS: Final[Mapping[str, bool]] = {
     "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3
     "request_parameter_supported": True,
