@@ -18,6 +18,7 @@ import typing
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +27,8 @@ from registrar.domain.access_token import SCOPE
 from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS, PAGES
+from registrar.domain.settings import Clients, Mode, Registration, Server, Settings
 from registrar.domain.settings import Issuer as IssuerSettings
-from registrar.domain.settings import Mode, Registration, Server, Settings
 from registrar.http.fetch import Fetcher
 from registrar.policy import Policy
 from registrar.policy.document import ConfigurationError, Document
@@ -103,6 +104,8 @@ def development(port: int = 8000, database: str = "sqlite:///var/registrar.db") 
         cors_origins = ["*"]
         [issuer.main.registration]
         mode = "open"
+        [issuer.main.authorization]
+        any_resource = true
     """
     return parse(Document("--dev", text))
 
@@ -142,6 +145,9 @@ def parse(document: Document) -> Configuration:
             raise document.error(f"two issuers have the url {issuer.url}", "issuer", name, "url")
         if endpoints.count(issuer.url + issuer.registration.path) > 1:
             raise document.error("two issuers have this registration endpoint", "issuer", name, "registration", "path")
+        others = {url for other in issuers.values() if other is not issuer for url in (other.url, other.mutual_tls_url)}
+        if issuer.mutual_tls_url and issuer.mutual_tls_url in others:
+            raise document.error("is where another issuer is reached", "issuer", name, "mutual_tls_url")
     configuration = Configuration(Settings(server, issuers), policies)
     _check_transport(configuration, document)
     _check_fetching(server, document)
@@ -203,6 +209,8 @@ def _issuer(name: str, table: dict[str, Any], policies: Mapping[str, Policy], do
         raise document.error("the name of an issuer is that of its table", *at, "name")
     issuer: IssuerSettings = _build(IssuerSettings, table, document, at, name=name)
     _check_url(issuer.url, document, *at, "url")
+    if issuer.mutual_tls_url:
+        _check_mutual_tls_url(issuer, document, *at, "mutual_tls_url")
     if issuer.registration.policy not in policies:
         raise document.error(
             f"there is no policy {issuer.registration.policy}; these are: {', '.join(sorted(policies))}",
@@ -223,6 +231,7 @@ def _issuer(name: str, table: dict[str, Any], policies: Mapping[str, Policy], do
     ):
         if getattr(getattr(issuer, section), key) < 0:
             raise document.error(f"{key} is in seconds and not negative", *at, section, key)
+    _check_authorization(issuer, document, *at, "authorization")
     if issuer.audit.refusals_per_minute < 1:
         raise document.error("at least one refusal a minute is recorded", *at, "audit", "refusals_per_minute")
     return issuer
@@ -297,6 +306,13 @@ def _check_url(url: str, document: Document, *path: str) -> None:
         raise document.error("an issuer's url is https, except on loopback (RFC 8414 §2)", *path)
 
 
+def _check_mutual_tls_url(issuer: IssuerSettings, document: Document, *path: str) -> None:
+    _check_url(issuer.mutual_tls_url, document, *path)
+    own, main = grammar.split(issuer.mutual_tls_url), grammar.split(issuer.url)
+    if own is None or main is None or own.scheme != "https" or own.path != main.path:
+        raise document.error("is https and has the path of the issuer's url", *path)
+
+
 def _check_path(registration: Registration, document: Document, *path: str) -> None:
     if not re.fullmatch(r"(/(?!\.)[A-Za-z0-9_\-.~]+)+", registration.path):
         raise document.error("is a path such as /register", *path, "path")
@@ -343,6 +359,30 @@ def _check_people(issuer: IssuerSettings, document: Document, *path: str) -> Non
             raise document.error("the file can be read by others; chmod 600", *at, "client_secret_file")
 
 
+def _check_authorization(issuer: IssuerSettings, document: Document, *path: str) -> None:
+    given = issuer.authorization
+    for field in dataclasses.fields(given):
+        if field.name.endswith(("_lifetime", "_interval")) and getattr(given, field.name) < 1:
+            raise document.error(f"{field.name} is in seconds and more than 0", *path, field.name)
+    for key, accepted in _ALLOWED.items():
+        if getattr(given, key) not in accepted:
+            raise document.error(f"is one of {', '.join(accepted)}", *path, key)
+    if given.refresh_token_grace < 0:
+        raise document.error("refresh_token_grace is in seconds and not negative", *path, "refresh_token_grace")
+    for name, resource in given.resources.items():
+        if not grammar.is_absolute(resource.uri):
+            raise document.error("needs an absolute URI without a fragment (RFC 8707 §2)", *path, "resources", name)
+    if given.default_resource and not grammar.is_absolute(given.default_resource):
+        raise document.error("is an absolute URI without a fragment (RFC 8707 §2)", *path, "default_resource")
+
+
+_ALLOWED: Final = {
+    "refresh_tokens": (Clients.ALL, Clients.CONFIDENTIAL),
+    "refresh_token_rotation": (Clients.ALL, Clients.PUBLIC),
+    "pkce": (Clients.ALL, Clients.PUBLIC),
+}
+
+
 def _check_transport(configuration: Configuration, document: Document) -> None:
     """Registration carries credentials: TLS, except between programs of one machine (RFC 7591 §5)."""
     server = configuration.settings.server
@@ -357,6 +397,8 @@ def _check_transport(configuration: Configuration, document: Document) -> None:
             raise document.error(f"is at least {least}", "server", key)
     if server.body_seconds <= 0:
         raise document.error("is more than 0", "server", "body_seconds")
+    _check_proxies(server, document)
+    _check_mutual_tls(server, document)
     if server.host not in _LOOPBACK and not server.tls_certificate and not server.trusted_proxies:
         raise document.error(
             f"listening on {server.host} without TLS would carry credentials in the clear; set tls_certificate and tls_key, "
@@ -396,6 +438,38 @@ def _check_fetching(server: Server, document: Document) -> None:
             "key_sets",
             "hard_seconds",
         )
+
+
+def _check_proxies(server: Server, document: Document) -> None:
+    for proxy in server.trusted_proxies:
+        try:
+            everybody = ip_network(proxy).prefixlen == 0
+        except ValueError:
+            raise document.error(
+                f"{proxy} is neither an address nor a network such as 10.0.0.0/24", "server", "trusted_proxies"
+            ) from None
+        if everybody:
+            raise document.error(f"{proxy} is everybody; name your proxies", "server", "trusted_proxies")
+    if not re.fullmatch(r"[a-z][a-z0-9\-]*", server.client_certificate_header):
+        raise document.error("is the name of a header, in lower case", "server", "client_certificate_header")
+
+
+def _check_mutual_tls(server: Server, document: Document) -> None:
+    settings, at = server.mutual_tls, ("server", "mutual_tls")
+    if not 0 <= settings.port <= 65535:  # noqa: PLR2004 (ports)
+        raise document.error("is a port from 1 to 65535, or 0 for none", *at, "port")
+    if bool(settings.certificate) != bool(settings.key):
+        raise document.error("certificate and key go together", *at, "certificate")
+    if not settings.port:
+        if settings.client_ca or settings.certificate:
+            raise document.error("needs a port; without one nothing listens", *at)
+        return
+    if settings.port == server.port:
+        raise document.error("is a port of its own, not server.port", *at, "port")
+    if not settings.client_ca:
+        raise document.error("needs client_ca, the authorities of clients' certificates", *at)
+    if not settings.certificate and not server.tls_certificate:
+        raise document.error("needs certificate and key, or server.tls_certificate and server.tls_key", *at)
 
 
 def _is_loopback(url: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -21,12 +21,27 @@ class State(enum.StrEnum):
 
 
 class Assurance(enum.StrEnum):
-    """What was verified when the client was admitted, weakest first."""
+    """What was verified when the client was admitted, weakest first; of several, the strongest counts."""
 
     OPEN = "open"
+    """Nothing."""
     CLIENT = "client"
+    """Software with credentials of its own, which may have been read out of a distributed application."""
     USER = "user"
+    """A person who signed in, and owns what was registered."""
+    STATEMENT = "statement"
+    """A software statement of a trusted issuer (RFC 7591 §2.3)."""
+    CERTIFICATE = "certificate"
+    """A client certificate of a trusted authority (RFC 8705)."""
     OPERATOR = "operator"
+    """The operator's own word."""
+
+    def reaches(self, other: Assurance) -> bool:
+        """Whether this is as much as `other`, or more."""
+        return _RANK[self] >= _RANK[other]
+
+
+_RANK: Final = {assurance: rank for rank, assurance in enumerate(Assurance)}
 
 
 class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,6 +51,15 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
     token_id: str = ""
     label: str = ""
     owner: str = ""
+    client_class: str = ""
+    """The class that the facts of the admission gave it; never its own claim."""
+    statement_issuer: str = ""
+    """The configured name of the issuer whose software statement it came with."""
+    statement_digest: str = ""
+    """The SHA-256 of that statement."""
+    certificate_subject: str = ""
+    """The subject of the certificate that it came with, as RFC 4514 writes it."""
+    certificate_thumbprint: str = ""
 
 
 class Client(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -62,11 +86,17 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
     """The members that an instance of a template varies."""
     suspended_by_template: bool = False
     """Whether the template is disabled; known from the template at every read and never stored."""
+    expires_at: int = 0
+    """Seconds since 1970 when the registration ends by itself; 0 is never."""
 
     @property
     def usable(self) -> bool:
         """Whether it may do anything at all."""
         return self.state is State.ACTIVE and not self.suspended_by_template
+
+    def expired(self, now: int) -> bool:
+        """Whether its time is over; it then counts as deleted."""
+        return bool(self.expires_at) and now >= self.expires_at
 
     def public(self) -> dict[str, Any]:
         """What may be shown of the client to an operator: everything but its credentials."""
@@ -84,11 +114,18 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
             "token_id": self.admission.token_id,
             "token_label": self.admission.label,
             "template": self.template,
+            "class": self.admission.client_class,
+            "statement_issuer": self.admission.statement_issuer,
+            "expires_at": self.expires_at,
             "client_secret_expires_at": current.expires_at if current else None,
             "metadata": self.metadata,
             "provenance": self.provenance,
         }
-        return {name: value for name, value in shown.items() if value not in (None, "", {})}
+        return {
+            name: value
+            for name, value in shown.items()
+            if value not in (None, "", {}) and (name, value) != ("expires_at", 0)
+        }
 
 
 def information(

@@ -16,6 +16,8 @@ from registrar.domain.server_metadata import KEY_METHODS, SECRET_METHODS, SYMMET
 Members = Mapping[str, Any]
 Correspondence = Callable[[Members], Iterator[Finding]]
 
+NO_DOCUMENTS: Final[Mapping[str, Any]] = {}
+
 REDIRECT_GRANTS: Final = frozenset({"authorization_code", "implicit"})
 """Grants that send a person back to the client (RFC 7591 §2.1)."""
 
@@ -126,11 +128,17 @@ SECTOR_NEEDED: Final = rule(
     "is pairwise, and the redirect URIs are on several hosts ({hosts}), so there is no one sector",
     "redirect URIs on one host",
 )
-SECTOR_UNVERIFIED: Final = rule(
+SECTOR_UNREAD: Final = rule(
     "coherence.sector_identifier_uri",
     "OpenID Connect Registration §5",
-    "would have to be fetched and checked against the redirect URIs, which this server does not do",
-    "no sector_identifier_uri, and redirect URIs on one host",
+    "could not be read as a JSON array of redirect URIs ({problem})",
+    "an https URL that answers with a JSON array of strings",
+)
+SECTOR_LACKS: Final = rule(
+    "coherence.sector_lacks",
+    "OpenID Connect Registration §5",
+    "does not list {uri}",
+    "a document that lists every redirect URI of the registration",
 )
 FRONTCHANNEL_ORIGIN: Final = rule(
     "coherence.frontchannel_logout_uri",
@@ -146,9 +154,14 @@ ONE_PROOF: Final = rule(
 )
 
 
-def judge(members: Members) -> list[Finding]:
-    """Every incoherence of a decided registration; an empty list may be registered."""
-    faults = [*_redirects(members), *_response_types(members), *_method(members)]
+def judge(members: Members, documents: Mapping[str, Any] = NO_DOCUMENTS) -> list[Finding]:
+    """Every incoherence of a decided registration; an empty list may be registered.
+
+    Args:
+        members: the registration as it would be.
+        documents: what was fetched from the URLs in it, by member: the document, or the reason why there is none.
+    """
+    faults = [*_redirects(members), *_response_types(members), *_method(members), *_sector_document(members, documents)]
     for trigger in sorted(_CORRESPONDENCES.keys() & members.keys()):
         faults.extend(_CORRESPONDENCES[trigger](members))
     return faults
@@ -247,8 +260,16 @@ def _alg_for(enc: str) -> Correspondence:
     return pair
 
 
-def _sector_identifier(_members: Members) -> Iterator[Finding]:
-    yield SECTOR_UNVERIFIED.refuse("sector_identifier_uri")
+def _sector_document(members: Members, documents: Mapping[str, Any]) -> list[Finding]:
+    """The document is checked when the registration is judged, and not again (OpenID Connect Registration §5)."""
+    if "sector_identifier_uri" not in members:
+        return []
+    document = documents.get("sector_identifier_uri", "it was not fetched")
+    if not isinstance(document, list) or not all(isinstance(uri, str) for uri in document):
+        problem = document if isinstance(document, str) else "it is of another shape"
+        return [SECTOR_UNREAD.refuse("sector_identifier_uri", problem=problem)]
+    missing = [uri for uri in members.get("redirect_uris", ()) if uri not in document]
+    return [SECTOR_LACKS.refuse("sector_identifier_uri", uri=uri) for uri in missing[:1]]
 
 
 def _sector(members: Members) -> Iterator[Finding]:
@@ -283,7 +304,6 @@ _CORRESPONDENCES: Final[Mapping[str, Correspondence]] = {
     "token_endpoint_auth_signing_alg": _assertion_algorithm,
     **{f"{what}_encrypted_response_enc": _alg_for(f"{what}_encrypted_response_enc") for what in _ENCRYPTED},
     "request_object_encryption_enc": _alg_for("request_object_encryption_enc"),
-    "sector_identifier_uri": _sector_identifier,
     "subject_type": _sector,
     "frontchannel_logout_uri": _frontchannel_origin,
     "backchannel_logout_uri": _backchannel_scheme,
@@ -299,6 +319,7 @@ LOOKED_AT: Final = frozenset(
         "token_endpoint_auth_method",
         "jwks",
         "jwks_uri",
+        "sector_identifier_uri",
         "tls_client_certificate_bound_access_tokens",
         *TLS_SUBJECTS,
         *_SYMMETRIC_MEMBERS,

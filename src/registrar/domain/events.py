@@ -53,8 +53,12 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
         "registration.refusals_suppressed",
         "More refusals than the quota allows to be recorded one by one; `count` tells how many.",
     ),
-    ("token.issued", "An operator issued an initial access token."),
+    (
+        "token.issued",
+        "An initial access token was issued: by an operator, or to a client that asked for the scope dcr.",
+    ),
     ("token.revoked", "An operator revoked an initial access token."),
+    ("grant.revoked", "What a person allowed a client ended, and every token under it; `reason` tells why."),
     ("issuer.key_created", "A signing key of the issuer was created."),
     ("person.added", "An account was made: by an operator, by its owner, or at the first sign-in from upstream."),
     ("person.changed", "An operator disabled or enabled an account, or set its password; `reason` tells which."),
@@ -63,7 +67,6 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ("person.slowed", "Sign-ins failed so often that the next one has to wait; one event for each such wait."),
     ("consent.given", "A person let a client have `scope`."),
     ("consent.refused", "A person refused a client."),
-    ("consent.withdrawn", "A person took from a client what they had let it have; its grants ended."),
 )
 
 
@@ -73,7 +76,8 @@ class Actor(msgspec.Struct, frozen=True):
     kind: str
     """`anonymous`, `client`, `token`, `operator`, `person`."""
     authentication: str
-    """`none`, `initial_access_token`, `registration_access_token`, `local` (a shell on the server), `session`."""
+    """`none`, `initial_access_token`, `registration_access_token`, `client_authentication` (the client's
+    registered method), `local` (a shell on the server), `session` (a person's)."""
     token_id: str = ""
     person: str = ""
     """Who the token belongs to; personal."""
@@ -100,6 +104,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     algorithm: str = ""
     assurance: str = ""
     authentication: str
+    certificate_thumbprint: str = ""
     client_id: str = ""
     client_name: Any = None
     count: int = 0
@@ -206,9 +211,15 @@ def discloses(committed: str, salt: bytes, name: str, value: str) -> bool:
 
 
 def registration_detail(
-    client: Client, requested: Mapping[str, Any], findings: Sequence[Finding], policy_digest: str
+    client: Client,
+    requested: Mapping[str, Any],
+    findings: Sequence[Finding],
+    policy_digest: str,
+    certificate_thumbprint: str = "",
 ) -> dict[str, Any]:
     """What an event says of a registration or an update: what was asked for, what was registered, and by which rules.
+
+    `certificate_thumbprint` is that of the certificate that the caller presented (RFC 8705 §3.1).
 
     `requested` has passed the checks of shape, so that what is repeated of it is text of a bounded length.
     """
@@ -229,6 +240,7 @@ def registration_detail(
         "policy": client.policy,
         "policy_digest": policy_digest,
         "version": client.version,
+        "certificate_thumbprint": certificate_thumbprint,
         "findings": [*map(_impersonal, findings)],
     }
 

@@ -12,12 +12,14 @@ import enum
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, NewType
 
 import msgspec
 
 from registrar.domain import jwks, redirect_uri
 from registrar.domain import uri as grammar
+from registrar.domain.certificate import parse_name
 from registrar.domain.findings import Finding, Rule, listed, rule, shown
 
 Presented = NewType("Presented", dict[str, Any])
@@ -315,12 +317,10 @@ def _scope(value: Any, name: str) -> Sequence[Finding]:
 
 
 def _subject_dn(value: Any, name: str) -> Sequence[Finding]:
-    from cryptography.x509 import Name
-
     if faults := _text(value, name):
         return faults
     try:
-        return _OK if list(Name.from_rfc4514_string(value)) else (SUBJECT_DN.refuse(name, given=value),)
+        return _OK if list(parse_name(value)) else (SUBJECT_DN.refuse(name, given=value),)
     except ValueError:
         return (SUBJECT_DN.refuse(name, given=value),)
 
@@ -469,9 +469,9 @@ MEMBERS: Final[Mapping[str, Member]] = {
         ("signed_jwks_uri", "URL", "OpenID Federation §5.2.1", _https, "Where the client publishes a signed key set.", {"feature": "OpenID Federation"}),
         ("encrypted_response_enc_values_supported", "array of strings", "OpenID4VP §5.1", _texts, "How presentations may be encrypted.", {"feature": "OpenID4VP"}),
         ("vp_formats_supported", "object", "OpenID4VP §11.1", _object, "The credential formats of a verifier.", {"feature": "OpenID4VP"}),
-        ("authorization_signed_response_alg", "string", _JARM, _text, "How authorization responses are signed.", {"feature": "JARM"}),
-        ("authorization_encrypted_response_alg", "string", _JARM, _text, "How authorization responses' keys are encrypted.", {"feature": "JARM"}),
-        ("authorization_encrypted_response_enc", "string", _JARM, _text, "How authorization responses are encrypted.", {"feature": "JARM"}),
+        ("authorization_signed_response_alg", "string", _JARM, _text, "How authorization responses are signed.", {"feature": "JARM", "offered": "authorization_signing_alg_values_supported"}),
+        ("authorization_encrypted_response_alg", "string", _JARM, _text, "How authorization responses' keys are encrypted.", {"feature": "JARM", "offered": "authorization_encryption_alg_values_supported"}),
+        ("authorization_encrypted_response_enc", "string", _JARM, _text, "How authorization responses are encrypted.", {"feature": "JARM", "default": _content_encryption("authorization_encrypted_response_alg"), "default_text": "A128CBC-HS256, with an alg", "offered": "authorization_encryption_enc_values_supported"}),
         ("backchannel_token_delivery_mode", "string", _CIBA, _one_of("poll", "ping", "push"), "How backchannel tokens arrive.", {"feature": "CIBA"}),
         ("backchannel_client_notification_endpoint", "URL", _CIBA, _https, "Where backchannel tokens are announced.", {"feature": "CIBA"}),
         ("backchannel_authentication_request_signing_alg", "string", _CIBA, _text, "How backchannel requests are signed.", {"feature": "CIBA"}),
@@ -508,8 +508,22 @@ NOT_IN_PUT: Final = (
 )
 """The four members that an update must not contain (RFC 7592 §2.2)."""
 
-_CHECKS: Final = {name: row.check for name, row in MEMBERS.items() if row.role is Role.CLIENT and not row.feature}
-"""The members that a client can register here."""
+Reader = Callable[[Presented], tuple[Shaped, list[Finding]]]
+
+
+def _checks(features: frozenset[str]) -> dict[str, Check]:
+    """The members that a client can register where these features are served."""
+    return {
+        name: row.check
+        for name, row in MEMBERS.items()
+        if row.role is Role.CLIENT and (not row.feature or row.feature in features)
+    }
+
+
+def reader(features: frozenset[str]) -> Reader:
+    """`parse`, with the members of `features` beside those that every client may register."""
+    return partial(_parse, _checks(features)) if features else parse
+
 
 _REPORTED: Final = 50
 """Unknown members that are reported one by one."""
@@ -521,11 +535,18 @@ def parse(presented: Presented) -> tuple[Shaped, list[Finding]]:
     `null`, `""` and `[]` mean that a member was omitted (RFC 7592 §2.2). Members that the table does not have are
     ignored (RFC 7591 §2) and named in the findings.
     """
+    return _parse(_PLAIN_CHECKS, presented)
+
+
+_PLAIN_CHECKS: Final = _checks(frozenset())
+
+
+def _parse(checks: Mapping[str, Check], presented: Presented) -> tuple[Shaped, list[Finding]]:
     shaped: dict[str, Any] = {}
     findings: list[Finding] = []
     localised: list[str] = []
     for name, value in presented.items():
-        check = _CHECKS.get(name)
+        check = checks.get(name)
         if check is not None:
             if not value and (value is None or value in ("", [])):
                 continue

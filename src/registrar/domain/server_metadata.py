@@ -65,12 +65,35 @@ OFFERED: Final[Mapping[str, tuple[str, ...]]] = {
     "introspection_signing_alg_values_supported": OWN_SIGNING,
     "introspection_encryption_alg_values_supported": _KEY_MANAGEMENT,
     "introspection_encryption_enc_values_supported": _CONTENT_ENCRYPTION,
+    "authorization_signing_alg_values_supported": (),
+    "authorization_encryption_alg_values_supported": (),
+    "authorization_encryption_enc_values_supported": (),
     "dpop_signing_alg_values_supported": ("ES256", "EdDSA", "RS256", "PS256"),
     "acr_values_supported": (),
     "authorization_details_types_supported": (),
     "claims_supported": ("sub", "iss", "aud", "exp", "iat", "auth_time", "nonce"),
 }
-"""Member -> the values that this program can serve; an empty row is offered only where settings fill it."""
+"""Member -> the values that this program can serve; an empty row is offered only where settings or `EXTRA` fill it."""
+
+EXTRA: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "JARM": {
+        "response_modes_supported": ("jwt", "query.jwt", "fragment.jwt", "form_post.jwt"),
+        "authorization_signing_alg_values_supported": ("PS256", "ES256", "RS256", "EdDSA"),
+        "authorization_encryption_alg_values_supported": ("RSA-OAEP", "RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A256KW"),
+        "authorization_encryption_enc_values_supported": _CONTENT_ENCRYPTION,
+    },
+}
+"""Feature -> the rows, and values of rows, that it adds where a policy switches it on."""
+
+
+def with_features(offered: Offered, features: frozenset[str]) -> Offered:
+    """What is offered under a policy that switches these features on."""
+    rows = dict(offered)
+    for feature in sorted(features & EXTRA.keys()):
+        for name, values in EXTRA[feature].items():
+            rows[name] = tuple(dict.fromkeys((*rows.get(name, ()), *values)))
+    return Offered(rows)
+
 
 ENDPOINTS: Final[Mapping[str, str]] = {
     "authorization_endpoint": "/authorize",
@@ -98,6 +121,17 @@ PAGES: Final[Mapping[str, str]] = {
 }
 """What people see -> its path under the issuer's URL; the last segment of a logo's path is its client's identifier."""
 
+MUTUAL_TLS: Final = (
+    "token_endpoint",
+    "introspection_endpoint",
+    "revocation_endpoint",
+    "pushed_authorization_request_endpoint",
+    "device_authorization_endpoint",
+    "userinfo_endpoint",
+    "registration_endpoint",
+)
+"""The endpoints that `mtls_endpoint_aliases` names (RFC 8705 §5): those that clients call by themselves."""
+
 FLAGS: Final[Mapping[str, bool]] = {
     "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3
     "request_parameter_supported": True,
@@ -112,7 +146,12 @@ _SAME_AS_TOKEN_ENDPOINT: Final = ("introspection", "revocation")
 
 
 def document(
-    issuer: str, offered: Offered, *, registration_endpoint: str = "", documentation: str = ""
+    issuer: str,
+    offered: Offered,
+    *,
+    registration_endpoint: str = "",
+    documentation: str = "",
+    mutual_tls_url: str = "",
 ) -> dict[str, Any]:
     """The authorization server metadata document of an issuer; rows without a value are left out (RFC 8414 §3.2).
 
@@ -121,6 +160,7 @@ def document(
         offered: what is offered at this issuer.
         registration_endpoint: its URL; empty when registration is disabled, and then the member is absent.
         documentation: a page for developers (`service_documentation`); empty for none.
+        mutual_tls_url: where the issuer is reached with client certificates; empty for nowhere.
     """
     members: dict[str, Any] = {"issuer": issuer}
     members |= {name: endpoint_url(issuer, path) for name, path in ENDPOINTS.items()}
@@ -134,6 +174,10 @@ def document(
     members |= FLAGS
     if documentation:
         members["service_documentation"] = documentation
+    if mutual_tls_url:
+        members["mtls_endpoint_aliases"] = {
+            name: mutual_tls_url + members[name].removeprefix(issuer) for name in MUTUAL_TLS if name in members
+        }
     return members
 
 

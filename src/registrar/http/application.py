@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from registrar.domain.errors import ProtocolError
 from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
 from registrar.domain.settings import Server
-from registrar.http import endpoints, wire
+from registrar.http import endpoints, oauth, wire
 from registrar.http.endpoints import Endpoint, Exchange
+from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
 from registrar.service import keys
 from registrar.service.ports import StoreUnavailable
@@ -21,8 +22,12 @@ from registrar.service.registry import Issuer, Registry
 
 log = logging.getLogger("registrar")
 
-_PREFLIGHT_HEADERS: Final = b"authorization, content-type, mcp-protocol-version"
+_PREFLIGHT_HEADERS: Final = b"authorization, content-type, dpop, mcp-protocol-version"
 _METADATA: Final = {"GET": endpoints.metadata, "HEAD": endpoints.metadata}
+_OAUTH: Final[Mapping[str, Mapping[str, Endpoint]]] = {
+    "token_endpoint": {"POST": oauth.token},
+}
+"""Endpoint -> its methods: those that clients call, from the pages of other origins too."""
 _KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}
 _CONFIGURATION: Final = {"GET": endpoints.read, "PUT": endpoints.update, "DELETE": endpoints.delete}
 
@@ -41,8 +46,9 @@ def routes(issuer: Issuer) -> dict[str, Route]:
     base = urlsplit(issuer.url).path
     table = {path: Route(issuer, _METADATA) for path in well_known_paths(issuer.url)}
     for member, path in ENDPOINTS.items():
-        methods: Mapping[str, Endpoint] = {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
-        table[base + path] = Route(issuer, _KEYS if member == "jwks_uri" else methods, shared=member == "jwks_uri")
+        served = _KEYS if member == "jwks_uri" else _OAUTH.get(member)
+        methods = served or {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
+        table[base + path] = Route(issuer, methods, shared=served is not None)
     if issuer.enabled:
         table[base + issuer.settings.registration.path] = Route(issuer, {"POST": endpoints.register})
     if issuer.managed:
@@ -60,9 +66,10 @@ class Application:
 
     def __init__(self, registry: Registry, limits: Server) -> None:
         self._registry, self._limits = registry, limits
+        self._proxies = Proxies(limits) if limits.trusted_proxies else None
         self._paths: dict[str, list[Route]] = {}
         # With issuers on several hosts, a path that one of them does not serve must not reach its neighbour's.
-        self._by_host = len({_host(issuer) for issuer in registry.issuers.values()}) > 1
+        self._by_host = len({_host(issuer.url) for issuer in registry.issuers.values()}) > 1
         for issuer in registry.issuers.values():
             for path, route in routes(issuer).items():
                 self._paths.setdefault(path, []).append(route)
@@ -83,6 +90,8 @@ class Application:
     async def answer(self, scope: Scope, receive: Receive) -> Answer:
         """The answer to an HTTP request; whatever happens, there is one."""
         route = None
+        if self._proxies is not None:
+            scope = self._proxies.resolved(scope)
         try:
             route, client_id = self._route(scope)
             if route is None:
@@ -143,7 +152,7 @@ class Application:
             hosts = [value.decode("ascii", "replace").lower() for name, value in scope["headers"] if name == b"host"]
             if len(hosts) > 1:
                 raise ProtocolError("invalid_request", "The header host is repeated.")
-            found = [route for route in found if _host(route.issuer) in hosts]
+            found = [route for route in found if not _hosts(route.issuer).isdisjoint(hosts)]
         return (found[0] if found else None), client_id
 
     def _find(self, path: str) -> tuple[list[Route], str]:
@@ -175,8 +184,13 @@ class Application:
                 return
 
 
-def _host(issuer: Issuer) -> str:
-    return urlsplit(issuer.url).netloc.lower()
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.lower()
+
+
+def _hosts(issuer: Issuer) -> set[str]:
+    """Where an issuer is reached, with client certificates and without."""
+    return {_host(url) for url in (issuer.url, issuer.settings.mutual_tls_url) if url}
 
 
 def _shared(route: Route, given: Answer, scope: Scope) -> Answer:

@@ -18,7 +18,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from registrar.domain.errors import ProtocolError
-from registrar.http import wire
+from registrar.http import certificates, wire
 from registrar.http.application import Application
 from registrar.http.wire import Answer, Receive, Scope
 
@@ -48,9 +48,12 @@ class Connection(HttpToolsProtocol):
         self._unread_since: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
+        self._certificate: bytes | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
+        if (tls := transport.get_extra_info("ssl_object")) is not None:
+            self._certificate = tls.getpeercert(binary_form=True)
         self._idle_since = self.loop.time()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
@@ -124,6 +127,12 @@ class Connection(HttpToolsProtocol):
             close,
         )
 
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.scheme == "https" and self.transport.is_closing() and not self.transport.get_write_buffer_size():
+            # Closing waits until the client says good-bye too (RFC 8446 §6.1), and one that is idle may not be reading.
+            self.loop.call_later(_GOOD_BYE_SECONDS, self.transport.abort)
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._unread_since = self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
@@ -149,6 +158,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        if self._certificate is not None:
+            cast("Scope", self.scope)[certificates.OF_CONNECTION] = self._certificate
         self._in_head = self._arriving = True
         self._head_bytes = 0
         self._idle_since = 0.0
@@ -226,5 +237,6 @@ def _lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
+_GOOD_BYE_SECONDS: Final = 1
 _CLOSE: Final = (b"connection", b"close")
 _NO_STORE: Final = _lines(wire.NO_STORE)

@@ -9,7 +9,7 @@ import msgspec
 
 from registrar.domain.errors import ProtocolError
 from registrar.domain.settings import Server
-from registrar.http import wire
+from registrar.http import certificates, wire
 from registrar.http.wire import Answer, Fields, Receive, Scope
 from registrar.service import keys, management, registration
 from registrar.service.audit import Caller
@@ -39,16 +39,17 @@ async def register(exchange: Exchange) -> Answer:
     """POST at the client registration endpoint (RFC 7591 §3.1)."""
     registry, issuer, limits, scope, receive, _ = exchange
     presented: Any = _NOTHING
-    token = None
+    token = certificate = None
     try:
         given = wire.fields(scope["headers"])
+        certificate = certificates.presented(scope)
         token = wire.bearer(scope, given)
         wire.check_media_type(given)
         presented = wire.read_object(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
-        caller = Caller(issuer.registration_endpoint, token, _address(scope))
+        caller = Caller(issuer.registration_endpoint, token, address(scope), certificate)
         return wire.answer(201, await registration.register(registry, issuer, presented, caller))
     except ProtocolError as error:
-        caller = Caller(issuer.registration_endpoint, token, _address(scope))
+        caller = Caller(issuer.registration_endpoint, token, address(scope), certificate)
         await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)
         raise
 
@@ -72,12 +73,14 @@ async def _managing(exchange: Exchange, operation: Callable[[Exchange, Fields, C
     registry, issuer, _, scope, _, client_id = exchange
     client_id = client_id[:_CLIENT_ID]
     endpoint = f"{issuer.registration_endpoint}/{client_id}"
-    caller = Caller(endpoint, address=_address(scope))
+    token = certificate = None
     try:
         given = wire.fields(scope["headers"])
-        caller = Caller(endpoint, wire.bearer(scope, given), caller.address)
-        return await operation(exchange, given, caller)
+        certificate = certificates.presented(scope)
+        token = wire.bearer(scope, given)
+        return await operation(exchange, given, Caller(endpoint, token, address(scope), certificate))
     except ProtocolError as error:
+        caller = Caller(endpoint, token, address(scope), certificate)
         quota = issuer.settings.audit.refusals_per_minute
         await registry.audit.refused(issuer.name, quota, caller, error, _NOTHING, client_id)
         raise
@@ -125,6 +128,7 @@ _PUBLIC: Final = [
 ]
 
 
-def _address(scope: Scope) -> str:
+def address(scope: Scope) -> str:
+    """Where a request comes from."""
     peer = scope.get("client")
     return peer[0] if peer else ""

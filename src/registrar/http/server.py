@@ -1,13 +1,18 @@
-"""The server: uvicorn with its limits set, started and stopped in order."""
+"""The server: uvicorn with its limits set, started and stopped in order, on one port or two."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import logging
 import signal
+import socket
+import ssl
+import sys
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from registrar.domain.settings import Server
 from registrar.http.application import create_app
@@ -25,7 +30,7 @@ def serve(registry: Registry, settings: Server) -> None:
     """Serve until SIGINT or SIGTERM; what was acknowledged is durable, and what is under way is finished first.
 
     Raises:
-        SystemExit: the certificate cannot be used, or the address not listened on.
+        SystemExit: a certificate cannot be used, or an address not listened on.
     """
     config = uvicorn.Config(
         create_app(registry, settings),
@@ -42,8 +47,7 @@ def serve(registry: Registry, settings: Server) -> None:
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         ssl_certfile=settings.tls_certificate or None,
         ssl_keyfile=settings.tls_key or None,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies) or None,
+        proxy_headers=False,  # the application reads them, so that nothing stands between it and the connection
     )
     # What is loaded by now lives as long as the process; the collector need not look at it again.
     gc.collect()
@@ -55,9 +59,59 @@ def serve(registry: Registry, settings: Server) -> None:
     except OSError as problem:
         files = f"{settings.tls_certificate} and {settings.tls_key}"
         raise SystemExit(f"Error: {files} cannot be used for TLS: {problem}") from None
+    server = _Listening(config, settings) if settings.mutual_tls.port else uvicorn.Server(config)
     # uvicorn raises the signal again once it has stopped in order, and to stop in order when asked to is no failure.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        uvicorn.Server(config).run()
+        server.run()
     except KeyboardInterrupt:
         log.info("stopped")
+
+
+class _Listening(uvicorn.Server):
+    """uvicorn's server with a second listener, for clients with certificates. What uvicorn stops, it stops for both."""
+
+    def __init__(self, config: uvicorn.Config, settings: Server) -> None:
+        super().__init__(config)
+        self._host, self._port, self._context = settings.host, settings.mutual_tls.port, _mutual_tls(settings)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        connection = functools.partial(
+            self.config.http_protocol_class,
+            config=self.config,  # type: ignore[call-arg]  # as uvicorn calls it
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        try:
+            listener = await asyncio.get_running_loop().create_server(
+                connection, self._host, self._port, ssl=self._context, backlog=self.config.backlog
+            )
+        except OSError as problem:
+            log.error("%s", problem)  # noqa: TRY400 (the operator reads one line)
+            await self.shutdown(sockets)
+            sys.exit(STARTUP_FAILURE)
+        self.servers.append(listener)
+        log.info("clients with certificates are served on https://%s:%d", self._host, self._port)
+
+
+def _mutual_tls(settings: Server) -> ssl.SSLContext:
+    """TLS that every client must present a certificate for; OpenSSL verifies it in the handshake."""
+    own = settings.mutual_tls
+    certificate, key = (own.certificate, own.key) if own.certificate else (settings.tls_certificate, settings.tls_key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    # A resumed session brings back a certificate that is not looked at again, so none is offered to be kept.
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as problem:
+        raise SystemExit(f"Error: {certificate} and {key} cannot be used for TLS: {problem}") from None
+    try:
+        context.load_verify_locations(own.client_ca)
+    except OSError as problem:
+        raise SystemExit(f"Error: {own.client_ca} does not hold the certificates of authorities: {problem}") from None
+    return context

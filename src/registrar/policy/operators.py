@@ -90,6 +90,46 @@ class Operators:
             )
         return value
 
+    def merged(self, name: str, other: Operators) -> Operators:
+        """What satisfies both, by the standard's rules of merging (OpenID Federation 1.0 §6.1.3.1).
+
+        Raises:
+            ValueError: nothing could; the message says why.
+        """
+        together = Operators(
+            value=_equal(name, "value", self.value, other.value),
+            add=_united(self.add, other.add),
+            default=_equal(name, "default", self.default, other.default),
+            one_of=_intersected(name, "one_of", self.one_of, other.one_of),
+            subset_of=_intersected(name, "subset_of", self.subset_of, other.subset_of),
+            superset_of=_united(self.superset_of, other.superset_of),
+            essential=self.essential or other.essential,
+        )
+        if problem := together.contradiction(name):
+            raise ValueError(f"{name}: {problem}")
+        return together
+
+    def contradiction(self, name: str) -> str:
+        """Why no value could pass, or an operator could never have an effect; empty where neither is so."""
+        written = {key: held for key in ("value", "default") if (held := getattr(self, key)) is not None}
+        if self.value is not None:
+            written.pop("default", None)  # it has no effect beside value, which a merge may bring about
+        for key, held in {**written, **{key: getattr(self, key) for key in ("add", "superset_of")}}.items():
+            if held is None:
+                continue
+            words = as_words(name, held)
+            if self.subset_of is not None and (surplus := set(words) - set(self.subset_of)):
+                return f"{key} holds {min(surplus)}, which subset_of does not allow"
+            if key not in written:
+                continue
+            if self.one_of is not None and held not in self.one_of:
+                return f"{key} is not one of one_of"
+            if lacking := set(self.superset_of or ()) - {*words, *(self.add or ())}:
+                return f"{key} lacks {min(lacking)}, which superset_of demands"
+            if key == "value" and (lost := set(self.add or ()) - set(words)):
+                return f"value lacks {min(lost)}, which add would add"
+        return ""
+
     @staticmethod
     def _subset(name: str, value: Any, allowed: tuple[str, ...], findings: list[Finding]) -> Any:
         words = as_words(name, value)
@@ -106,6 +146,27 @@ class Operators:
         after = from_words(name, kept)
         findings.append(SUBSET_OF.change(name, value, after, given=surplus, accepted=listed(allowed)))
         return after
+
+
+def _equal(name: str, operator: str, one: Any, other: Any) -> Any:
+    if one is not None and other is not None and one != other:
+        raise ValueError(f"{name}: {operator} is {one} in one and {other} in the other")
+    return one if other is None else other
+
+
+def _united(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return tuple(dict.fromkeys((*(one or ()), *(other or ())))) or None
+
+
+def _intersected(
+    name: str, operator: str, one: tuple[Any, ...] | None, other: tuple[Any, ...] | None
+) -> tuple[Any, ...] | None:
+    if one is None or other is None:
+        return one if other is None else other
+    both = tuple(value for value in one if value in other)
+    if not both:
+        raise ValueError(f"{name}: {operator} has nothing in common")
+    return both
 
 
 def as_words(name: str, value: Any) -> Sequence[str]:

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
-import msgspec
-
 from registrar.domain import uri as grammar
-from registrar.domain.client import Assurance
 from registrar.domain.findings import Finding, listed, rule
+from registrar.policy.evidence import Facts
 
 Metadata = Mapping[str, Any]
 RuleFunction = Callable[..., Iterable[Finding]]
@@ -33,12 +31,6 @@ LOCALHOST: Final = rule(
     "names localhost, which may resolve to another interface",
     "http://127.0.0.1 or http://[::1]",
 )
-
-
-class Facts(msgspec.Struct, frozen=True):
-    """What is known about a registration besides its metadata."""
-
-    assurance: Assurance
 
 
 @dataclass(frozen=True, slots=True)

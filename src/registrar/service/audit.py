@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from registrar.domain import events
+from registrar.domain.certificate import Certificate
 from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.events import SALT_BYTES, Actor, Event
@@ -20,15 +21,21 @@ _REMEMBERED_READS: Final = 10_000
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who calls an endpoint: the bearer token that came with the request, the peer's address, and the URL called."""
+    """Who calls an endpoint: what came with the request, the caller's address, and the URL called."""
 
     endpoint: str
     token: PresentedToken | None = None
     address: str = ""
+    certificate: Certificate | None = None
 
     def __repr__(self) -> str:
         """Without the token: what prints the values of a traceback must not print this one."""
         return f"Caller({self.endpoint!r})"
+
+    @property
+    def certificate_thumbprint(self) -> str:
+        """The thumbprint of the certificate; empty where none was presented."""
+        return self.certificate.thumbprint if self.certificate else ""
 
 
 @dataclass(slots=True)
@@ -104,6 +111,7 @@ class Audit:
         if isinstance(error, RegistrationError):
             findings, token_id, requested = error.findings, error.token_id, error.requested or requested
         detail = events.refusal_detail(error.kind.name, error.description, requested, findings)
+        detail["certificate_thumbprint"] = caller.certificate_thumbprint
         await self.store.record(
             self.event(
                 "registration.refused",

@@ -133,7 +133,9 @@ async def update(
             credentials=renewal.credentials,
             provenance=_provenance(client, decision),
         )
-        detail = events.registration_detail(after, presented, decision.findings, judge.policy.digest)
+        detail = events.registration_detail(
+            after, presented, decision.findings, judge.policy.digest, caller.certificate_thumbprint
+        )
         detail["difference"] = events.difference(client.metadata, after.metadata)
         happened = [
             _event(registry, "client.updated", after, caller, now_ms, detail),

@@ -57,7 +57,9 @@ async def register(registry: Registry, issuer: Issuer, presented: Presented, cal
         endpoint=caller.endpoint,
         client_id=client_id,
         time_ms=now_ms,
-        detail=events.registration_detail(client, presented, decision.findings, judge.policy.digest),
+        detail=events.registration_detail(
+            client, presented, decision.findings, judge.policy.digest, caller.certificate_thumbprint
+        ),
     )
     try:
         await registry.store.create(client, event, admitted.spend)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from registrar.domain import server_metadata
@@ -13,8 +13,10 @@ from registrar.domain.server_metadata import OFFERED, Offered
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode
 from registrar.policy import Judge, Policy, narrowed
+from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
+from registrar.service.last_use import LastUse
 from registrar.service.ports import Clock, Entropy, Fetch, Store
 
 
@@ -31,7 +33,13 @@ class Issuer:
         self.name = settings.name
         self.url = settings.url
         self.modes = frozenset(settings.registration.mode)
-        self.offered = Offered({**OFFERED, "scopes_supported": registrable_scopes(settings)})
+        self.offered = Offered(
+            {
+                **OFFERED,
+                "scopes_supported": registrable_scopes(settings),
+                "authorization_details_types_supported": settings.authorization.authorization_details_types,
+            }
+        )
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
         self._judges = {name: Judge(policy, self.offered, settings.scopes.default) for name, policy in policies.items()}
         self.policy = policies[settings.registration.policy]
@@ -58,6 +66,7 @@ class Issuer:
             narrowed(self.offered, [self.policy]),
             registration_endpoint=self.registration_endpoint if self.enabled else "",
             documentation=self.settings.documentation,
+            mutual_tls_url=self.settings.mutual_tls_url,
         )
 
 
@@ -70,7 +79,10 @@ def registrable_scopes(settings: IssuerSettings) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What every use case is given: the store, the time, randomness, keys, the issuers by name, the audit, and the way out."""
+    """What every use case is given: the store, the time, randomness, keys, the issuers by name, the audit, and the way out.
+
+    What this process counts and remembers by itself comes last.
+    """
 
     store: Store
     clock: Clock
@@ -80,3 +92,5 @@ class Registry:
     audit: Audit
     fetch: Fetch
     key_sets: KeySets
+    attempts: Attempts = field(default_factory=Attempts)
+    last_use: LastUse = field(default_factory=LastUse)

@@ -1,0 +1,155 @@
+"""A policy as a value: operators for members, named rules, and what it demands of requests and of their management."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from registrar.domain.software_statement import Form
+from registrar.policy.evidence import Alternatives, ManagementProof, both
+from registrar.policy.operators import Operators
+from registrar.policy.rules import AppliedRule
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Contradiction(ValueError):  # noqa: N818 (what is found out about two policies)
+    """Two policies that no registration could satisfy together; the message says where."""
+
+
+class Repeat(enum.StrEnum):
+    """What a registration does of software that is registered already."""
+
+    NEW = "new"
+    """It is another client."""
+    REFUSE = "refuse"
+    REPLACE = "replace"
+    """It takes the place of the earlier one, under the same identifier; empty `grant_types` end that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`request`: how a request for registration is written."""
+
+    signed: str = "no"
+    """`no`, `allowed` or `required`: whether the body is a JWT (`application/jwt`, `application/jose`)."""
+    algorithms: tuple[str, ...] = ("PS256", "ES256")
+    maximum_lifetime: int = 3600
+    """Seconds from `iat` to `exp` at the most."""
+    audience: str = "issuer"
+    """`issuer` or `registration_endpoint`: what `aud` has to name."""
+    audiences: tuple[str, ...] = ()
+    """Further names of this server that `aud` may have, such as an identifier given by a directory."""
+    jti: str = ""
+    """A pattern that `jti` has to match whole, such as that of a UUID."""
+    iss: str = ""
+    """A pattern that `iss` has to match whole; it is always the software of the statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Management:
+    """`management`: how whoever manages a registration is known, and what they may do."""
+
+    proofs: tuple[ManagementProof, ...] = (ManagementProof.REGISTRATION_ACCESS_TOKEN,)
+    """All of these have to be there."""
+    scope: str = ""
+    """The scope of the access token, where one is demanded."""
+    operations: tuple[str, ...] = ("read", "update", "delete")
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """`lifetime`: how long what is registered lasts, in seconds; 0 is without an end."""
+
+    client: int = 0
+    secret: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A named policy. `digest` is the SHA-256 of the text that it was loaded from, and goes into every audit event."""
+
+    name: str
+    description: str = ""
+    digest: str = ""
+    members: Mapping[str, Operators] = field(default_factory=lambda: NOTHING)
+    rules: tuple[AppliedRule, ...] = ()
+    features: frozenset[str] = frozenset()
+    """Groups of members and values that are served under this policy and not under others."""
+    proofs: Alternatives = ()
+    """What a registration has to come with, whatever the issuer's mode."""
+    statement: Form | None = None
+    """How software statements are read, where their issuer has no form of its own."""
+    request: Request = Request()
+    management: Management = Management()
+    repeat: Repeat = Repeat.NEW
+    lifetime: Lifetime = Lifetime()
+
+    def permits(self, member: str, value: str) -> bool:
+        """Whether `value` can be the result for `member`, or an item of it: what discovery publishes."""
+        operators = self.members.get(member)
+        return operators is None or operators.permits(value)
+
+
+def merged(one: Policy, other: Policy) -> Policy:
+    """What satisfies both policies (OpenID Federation 1.0 §6.1.3.2); `other` is the one that comes later.
+
+    Operators of a member are merged by the standard's rules. Of settings, the later policy's is taken where it says
+    something of its own; what either demands is demanded.
+
+    Raises:
+        Contradiction: nothing could satisfy both.
+    """
+    members = dict(one.members)
+    for name, operators in other.members.items():
+        try:
+            members[name] = members[name].merged(name, operators) if name in members else operators
+        except ValueError as problem:
+            raise Contradiction(f"{one.name} and {other.name} contradict each other: {problem}") from None
+    taken: dict[str, Any] = {}
+    for section, default in _DEFAULTS.items():
+        said = getattr(other, section)
+        taken[section] = said if said != default else getattr(one, section)
+    shortest = Lifetime(
+        client=_shorter(one.lifetime.client, other.lifetime.client),
+        secret=_shorter(one.lifetime.secret, other.lifetime.secret),
+    )
+    return replace(
+        other,
+        name=f"{one.name} {other.name}".strip(),
+        digest=hashlib.sha256(f"{one.digest} {other.digest}".encode()).hexdigest(),
+        members=MappingProxyType(members),
+        rules=(*one.rules, *(rule for rule in other.rules if rule not in one.rules)),
+        features=one.features | other.features,
+        proofs=both(one.proofs, other.proofs),
+        lifetime=shortest,
+        **taken,
+    )
+
+
+def all_of(policies: Iterable[Policy]) -> Policy:
+    """Several policies as one.
+
+    Raises:
+        Contradiction: nothing could satisfy them all.
+    """
+    first, *others = policies
+    for other in others:
+        first = merged(first, other)
+    return first
+
+
+def _shorter(one: int, other: int) -> int:
+    return min(one or other, other or one)
+
+
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "statement": None,
+    "request": Request(),
+    "management": Management(),
+    "repeat": Repeat.NEW,
+}
