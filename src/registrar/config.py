@@ -106,6 +106,8 @@ def development(port: int = 8000, database: str = "sqlite:///var/registrar.db") 
         mode = "open"
         [issuer.main.authorization]
         any_resource = true
+        [issuer.main.people]
+        sign_up = true
     """
     return parse(Document("--dev", text))
 
