@@ -201,6 +201,9 @@ def _issuer(name: str, table: dict[str, Any], policies: Mapping[str, Policy], do
     ):
         if getattr(getattr(issuer, section), key) < 0:
             raise document.error(f"{key} is in seconds and not negative", *at, section, key)
+    for key in ("id_token_lifetime", "logout_seconds", "logout_attempts"):
+        if getattr(issuer.openid, key) <= 0:
+            raise document.error("is more than 0", *at, "openid", key)
     if issuer.audit.refusals_per_minute < 1:
         raise document.error("at least one refusal a minute is recorded", *at, "audit", "refusals_per_minute")
     return issuer

@@ -55,7 +55,8 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ),
     ("token.issued", "An operator issued an initial access token."),
     ("token.revoked", "An operator revoked an initial access token."),
-    ("issuer.key_created", "A signing key of the issuer was created."),
+    ("issuer.key_created", "A signing key of the issuer was created: at the first start, or to replace an older one."),
+    ("issuer.key_removed", "A signing key of the issuer was removed: nothing signed by it lives, or it was withdrawn."),
 )
 
 

@@ -87,6 +87,20 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenID:
+    """`[issuer.NAME.openid]`: what is signed about people, and about the issuer."""
+
+    id_token_lifetime: int = _setting(
+        3_600, "Seconds that an ID token is valid. A signing key that was replaced is published for as long after it."
+    )
+    signed_metadata: bool = _setting(
+        False, "Whether discovery carries `signed_metadata` too, the same document as a JWS (RFC 8414 §2.1)."
+    )
+    logout_seconds: float = _setting(5.0, "Seconds that a client may take to hear of a sign-out, in each attempt.")
+    logout_attempts: int = _setting(3, "How often a client is told of a sign-out before it is given up.")
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """`[issuer.NAME.audit]`: what is recorded."""
 
@@ -117,6 +131,7 @@ class Issuer:
         "Where this issuer is reached with client certificates: https, with the path of `url`. Its endpoints there are published as `mtls_endpoint_aliases` (RFC 8705 §5).",
     )
     scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
+    openid: OpenID = _setting(OpenID(), "What is signed about people.")
     audit: Audit = _setting(Audit(), "What is recorded.")
 
 

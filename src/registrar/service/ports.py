@@ -75,6 +75,8 @@ class SigningKey(msgspec.Struct, frozen=True):
     public: bytes
     private: Wrapped
     created_at: int
+    generation: int = 1
+    """Each key of an algorithm replaces the one of the generation before."""
 
 
 class ClientQuery(msgspec.Struct, frozen=True):
@@ -271,7 +273,16 @@ class Store(Protocol):
         """Store a signing key.
 
         Raises:
-            Conflict: the issuer has a key with this algorithm already; of two processes that start, one makes it.
+            Conflict: the issuer has a key of this algorithm and generation already; of two processes that start or
+                rotate, one makes it.
+        """
+        ...
+
+    async def remove_key(self, issuer: str, kid: str, event: Event) -> None:
+        """Take a signing key away, its private half with it.
+
+        Raises:
+            NotFound: there is no such key.
         """
         ...
 

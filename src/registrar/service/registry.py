@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from registrar.domain import server_metadata
@@ -14,6 +14,7 @@ from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode
 from registrar.policy import Judge, Policy, narrowed
 from registrar.service.audit import Audit
+from registrar.service.opened_keys import OpenedKeys
 from registrar.service.ports import Clock, Entropy, Store
 
 
@@ -78,3 +79,4 @@ class Registry:
     keys: KeyEncryptionKeys
     issuers: Mapping[str, Issuer]
     audit: Audit
+    opened: OpenedKeys = field(default_factory=OpenedKeys)
