@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import os
 import re
+import ssl
 import stat
 import time
 import typing
@@ -28,11 +29,13 @@ from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode, Registration, Server, Settings
+from registrar.http.fetch import Fetcher
 from registrar.policy import Policy
 from registrar.policy.document import ConfigurationError, Document
 from registrar.policy.loader import load as load_policy
 from registrar.policy.loader import shipped
 from registrar.service.audit import Audit
+from registrar.service.key_sets import KeySets
 from registrar.service.registry import Issuer, Registry, registrable_scopes
 from registrar.storage import MEMORY, SQLITE, open_store, sqlite_path
 
@@ -145,6 +148,7 @@ def parse(document: Document) -> Configuration:
             raise document.error("is where another issuer is reached", "issuer", name, "mutual_tls_url")
     configuration = Configuration(Settings(server, issuers), policies)
     _check_transport(configuration, document)
+    _check_fetching(server, document)
     return configuration
 
 
@@ -152,16 +156,39 @@ def assemble(configuration: Configuration) -> Registry:
     """Open the store, read the keys, bind issuers to policies: everything that the use cases are given.
 
     Raises:
-        ConfigurationError: the key file is missing, unreadable or open to others.
+        ConfigurationError: the key file is missing, unreadable or open to others, or `ca_file` cannot be used.
         StoreUnavailable: the database cannot be opened.
     """
     keys = _keys(configuration)
     server = configuration.settings.server
+    fetch = _fetcher(configuration)
     store = open_store(server.database, queue=server.queue)
     issuers = {
         name: Issuer(settings, configuration.policies) for name, settings in configuration.settings.issuer.items()
     }
-    return Registry(store, _now_ms, os.urandom, keys, issuers, Audit(store, _now_ms, os.urandom))
+    return Registry(
+        store,
+        _now_ms,
+        os.urandom,
+        keys,
+        issuers,
+        Audit(store, _now_ms, os.urandom),
+        fetch,
+        KeySets(fetch, _now_ms, server.key_sets),
+    )
+
+
+def _fetcher(configuration: Configuration) -> Fetcher:
+    settings = configuration.settings.server.fetch
+    fetch = Fetcher(settings)
+    if (
+        settings.ca_file
+    ):  # read now, so that a wrong path shows at start; without one, certificates are read when needed
+        try:
+            _ = fetch.tls
+        except (OSError, ssl.SSLError) as problem:
+            raise ConfigurationError(settings.ca_file, 0, f"not a file of certificates (PEM): {problem}") from None
+    return fetch
 
 
 def _now_ms() -> int:
@@ -359,6 +386,38 @@ def _check_mutual_tls(server: Server, document: Document) -> None:
         raise document.error("needs client_ca, the authorities of clients' certificates", *at)
     if not settings.certificate and not server.tls_certificate:
         raise document.error("needs certificate and key, or server.tls_certificate and server.tls_key", *at)
+
+
+def _check_fetching(server: Server, document: Document) -> None:
+    at = ("server", "fetch")
+    for origin in server.fetch.allow:
+        parts = None if grammar.odd_character(origin) else grammar.split(origin)
+        authority = (parts.authority or "") if parts else ""
+        host, port = grammar.host_and_port(authority)
+        if (
+            parts is None
+            or parts.scheme not in ("http", "https")
+            or origin != f"{parts.scheme}://{authority}"
+            or not grammar.is_host(host)
+            or (port is not None and not grammar.is_port(port))
+        ):
+            raise document.error(f"{origin} is not an origin such as https://keys.internal:8443", *at, "allow")
+    if server.fetch.seconds <= 0:
+        raise document.error("is more than 0", *at, "seconds")
+    for key, least in (("bytes", 1024), ("at_once", 1), ("at_once_per_host", 1)):
+        if getattr(server.fetch, key) < least:
+            raise document.error(f"is at least {least}", *at, key)
+    kept = server.key_sets
+    for field in dataclasses.fields(kept):
+        if getattr(kept, field.name) < 1:
+            raise document.error("is at least 1", "server", "key_sets", field.name)
+    if kept.hard_seconds < kept.fresh_seconds_at_most or kept.fresh_seconds_at_most < kept.fresh_seconds:
+        raise document.error(
+            "fresh_seconds, fresh_seconds_at_most and hard_seconds do not decrease in this order",
+            "server",
+            "key_sets",
+            "hard_seconds",
+        )
 
 
 def _is_loopback(url: str) -> bool:

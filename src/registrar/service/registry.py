@@ -14,8 +14,9 @@ from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode
 from registrar.policy import Judge, Policy, narrowed
 from registrar.service.audit import Audit
+from registrar.service.key_sets import KeySets
 from registrar.service.opened_keys import OpenedKeys
-from registrar.service.ports import Clock, Entropy, Store
+from registrar.service.ports import Clock, Entropy, Fetch, Store
 
 
 class Issuer:
@@ -71,7 +72,7 @@ def registrable_scopes(settings: IssuerSettings) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What every use case is given: the store, the time, randomness, keys, the issuers by name, and the audit."""
+    """What every use case is given: the store, the time, randomness, keys, the issuers by name, the audit, and the way out."""
 
     store: Store
     clock: Clock
@@ -79,4 +80,6 @@ class Registry:
     keys: KeyEncryptionKeys
     issuers: Mapping[str, Issuer]
     audit: Audit
+    fetch: Fetch
+    key_sets: KeySets
     opened: OpenedKeys = field(default_factory=OpenedKeys)
