@@ -63,11 +63,13 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("server", settings.Server),
     ("server.fetch", settings.Fetching),
     ("server.key_sets", settings.KeySetCaching),
+    ("server.mutual_tls", settings.MutualTls),
     ("issuer.NAME", settings.Issuer),
     ("issuer.NAME.registration", settings.Registration),
     ("issuer.NAME.registration_access_token", settings.RegistrationAccessToken),
     ("issuer.NAME.client_secret", settings.ClientSecret),
     ("issuer.NAME.scopes", settings.Scopes),
+    ("issuer.NAME.openid", settings.OpenID),
     ("issuer.NAME.audit", settings.Audit),
 )
 _SPOKEN: Final[Mapping[Any, str]] = {str: "string", int: "whole number", float: "number", bool: "true or false"}
