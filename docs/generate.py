@@ -70,6 +70,8 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.client_secret", settings.ClientSecret),
     ("issuer.NAME.scopes", settings.Scopes),
     ("issuer.NAME.openid", settings.OpenID),
+    ("issuer.NAME.authorization", settings.Authorization),
+    ("issuer.NAME.authorization.resources.API", settings.Resource),
     ("issuer.NAME.audit", settings.Audit),
 )
 _SPOKEN: Final[Mapping[Any, str]] = {str: "string", int: "whole number", float: "number", bool: "true or false"}
@@ -87,9 +89,9 @@ def settings_page() -> Iterator[str]:
         yield ""
         rows = []
         for field in dataclasses.fields(kind):
-            if "meaning" not in field.metadata or dataclasses.is_dataclass(_default(field)):
-                continue
             hint = typing.get_type_hints(kind)[field.name]
+            if "meaning" not in field.metadata or dataclasses.is_dataclass(_default(field)) or _is_tables(hint):
+                continue
             rows.append((code(field.name), _type(hint), code(_toml(field, hint)), field.metadata["meaning"]))
         yield from table(("setting", "type", "default", "meaning"), rows)
     yield "## `[policy.NAME]`"
@@ -118,6 +120,10 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default is not dataclasses.MISSING:
         return field.default
     return field.default_factory() if field.default_factory is not dataclasses.MISSING else None
+
+
+def _is_tables(hint: Any) -> bool:
+    return typing.get_origin(hint) is dict
 
 
 def _type(hint: Any) -> str:

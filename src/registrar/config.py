@@ -27,8 +27,8 @@ from registrar.domain.access_token import SCOPE
 from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS
+from registrar.domain.settings import Clients, Mode, Registration, Server, Settings
 from registrar.domain.settings import Issuer as IssuerSettings
-from registrar.domain.settings import Mode, Registration, Server, Settings
 from registrar.http.fetch import Fetcher
 from registrar.policy import Policy
 from registrar.policy.document import ConfigurationError, Document
@@ -104,6 +104,8 @@ def development(port: int = 8000, database: str = "sqlite:///var/registrar.db") 
         cors_origins = ["*"]
         [issuer.main.registration]
         mode = "open"
+        [issuer.main.authorization]
+        any_resource = true
     """
     return parse(Document("--dev", text))
 
@@ -231,6 +233,7 @@ def _issuer(name: str, table: dict[str, Any], policies: Mapping[str, Policy], do
     for key in ("id_token_lifetime", "logout_seconds", "logout_attempts"):
         if getattr(issuer.openid, key) <= 0:
             raise document.error("is more than 0", *at, "openid", key)
+    _check_authorization(issuer, document, *at, "authorization")
     if issuer.audit.refusals_per_minute < 1:
         raise document.error("at least one refusal a minute is recorded", *at, "audit", "refusals_per_minute")
     return issuer
@@ -254,6 +257,11 @@ def _build(kind: type[Any], table: Any, document: Document, path: tuple[str, ...
 def _value(hint: Any, value: Any, document: Document, path: tuple[str, ...]) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, value, document, path)
+    if typing.get_origin(hint) is dict:
+        kind = typing.get_args(hint)[1]
+        if not isinstance(value, dict):
+            raise document.error("needs to be a table", *path)
+        return {name: _build(kind, table, document, (*path, name)) for name, table in value.items()}
     if hint == tuple[Mode, ...]:
         return _modes(value, document, path)
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
@@ -329,6 +337,30 @@ def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> Non
     for scope in scopes.default:
         if scope not in allowed:
             raise document.error(f"{scope} is not registrable, so it cannot be a default", *path, "default")
+
+
+def _check_authorization(issuer: IssuerSettings, document: Document, *path: str) -> None:
+    given = issuer.authorization
+    for field in dataclasses.fields(given):
+        if field.name.endswith(("_lifetime", "_interval")) and getattr(given, field.name) < 1:
+            raise document.error(f"{field.name} is in seconds and more than 0", *path, field.name)
+    for key, accepted in _ALLOWED.items():
+        if getattr(given, key) not in accepted:
+            raise document.error(f"is one of {', '.join(accepted)}", *path, key)
+    if given.refresh_token_grace < 0:
+        raise document.error("refresh_token_grace is in seconds and not negative", *path, "refresh_token_grace")
+    for name, resource in given.resources.items():
+        if not grammar.is_absolute(resource.uri):
+            raise document.error("needs an absolute URI without a fragment (RFC 8707 §2)", *path, "resources", name)
+    if given.default_resource and not grammar.is_absolute(given.default_resource):
+        raise document.error("is an absolute URI without a fragment (RFC 8707 §2)", *path, "default_resource")
+
+
+_ALLOWED: Final = {
+    "refresh_tokens": (Clients.ALL, Clients.CONFIDENTIAL),
+    "refresh_token_rotation": (Clients.ALL, Clients.PUBLIC),
+    "pkce": (Clients.ALL, Clients.PUBLIC),
+}
 
 
 def _check_transport(configuration: Configuration, document: Document) -> None:

@@ -28,7 +28,7 @@ P256 = {
 }
 HOST = "https://as.example"
 OAUTH, OPENID = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
-NOT_SERVED_YET = sorted(set(ENDPOINTS) - {"jwks_uri"})
+NOT_SERVED_YET = ["authorization_endpoint", "userinfo_endpoint"]
 
 
 async def fetched(server: Served, url: str = HOST + OAUTH) -> dict[str, Any]:
@@ -414,9 +414,8 @@ async def test_cors_is_for_nobody_else() -> None:
         ):
             answer = await server.client.get(OAUTH, headers={"origin": origin})
             assert "access-control-allow-origin" not in answer.headers, origin
-        for path in ("/authorize", "/token"):
-            answer = await server.client.post(path, headers={"origin": ORIGIN})
-            assert "access-control-allow-origin" not in answer.headers
+        answer = await server.client.post("/authorize", headers={"origin": ORIGIN})
+        assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.requirement("OIDC-35")

@@ -53,10 +53,14 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
         "registration.refusals_suppressed",
         "More refusals than the quota allows to be recorded one by one; `count` tells how many.",
     ),
-    ("token.issued", "An operator issued an initial access token."),
+    (
+        "token.issued",
+        "An initial access token was issued: by an operator, or to a client that asked for the scope dcr.",
+    ),
     ("token.revoked", "An operator revoked an initial access token."),
     ("issuer.key_created", "A signing key of the issuer was created: at the first start, or to replace an older one."),
     ("issuer.key_removed", "A signing key of the issuer was removed: nothing signed by it lives, or it was withdrawn."),
+    ("grant.revoked", "What a person allowed a client ended, and every token under it; `reason` tells why."),
 )
 
 
@@ -66,7 +70,8 @@ class Actor(msgspec.Struct, frozen=True):
     kind: str
     """`anonymous`, `client`, `token`, `operator`."""
     authentication: str
-    """`none`, `initial_access_token`, `registration_access_token`, `local` (a shell on the server)."""
+    """`none`, `initial_access_token`, `registration_access_token`, `client_authentication` (the client's
+    registered method), `local` (a shell on the server)."""
     token_id: str = ""
     person: str = ""
     """Who the token belongs to; personal."""

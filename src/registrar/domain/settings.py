@@ -86,6 +86,77 @@ class Registration:
     )
 
 
+class Format(enum.StrEnum):
+    """What an access token is."""
+
+    OPAQUE = "opaque"
+    """A random value that means something to this server alone; APIs introspect it (RFC 7662)."""
+    JWT = "jwt"
+    """A signed statement that APIs can read themselves (RFC 9068); introspection and revocation know it all the same."""
+
+
+class Clients(enum.StrEnum):
+    """Which clients something is for."""
+
+    ALL = "all"
+    PUBLIC = "public"
+    CONFIDENTIAL = "confidential"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """`[issuer.NAME.authorization.resources.API]`: an API that access tokens are for (RFC 8707)."""
+
+    uri: str = _setting("", "The resource indicator: an absolute URI without a fragment, the audience of its tokens.")
+    scopes: tuple[str, ...] = _setting((), "The scopes that mean something there; empty means every scope.")
+    clients: tuple[str, ...] = _setting(
+        (), "The client identifiers of the resource servers behind it, which may introspect its tokens."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """`[issuer.NAME.authorization]`: what registered clients can get, and for how long."""
+
+    access_token_format: Format = _setting(Format.OPAQUE, "`opaque`, or `jwt` (RFC 9068).")
+    access_token_lifetime: int = _setting(3_600, "Seconds that an access token lives.")
+    refresh_tokens: Clients = _setting(
+        Clients.ALL, "Which clients get refresh tokens, where they registered the grant: `all` or `confidential`."
+    )
+    refresh_token_lifetime: int = _setting(
+        2_592_000, "Seconds that a person's permission lasts where refresh tokens are issued under it."
+    )
+    refresh_token_rotation: Clients = _setting(
+        Clients.PUBLIC, "Whose refresh tokens are replaced at each use: `public`, or `all`."
+    )
+    refresh_token_grace: int = _setting(
+        0,
+        "Seconds for which a replaced refresh token still works, for clients that lose answers; after it, its use revokes the grant.",
+    )
+    code_lifetime: int = _setting(60, "Seconds that an authorization code lives.")
+    pushed_request_lifetime: int = _setting(90, "Seconds that a pushed authorization request can be used (RFC 9126).")
+    device_code_lifetime: int = _setting(600, "Seconds that a person has to enter a user code (RFC 8628).")
+    device_code_interval: int = _setting(5, "Seconds that a device waits between two polls at least.")
+    pkce: Clients = _setting(
+        Clients.ALL, "Which clients need PKCE: `all`, or `public`; a challenge that is sent counts in any case."
+    )
+    assertion_for_token_endpoint: bool = _setting(
+        False,
+        "Whether a client assertion may also name the token endpoint as its audience, or a list; strictly it names the issuer alone.",
+    )
+    dpop_nonce: bool = _setting(False, "Whether DPoP proofs need a nonce of this server (RFC 9449 §8).")
+    resources: dict[str, Resource] = _setting({}, "The APIs that access tokens may be for, by a name.")
+    default_resource: str = _setting(
+        "", "The audience of tokens that were asked for without a resource; empty means the issuer itself."
+    )
+    any_resource: bool = _setting(
+        False, "Whether a client may ask for any resource, also one that is not configured. For development."
+    )
+    authorization_details_types: tuple[str, ...] = _setting(
+        (), "The types of authorization details that clients may register and ask for (RFC 9396)."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class OpenID:
     """`[issuer.NAME.openid]`: what is signed about people, and about the issuer."""
@@ -132,6 +203,7 @@ class Issuer:
     )
     scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
     openid: OpenID = _setting(OpenID(), "What is signed about people.")
+    authorization: Authorization = _setting(Authorization(), "What registered clients can get.")
     audit: Audit = _setting(Audit(), "What is recorded.")
 
 
@@ -177,6 +249,18 @@ class KeySetCaching:
     retry_seconds: int = _setting(5, "Seconds after a failed fetch until the next.")
     sets: int = _setting(1_024, "Key sets that are kept; the one used longest ago makes room.")
     bytes: int = _setting(16_777_216, "Bytes of all key sets that are kept.")
+
+
+@dataclass(frozen=True, slots=True)
+class MutualTls:
+    """`[server.mutual_tls]`: a second port, which demands a certificate of every client."""
+
+    port: int = _setting(0, "The port to listen on, at the same address; 0 for none.")
+    client_ca: str = _setting(
+        "", "The authorities (PEM) of clients' certificates; each is trusted by itself, an intermediate one too."
+    )
+    certificate: str = _setting("", "The certificate chain (PEM) to serve with. Empty: `server.tls_certificate`.")
+    key: str = _setting("", "Its private key (PEM). Empty: `server.tls_key`.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from registrar.domain.errors import ProtocolError
 from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
 from registrar.domain.settings import Server
-from registrar.http import endpoints, wire
+from registrar.http import endpoints, oauth, wire
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
@@ -22,8 +22,12 @@ from registrar.service.registry import Issuer, Registry
 
 log = logging.getLogger("registrar")
 
-_PREFLIGHT_HEADERS: Final = b"authorization, content-type, mcp-protocol-version"
+_PREFLIGHT_HEADERS: Final = b"authorization, content-type, dpop, mcp-protocol-version"
 _METADATA: Final = {"GET": endpoints.metadata, "HEAD": endpoints.metadata}
+_OAUTH: Final[Mapping[str, Mapping[str, Endpoint]]] = {
+    "token_endpoint": {"POST": oauth.token},
+}
+"""Endpoint -> its methods: those that clients call, from the pages of other origins too."""
 _KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}
 _CONFIGURATION: Final = {"GET": endpoints.read, "PUT": endpoints.update, "DELETE": endpoints.delete}
 
@@ -42,8 +46,9 @@ def routes(issuer: Issuer) -> dict[str, Route]:
     base = urlsplit(issuer.url).path
     table = {path: Route(issuer, _METADATA) for path in well_known_paths(issuer.url)}
     for member, path in ENDPOINTS.items():
-        methods: Mapping[str, Endpoint] = {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
-        table[base + path] = Route(issuer, _KEYS if member == "jwks_uri" else methods, shared=member == "jwks_uri")
+        served = _KEYS if member == "jwks_uri" else _OAUTH.get(member)
+        methods = served or {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
+        table[base + path] = Route(issuer, methods, shared=served is not None)
     if issuer.enabled:
         table[base + issuer.settings.registration.path] = Route(issuer, {"POST": endpoints.register})
     if issuer.managed:

@@ -46,10 +46,10 @@ async def register(exchange: Exchange) -> Answer:
         token = wire.bearer(scope, given)
         wire.check_media_type(given)
         presented = wire.read_object(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
-        caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
+        caller = Caller(issuer.registration_endpoint, token, address(scope), certificate)
         return wire.answer(201, await registration.register(registry, issuer, presented, caller))
     except ProtocolError as error:
-        caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
+        caller = Caller(issuer.registration_endpoint, token, address(scope), certificate)
         await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)
         raise
 
@@ -78,9 +78,9 @@ async def _managing(exchange: Exchange, operation: Callable[[Exchange, Fields, C
         given = wire.fields(scope["headers"])
         certificate = certificates.presented(scope)
         token = wire.bearer(scope, given)
-        return await operation(exchange, given, Caller(endpoint, token, _address(scope), certificate))
+        return await operation(exchange, given, Caller(endpoint, token, address(scope), certificate))
     except ProtocolError as error:
-        caller = Caller(endpoint, token, _address(scope), certificate)
+        caller = Caller(endpoint, token, address(scope), certificate)
         quota = issuer.settings.audit.refusals_per_minute
         await registry.audit.refused(issuer.name, quota, caller, error, _NOTHING, client_id)
         raise
@@ -128,6 +128,7 @@ _PUBLIC: Final = [
 ]
 
 
-def _address(scope: Scope) -> str:
+def address(scope: Scope) -> str:
+    """Where a request comes from."""
     peer = scope.get("client")
     return peer[0] if peer else ""

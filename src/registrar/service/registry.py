@@ -13,8 +13,10 @@ from registrar.domain.server_metadata import OFFERED, Offered
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode
 from registrar.policy import Judge, Policy, narrowed
+from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
+from registrar.service.last_use import LastUse
 from registrar.service.opened_keys import OpenedKeys
 from registrar.service.ports import Clock, Entropy, Fetch, Store
 
@@ -32,7 +34,13 @@ class Issuer:
         self.name = settings.name
         self.url = settings.url
         self.modes = frozenset(settings.registration.mode)
-        self.offered = Offered({**OFFERED, "scopes_supported": registrable_scopes(settings)})
+        self.offered = Offered(
+            {
+                **OFFERED,
+                "scopes_supported": registrable_scopes(settings),
+                "authorization_details_types_supported": settings.authorization.authorization_details_types,
+            }
+        )
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
         self._judges = {name: Judge(policy, self.offered, settings.scopes.default) for name, policy in policies.items()}
         self.policy = policies[settings.registration.policy]
@@ -72,7 +80,10 @@ def registrable_scopes(settings: IssuerSettings) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What every use case is given: the store, the time, randomness, keys, the issuers by name, the audit, and the way out."""
+    """What every use case is given: the store, the time, randomness, keys, the issuers by name, the audit, and the way out.
+
+    What this process counts and remembers by itself comes last.
+    """
 
     store: Store
     clock: Clock
@@ -83,3 +94,5 @@ class Registry:
     fetch: Fetch
     key_sets: KeySets
     opened: OpenedKeys = field(default_factory=OpenedKeys)
+    attempts: Attempts = field(default_factory=Attempts)
+    last_use: LastUse = field(default_factory=LastUse)
