@@ -118,6 +118,20 @@ MUTUAL_TLS: Final = (
 )
 """The endpoints that `mtls_endpoint_aliases` names (RFC 8705 §5): those that clients call by themselves."""
 
+PAGES: Final[Mapping[str, str]] = {
+    "sign_in": "/sign-in",
+    "upstream": "/sign-in/upstream",
+    "callback": "/sign-in/upstream/callback",
+    "sign_up": "/sign-up",
+    "consent": "/consent",
+    "account": "/account",
+    "device": "/device",
+    "end_session": "/end_session",
+    "style": "/style.css",
+    "logo": "/logo/",
+}
+"""What people see -> its path under the issuer's URL; the last segment of a logo's path is its client's identifier."""
+
 FLAGS: Final[Mapping[str, bool]] = {
     "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3
     "request_parameter_supported": True,

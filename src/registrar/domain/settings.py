@@ -45,6 +45,9 @@ class Scopes:
     )
     default: tuple[str, ...] = _setting((), "The scopes registered where a request names none that are registrable.")
     operator: tuple[str, ...] = _setting((), "Scopes of operators: in the catalogue, never registrable.")
+    descriptions: dict[str, str] = _setting(
+        {}, "What each scope lets an application do, as people are asked; those of OpenID Connect have one already."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,28 @@ class OpenID:
 
 
 @dataclass(frozen=True, slots=True)
+class People:
+    """`[issuer.NAME.people]`: who signs in, and for how long."""
+
+    local: bool = _setting(True, "Whether accounts that are kept here sign in with their password.")
+    sign_up: bool = _setting(False, "Whether anybody may make an account while signing in.")
+    password_characters: int = _setting(12, "Characters that a new password has at the least.")
+    session_lifetime: int = _setting(43_200, "Seconds after which a person signs in again, however busy.")
+    session_idle: int = _setting(7_200, "Seconds without a visit after which a person signs in again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """`[issuer.NAME.upstream]`: another OpenID provider, which signs people in for this issuer."""
+
+    issuer: str = _setting("", "Its issuer identifier: https, or http on loopback. Empty: there is none.")
+    client_id: str = _setting("", "What this issuer is called there.")
+    client_secret_file: str = _setting("", "The file (mode 0600) with its secret there; empty where it has none.")
+    name: str = _setting("", "What people call it; its host by default.")
+    scopes: tuple[str, ...] = _setting(("openid", "profile", "email"), "The scopes that it is asked for.")
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """`[issuer.NAME.audit]`: what is recorded."""
 
@@ -204,6 +229,8 @@ class Issuer:
     scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
     openid: OpenID = _setting(OpenID(), "What is signed about people.")
     authorization: Authorization = _setting(Authorization(), "What registered clients can get.")
+    people: People = _setting(People(), "Who signs in.")
+    upstream: Upstream = _setting(Upstream(), "Who signs people in for this issuer.")
     audit: Audit = _setting(Audit(), "What is recorded.")
 
 
