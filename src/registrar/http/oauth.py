@@ -10,7 +10,7 @@ from registrar.authorization.call import Call
 from registrar.domain import server_metadata
 from registrar.domain.errors import ProtocolError
 from registrar.domain.server_metadata import ENDPOINTS
-from registrar.http import wire
+from registrar.http import certificates, wire
 from registrar.http.endpoints import Exchange, address
 from registrar.http.wire import Answer
 
@@ -46,6 +46,7 @@ async def _call(exchange: Exchange, endpoint: str) -> Call:
         parameters=calls.read(body),
         authorization=(given.authorization or b"").decode("latin-1"),
         dpop=tuple(value.decode("latin-1") for name, value in headers if name == b"dpop"),
+        certificate=certificates.presented(scope),
         accept=next((value.decode("latin-1") for name, value in headers if name == b"accept"), ""),
         address=address(scope),
     )

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from registrar.domain import coherence, credentials
+from registrar.domain.client import Client
 from registrar.domain.credentials import (
     KEY_BYTES,
     NONCE_BYTES,
@@ -112,6 +113,20 @@ def open_with_token(
     if held.data_key is not None:
         return Cabinet(registry, issuer, client_id, registry.keys.unwrap(held.data_key, associated))
     return None
+
+
+def readable_secret(registry: Registry, issuer: Issuer, client: Client) -> str:
+    """The current secret of a client, where the server keeps it readable: as the key of a symmetric algorithm.
+
+    Raises:
+        Unreadable: it is not kept readable, has expired, or the key-encryption key is missing.
+    """
+    held = client.credentials
+    if held.data_key is None or not held.secrets or not held.secrets[0].lives(registry.clock() // 1000):
+        raise Unreadable
+    associated = credentials.context(issuer.name, client.client_id, "data_key", 0)
+    key = registry.keys.unwrap(held.data_key, associated)
+    return Cabinet(registry, issuer, client.client_id, key).secret(held.secrets[0])
 
 
 def mint_token(registry: Registry) -> PresentedToken:
