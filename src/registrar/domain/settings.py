@@ -279,18 +279,6 @@ class KeySetCaching:
 
 
 @dataclass(frozen=True, slots=True)
-class MutualTls:
-    """`[server.mutual_tls]`: a second port, which demands a certificate of every client."""
-
-    port: int = _setting(0, "The port to listen on, at the same address; 0 for none.")
-    client_ca: str = _setting(
-        "", "The authorities (PEM) of clients' certificates; each is trusted by itself, an intermediate one too."
-    )
-    certificate: str = _setting("", "The certificate chain (PEM) to serve with. Empty: `server.tls_certificate`.")
-    key: str = _setting("", "Its private key (PEM). Empty: `server.tls_key`.")
-
-
-@dataclass(frozen=True, slots=True)
 class Server:
     """`[server]`: the process."""
 

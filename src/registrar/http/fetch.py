@@ -10,13 +10,14 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
 from registrar.domain import uri as grammar
@@ -84,17 +85,29 @@ class Fetcher:
 
     async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = LIMIT) -> Fetched:
         """The document at a URL; see `Fetch`."""
-        target = _target(url)
-        exempt = target.origin in self._allowed
-        if target.origin[0] != "https" and not exempt:
-            raise FetchError("only https URLs are fetched")
-        if self._closed:
-            raise FetchError("the server is stopping")
-        try:
-            async with asyncio.timeout(self._settings.seconds), self._turn(target.origin[1]):
-                return await self._fetch(url, target, accept, min(limit, self._settings.bytes), exempt=exempt)
-        except TimeoutError:
-            raise FetchError(f"it was not fetched within {self._settings.seconds:g} seconds") from None
+        limit = min(limit, self._settings.bytes)
+        headers = [
+            (b"Accept", ", ".join(kind for kind in accept if "*+" not in kind).encode()),
+            (b"Accept-Encoding", b"identity"),
+        ]
+        async with self._asked(b"GET", url, headers, limit=limit) as answer:
+            media_type = _judged(answer.status, answer.headers, accept)
+            body = bytearray()
+            async for piece in answer.aiter_stream():
+                body += piece
+                if len(body) > limit:
+                    raise FetchError(f"it is larger than {limit} bytes")
+            return Fetched(url, media_type, bytes(body), _expires_in(answer.headers))
+
+    async def post(self, url: str, form: Mapping[str, str]) -> int:
+        """Send a form, and tell the status of the answer; see `Fetch`."""
+        body = urlencode(form).encode()
+        headers = [
+            (b"Content-Type", b"application/x-www-form-urlencoded"),
+            (b"Content-Length", str(len(body)).encode()),
+        ]
+        async with self._asked(b"POST", url, headers, body, limit=0) as answer:
+            return int(answer.status)
 
     async def close(self) -> None:
         """Let go; every later call raises FetchError."""
@@ -108,37 +121,39 @@ class Fetcher:
         async with of_host, self._turns:
             yield
 
-    async def _fetch(self, url: str, target: _Target, accept: tuple[str, ...], limit: int, *, exempt: bool) -> Fetched:
+    @asynccontextmanager
+    async def _asked(
+        self, method: bytes, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes = b"", *, limit: int
+    ) -> AsyncIterator[httpcore2.Response]:
+        """The head of an answer, of which the rest can be read; every failure is a FetchError."""
         # Loaded here: most programs that open a registry never fetch.
         import httpcore2
 
         from registrar.http.guarded_network import GuardedNetwork
 
+        target = _target(url)
+        exempt = target.origin in self._allowed
+        if target.origin[0] != "https" and not exempt:
+            raise FetchError("only https URLs are fetched")
+        if self._closed:
+            raise FetchError("the server is stopping")
         scheme, host, port = target.origin
         # Chunked framing may take as much again as the document; what is beyond is no document but an attack.
         network = GuardedNetwork(self._resolve, self._connect, budget=_HEAD_BYTES + 2 * limit, exempt=exempt)
         asked = httpcore2.URL(
             scheme=scheme.encode(), host=host.strip("[]").encode(), port=port, target=target.path.encode()
         )
-        headers = [
-            (b"Host", target.authority.encode()),
-            (b"User-Agent", b"Registrar"),
-            (b"Accept", ", ".join(kind for kind in accept if "*+" not in kind).encode()),
-            (b"Accept-Encoding", b"identity"),
-            (b"Connection", b"close"),
-        ]
+        common = [(b"Host", target.authority.encode()), (b"User-Agent", b"Registrar"), (b"Connection", b"close")]
         try:
             async with (
+                asyncio.timeout(self._settings.seconds),
+                self._turn(host),
                 httpcore2.AsyncConnectionPool(ssl_context=self.tls, network_backend=network) as pool,
-                pool.stream("GET", asked, headers=headers) as answer,
+                pool.stream(method, asked, headers=[*common, *headers], content=body) as answer,
             ):
-                media_type = _judged(answer.status, answer.headers, accept)
-                body = bytearray()
-                async for piece in answer.aiter_stream():
-                    body += piece
-                    if len(body) > limit:
-                        raise FetchError(f"it is larger than {limit} bytes")
-                return Fetched(url, media_type, bytes(body), _expires_in(answer.headers))
+                yield answer
+        except TimeoutError:
+            raise FetchError(f"it was not fetched within {self._settings.seconds:g} seconds") from None
         except httpcore2.ProtocolError:
             raise FetchError("its answer is not HTTP") from None
         except (httpcore2.NetworkError, httpcore2.TimeoutException, ssl.SSLError, OSError) as problem:

@@ -20,11 +20,11 @@ _FORM: Final = calls.FORM.encode()
 async def token(exchange: Exchange) -> Answer:
     """POST at the token endpoint (RFC 6749 §3.2)."""
     registry, issuer = exchange.registry, exchange.issuer
-    return wire.answer(200, await token_endpoint.answer(registry, issuer, await _call(exchange, "token_endpoint")))
+    return wire.answer(200, await token_endpoint.answer(registry, issuer, await call(exchange, "token_endpoint")))
 
 
-async def _call(exchange: Exchange, endpoint: str) -> Call:
-    """The request, read.
+async def call(exchange: Exchange, endpoint: str) -> Call:
+    """A request at an endpoint, read.
 
     Raises:
         ProtocolError: `invalid_request`, `unsupported_media_type` and what else the wire refuses.
@@ -49,6 +49,7 @@ async def _call(exchange: Exchange, endpoint: str) -> Call:
         certificate=certificates.presented(scope),
         accept=next((value.decode("latin-1") for name, value in headers if name == b"accept"), ""),
         address=address(scope),
+        method=scope["method"],
     )
 
 

@@ -178,9 +178,7 @@ async def _make(
         kid=kid,
         algorithm=algorithm,
         public=msgspec.json.encode({**key.as_dict(private=False), "kid": kid, "use": "sig", "alg": algorithm}),
-        private=registry.keys.wrap(
-            registry.entropy(NONCE_BYTES), private, context(issuer.name, kid, "signing_key", 0)
-        ),
+        private=registry.keys.wrap(registry.entropy(NONCE_BYTES), private, context(issuer.name, kid, "signing_key", 0)),
         created_at=registry.clock() // 1000,
         generation=generation,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -65,6 +65,14 @@ class Fetch(Protocol):
 
         Raises:
             FetchError: saying why there is none.
+        """
+        ...
+
+    async def post(self, url: str, form: Mapping[str, str]) -> int:
+        """Send a form to a URL, under the same guard, and tell the status of the answer.
+
+        Raises:
+            FetchError: saying why there is no answer.
         """
         ...
 

@@ -15,6 +15,7 @@ from registrar.domain.settings import Mode
 from registrar.policy import Judge, Policy, narrowed
 from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
+from registrar.service.errands import Errands
 from registrar.service.key_sets import KeySets
 from registrar.service.last_use import LastUse
 from registrar.service.opened_keys import OpenedKeys
@@ -96,3 +97,4 @@ class Registry:
     opened: OpenedKeys = field(default_factory=OpenedKeys)
     attempts: Attempts = field(default_factory=Attempts)
     last_use: LastUse = field(default_factory=LastUse)
+    errands: Errands = field(default_factory=Errands)

@@ -77,6 +77,10 @@ class Documents:
         self.documents: dict[str, bytes | Fetched | FetchError] = dict(documents or {})
         self.fetched: list[str] = []
         """The URLs in the order in which they were asked for."""
+        self.posted: list[tuple[str, dict[str, str]]] = []
+        """The forms that were sent, and where to."""
+        self.statuses: dict[str, list[int]] = {}
+        """What a form at a URL is answered with, one after the other; 200 where nothing is said."""
 
     async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = 65_536) -> Fetched:
         """The document at a URL: bytes have the first media type that is accepted, an error is raised."""
@@ -89,6 +93,13 @@ class Documents:
         if len(document.body) > limit:
             raise FetchError(f"it is larger than {limit} bytes")
         return document
+
+    async def post(self, url: str, form: Mapping[str, str]) -> int:
+        """Keep a form."""
+        self.posted.append((url, dict(form)))
+        await anyio.lowlevel.checkpoint()
+        statuses = self.statuses.get(url)
+        return statuses.pop(0) if statuses else 200
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -157,5 +168,6 @@ async def served(
         async with httpx2.AsyncClient(transport=transport, base_url=first.url) as client:
             yield Served(registry, client, time)
     finally:
+        await registry.errands.close()
         await assembled.fetch.close()
         await used.close()
