@@ -15,6 +15,7 @@ from registrar.authorization.request import Authentication
 from registrar.authorization.sessions import Visit
 from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
+from registrar.domain.server_metadata import UNSIGNED
 from registrar.service.ports import Drop, FetchError, Item, Put
 from registrar.service.registry import Issuer, Registry
 
@@ -27,7 +28,6 @@ LIFETIME: Final = 120
 """Seconds that a logout token is valid (Back-Channel Logout §4)."""
 _WAITS: Final = (0.5, 5.0, 30.0)
 """Seconds before the second attempt, the third, and every later one."""
-_TOLD: Final = (200, 204)
 _PAGE: Final = 500
 
 log = logging.getLogger("registrar")
@@ -191,7 +191,7 @@ async def logout_token(registry: Registry, issuer: Issuer, client: Client, visit
         "events": {EVENT: {}},
         "sid": visit.session.session_id,
     }
-    algorithm = "RS256" if registered == signing.UNSIGNED else registered
+    algorithm = "RS256" if registered == UNSIGNED else registered
     return await signing.secured(registry, issuer, client, claims, "id_token", TYPE, algorithm=algorithm)
 
 
@@ -203,16 +203,13 @@ async def _tell(registry: Registry, issuer: Issuer, uri: str, token: str) -> Non
             await asyncio.sleep(_WAITS[min(attempt, len(_WAITS)) - 1])
         try:
             async with asyncio.timeout(settings.logout_seconds):
-                status = await registry.fetch.post(uri, {"logout_token": token})
+                await registry.fetch.post(uri, {"logout_token": token})
         except FetchError as problem:
             log.info("%s was not told of a sign-out: %s", uri, problem)
-            continue
         except TimeoutError:
             log.info("%s was not told of a sign-out within %g seconds", uri, settings.logout_seconds)
-            continue
-        if status in _TOLD:
+        else:
             return
-        log.info("%s answered a logout token with %d", uri, status)
 
 
 def _frame(issuer: Issuer, client: Client, visit: Visit) -> str:

@@ -13,12 +13,9 @@ from registrar.domain.client import Client
 from registrar.domain.credentials import Unreadable
 from registrar.domain.errors import ProtocolError
 from registrar.domain.jws import Malformed, Refused, VerifiedJWS
-from registrar.domain.server_metadata import MAC, OWN_SIGNING
+from registrar.domain.server_metadata import MAC, OWN_SIGNING, UNSIGNED
 from registrar.service import issuance, keys
 from registrar.service.registry import Issuer, Registry
-
-UNSIGNED: Final = "none"
-"""RFC 7515 App. A.5: only where a policy offers it, and never anything that passes through a browser."""
 
 _encode: Final = msgspec.json.Encoder().encode
 

@@ -44,6 +44,9 @@ OWN_SIGNING: Final = ("RS256", "PS256", "ES256", "EdDSA")
 SYMMETRIC: Final = frozenset({*MAC, "A256KW", "dir"})
 """Algorithms keyed by the client secret, so a client that registers one needs a secret (OpenID Connect Core §10)."""
 
+UNSIGNED: Final = "none"
+"""No signature at all (RFC 7515 App. A.5): only under a policy that offers it."""
+
 SECRET_METHODS: Final = frozenset({"client_secret_basic", "client_secret_post", "client_secret_jwt"})
 """Authentication methods that present or use a client secret (RFC 7591 §2)."""
 
@@ -112,8 +115,8 @@ EXTRA: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "grant_types_supported": ("implicit",),
     },
     "unsigned": {
-        "id_token_signing_alg_values_supported": ("none",),
-        "request_object_signing_alg_values_supported": ("none",),
+        "id_token_signing_alg_values_supported": (UNSIGNED,),
+        "request_object_signing_alg_values_supported": (UNSIGNED,),
     },
     "JARM": {
         "response_modes_supported": ("jwt", "query.jwt", "fragment.jwt", "form_post.jwt"),

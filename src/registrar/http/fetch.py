@@ -37,6 +37,7 @@ EXPIRES_AT_MOST: Final = 86_400
 
 _HEAD_BYTES: Final = 16_384
 _OK: Final = 200
+_NO_CONTENT: Final = 204
 _REDIRECTS: Final = range(300, 400)
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+\-]{1,127}/[a-z0-9!#$&^_.+\-]{1,127}")
 
@@ -47,6 +48,25 @@ class _Target(NamedTuple):
     origin: tuple[str, str, int | None]
     authority: str
     path: str
+
+
+class _Question(NamedTuple):
+    """What is asked of a URL: its document, or what it answers to a form."""
+
+    accept: tuple[str, ...]
+    form: bytes | None = None
+    authorization: str = ""
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What goes with a form."""
+        if self.form is None:
+            return []
+        headers = [
+            (b"Content-Type", b"application/x-www-form-urlencoded"),
+            (b"Content-Length", str(len(self.form)).encode()),
+        ]
+        return [*headers, (b"Authorization", self.authorization.encode())] if self.authorization else headers
 
 
 class Fetcher:
@@ -85,29 +105,32 @@ class Fetcher:
 
     async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = LIMIT) -> Fetched:
         """The document at a URL; see `Fetch`."""
-        limit = min(limit, self._settings.bytes)
-        headers = [
-            (b"Accept", ", ".join(kind for kind in accept if "*+" not in kind).encode()),
-            (b"Accept-Encoding", b"identity"),
-        ]
-        async with self._asked(b"GET", url, headers, limit=limit) as answer:
-            media_type = _judged(answer.status, answer.headers, accept)
-            body = bytearray()
-            async for piece in answer.aiter_stream():
-                body += piece
-                if len(body) > limit:
-                    raise FetchError(f"it is larger than {limit} bytes")
-            return Fetched(url, media_type, bytes(body), _expires_in(answer.headers))
+        return await self._ask(url, _Question(accept), limit)
 
-    async def post(self, url: str, form: Mapping[str, str]) -> int:
-        """Send a form, and tell the status of the answer; see `Fetch`."""
-        body = urlencode(form).encode()
-        headers = [
-            (b"Content-Type", b"application/x-www-form-urlencoded"),
-            (b"Content-Length", str(len(body)).encode()),
-        ]
-        async with self._asked(b"POST", url, headers, body, limit=0) as answer:
-            return int(answer.status)
+    async def post(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        accept: tuple[str, ...] = (),
+        limit: int = LIMIT,
+        authorization: str = "",
+    ) -> Fetched:
+        """What a URL answers to a form; see `Fetch`."""
+        return await self._ask(url, _Question(accept, urlencode(form).encode(), authorization), limit)
+
+    async def _ask(self, url: str, question: _Question, limit: int) -> Fetched:
+        target = _target(url)
+        exempt = target.origin in self._allowed
+        if target.origin[0] != "https" and not exempt:
+            raise FetchError("only https URLs are fetched")
+        if self._closed:
+            raise FetchError("the server is stopping")
+        try:
+            async with asyncio.timeout(self._settings.seconds), self._turn(target.origin[1]):
+                return await self._fetch(url, target, question, min(limit, self._settings.bytes), exempt=exempt)
+        except TimeoutError:
+            raise FetchError(f"it was not fetched within {self._settings.seconds:g} seconds") from None
 
     async def close(self) -> None:
         """Let go; every later call raises FetchError."""
@@ -121,39 +144,39 @@ class Fetcher:
         async with of_host, self._turns:
             yield
 
-    @asynccontextmanager
-    async def _asked(
-        self, method: bytes, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes = b"", *, limit: int
-    ) -> AsyncIterator[httpcore2.Response]:
-        """The head of an answer, of which the rest can be read; every failure is a FetchError."""
+    async def _fetch(self, url: str, target: _Target, question: _Question, limit: int, *, exempt: bool) -> Fetched:
         # Loaded here: most programs that open a registry never fetch.
         import httpcore2
 
         from registrar.http.guarded_network import GuardedNetwork
 
-        target = _target(url)
-        exempt = target.origin in self._allowed
-        if target.origin[0] != "https" and not exempt:
-            raise FetchError("only https URLs are fetched")
-        if self._closed:
-            raise FetchError("the server is stopping")
         scheme, host, port = target.origin
         # Chunked framing may take as much again as the document; what is beyond is no document but an attack.
         network = GuardedNetwork(self._resolve, self._connect, budget=_HEAD_BYTES + 2 * limit, exempt=exempt)
         asked = httpcore2.URL(
             scheme=scheme.encode(), host=host.strip("[]").encode(), port=port, target=target.path.encode()
         )
-        common = [(b"Host", target.authority.encode()), (b"User-Agent", b"Registrar"), (b"Connection", b"close")]
+        headers = [
+            (b"Host", target.authority.encode()),
+            (b"User-Agent", b"Registrar"),
+            (b"Accept", ", ".join(kind for kind in question.accept if "*+" not in kind).encode() or b"*/*"),
+            (b"Accept-Encoding", b"identity"),
+            (b"Connection", b"close"),
+            *question.headers,
+        ]
+        method = "GET" if question.form is None else "POST"
         try:
             async with (
-                asyncio.timeout(self._settings.seconds),
-                self._turn(host),
                 httpcore2.AsyncConnectionPool(ssl_context=self.tls, network_backend=network) as pool,
-                pool.stream(method, asked, headers=[*common, *headers], content=body) as answer,
+                pool.stream(method, asked, headers=headers, content=question.form) as answer,
             ):
-                yield answer
-        except TimeoutError:
-            raise FetchError(f"it was not fetched within {self._settings.seconds:g} seconds") from None
+                media_type = _judged(answer.status, answer.headers, question)
+                body = bytearray()
+                async for piece in answer.aiter_stream():
+                    body += piece
+                    if len(body) > limit:
+                        raise FetchError(f"it is larger than {limit} bytes")
+                return Fetched(url, media_type, bytes(body), _expires_in(answer.headers))
         except httpcore2.ProtocolError:
             raise FetchError("its answer is not HTTP") from None
         except (httpcore2.NetworkError, httpcore2.TimeoutException, ssl.SSLError, OSError) as problem:
@@ -184,16 +207,21 @@ def _target(url: str) -> _Target:
     return _Target(grammar.origin_of(url), parts.authority, f"{parts.path or '/'}{query}")
 
 
-def _judged(status: int, headers: Sequence[tuple[bytes, bytes]], accept: tuple[str, ...]) -> str:
-    """The media type of an answer that is taken."""
+def _judged(status: int, headers: Sequence[tuple[bytes, bytes]], question: _Question) -> str:
+    """The media type of an answer that is taken; empty where the answer is only that there is one."""
+    accept = question.accept
     if sum(len(name) + len(value) for name, value in headers) > _HEAD_BYTES:
         raise FetchError(f"its header is larger than {_HEAD_BYTES} bytes")
     if status in _REDIRECTS:
         raise FetchError(f"it answers with {status}, and redirects are not followed")
+    if status == _NO_CONTENT and not accept:
+        return ""
     if status != _OK:
         raise FetchError(f"it answers with {status} instead of 200")
     if [value for value in _values(headers, b"content-encoding") if value.lower() not in ("", "identity")]:
         raise FetchError("it comes with a content coding although none was asked for")
+    if not accept:
+        return ""
     media = [value.partition(";")[0].strip().lower() for value in _values(headers, b"content-type")]
     if (
         len(media) != 1

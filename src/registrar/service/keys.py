@@ -102,7 +102,8 @@ async def listed(registry: Registry, issuer: Issuer) -> list[Held]:
         StoreUnavailable: the store does not answer.
     """
     stored = await registry.store.keys(issuer.name)
-    lasts = issuer.settings.openid.id_token_lifetime + _MARGIN
+    signed = issuer.settings.openid.id_token_lifetime, issuer.settings.authorization.access_token_lifetime
+    lasts = max(signed) + _MARGIN
     until: dict[str, int] = {}
     for algorithm in {key.algorithm for key in stored}:
         generations = sorted((key for key in stored if key.algorithm == algorithm), key=lambda key: key.generation)

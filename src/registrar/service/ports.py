@@ -68,11 +68,26 @@ class Fetch(Protocol):
         """
         ...
 
-    async def post(self, url: str, form: Mapping[str, str]) -> int:
-        """Send a form to a URL, under the same guard, and tell the status of the answer.
+    async def post(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        accept: tuple[str, ...] = ...,
+        limit: int = ...,
+        authorization: str = ...,
+    ) -> Fetched:
+        """What a URL answers to a form that is sent to it.
+
+        Args:
+            url: as it was registered or configured.
+            form: what is sent.
+            accept: media types of an answer of status 200; none where it does not matter, and 204 is as good.
+            limit: bytes of the answer at the most.
+            authorization: the header field that proves who sends it.
 
         Raises:
-            FetchError: saying why there is no answer.
+            FetchError: saying why there is no such answer.
         """
         ...
 

@@ -78,9 +78,7 @@ class Documents:
         self.fetched: list[str] = []
         """The URLs in the order in which they were asked for."""
         self.posted: list[tuple[str, dict[str, str]]] = []
-        """The forms that were sent, and where to."""
-        self.statuses: dict[str, list[int]] = {}
-        """What a form at a URL is answered with, one after the other; 200 where nothing is said."""
+        """The forms that were sent, in their order, each with its URL."""
 
     async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = 65_536) -> Fetched:
         """The document at a URL: bytes have the first media type that is accepted, an error is raised."""
@@ -94,12 +92,19 @@ class Documents:
             raise FetchError(f"it is larger than {limit} bytes")
         return document
 
-    async def post(self, url: str, form: Mapping[str, str]) -> int:
-        """Keep a form."""
+    async def post(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        accept: tuple[str, ...] = (),
+        limit: int = 65_536,
+        authorization: str = "",
+    ) -> Fetched:
+        """What stands under the URL, whatever is sent to it."""
+        del authorization
         self.posted.append((url, dict(form)))
-        await anyio.lowlevel.checkpoint()
-        statuses = self.statuses.get(url)
-        return statuses.pop(0) if statuses else 200
+        return await self(url, accept=accept or ("text/plain",), limit=limit)
 
     async def close(self) -> None:
         """Nothing is held."""
