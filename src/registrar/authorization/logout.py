@@ -154,11 +154,9 @@ async def end(registry: Registry, issuer: Issuer, visit: Visit) -> list[str]:
     """
     participants = await _participants(registry, issuer, visit)
     await sessions.end(registry, issuer, visit)
-    now = registry.clock() // 1000
     for client in participants:
-        if uri := client.metadata.get("backchannel_logout_uri"):
-            token = await logout_token(registry, issuer, client, visit, now)
-            registry.errands.start(_tell(registry, issuer, uri, token), f"telling {client.client_id} of a sign-out")
+        if "backchannel_logout_uri" in client.metadata:
+            registry.errands.start(_tell(registry, issuer, client, visit), f"telling {client.client_id} of a sign-out")
     await registry.store.change(
         [Drop(issuer.name, KIND, f"{visit.session.session_id} {client.client_id}") for client in participants]
     )
@@ -195,9 +193,10 @@ async def logout_token(registry: Registry, issuer: Issuer, client: Client, visit
     return await signing.secured(registry, issuer, client, claims, "id_token", TYPE, algorithm=algorithm)
 
 
-async def _tell(registry: Registry, issuer: Issuer, uri: str, token: str) -> None:
+async def _tell(registry: Registry, issuer: Issuer, client: Client, visit: Visit) -> None:
     """Send a logout token, a few times where that fails (Back-Channel Logout §2.5)."""
-    settings = issuer.settings.openid
+    settings, uri = issuer.settings.openid, client.metadata["backchannel_logout_uri"]
+    token = await logout_token(registry, issuer, client, visit, registry.clock() // 1000)
     for attempt in range(settings.logout_attempts):
         if attempt:
             await asyncio.sleep(_WAITS[min(attempt, len(_WAITS)) - 1])
