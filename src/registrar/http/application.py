@@ -27,6 +27,8 @@ _METADATA: Final = {"GET": endpoints.metadata, "HEAD": endpoints.metadata}
 _OAUTH: Final[Mapping[str, Mapping[str, Endpoint]]] = {
     "token_endpoint": {"POST": oauth.token},
     "userinfo_endpoint": {"GET": openid.userinfo_endpoint, "POST": openid.userinfo_endpoint},
+    "introspection_endpoint": {"POST": oauth.introspect},
+    "revocation_endpoint": {"POST": oauth.revoke},
 }
 """Endpoint -> its methods: those that clients call, from the pages of other origins too."""
 _KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from registrar.authorization import call as calls
-from registrar.authorization import token_endpoint
+from registrar.authorization import introspection, revocation, token_endpoint
 from registrar.authorization.call import Call
 from registrar.domain import server_metadata
 from registrar.domain.errors import ProtocolError
@@ -20,11 +20,24 @@ _FORM: Final = calls.FORM.encode()
 async def token(exchange: Exchange) -> Answer:
     """POST at the token endpoint (RFC 6749 §3.2)."""
     registry, issuer = exchange.registry, exchange.issuer
-    return wire.answer(200, await token_endpoint.answer(registry, issuer, await call(exchange, "token_endpoint")))
+    return wire.answer(200, await token_endpoint.answer(registry, issuer, await received(exchange, "token_endpoint")))
 
 
-async def call(exchange: Exchange, endpoint: str) -> Call:
-    """A request at an endpoint, read.
+async def introspect(exchange: Exchange) -> Answer:
+    """POST at the introspection endpoint (RFC 7662 §2)."""
+    call = await received(exchange, "introspection_endpoint")
+    _, members = await introspection.answer(exchange.registry, exchange.issuer, call)
+    return wire.answer(200, members)
+
+
+async def revoke(exchange: Exchange) -> Answer:
+    """POST at the revocation endpoint (RFC 7009 §2)."""
+    await revocation.revoke(exchange.registry, exchange.issuer, await received(exchange, "revocation_endpoint"))
+    return Answer(200, wire.NO_STORE)
+
+
+async def received(exchange: Exchange, endpoint: str) -> Call:
+    """The request, read.
 
     Raises:
         ProtocolError: `invalid_request`, `unsupported_media_type` and what else the wire refuses.

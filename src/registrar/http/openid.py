@@ -22,7 +22,7 @@ _REFUSED: Final = {"invalid_dpop_proof": "proof_refused", "use_dpop_nonce": "pro
 async def userinfo_endpoint(exchange: Exchange) -> Answer:
     """GET or POST at the UserInfo endpoint (OpenID Connect Core §5.3.1)."""
     registry, issuer = exchange.registry, exchange.issuer
-    call = await oauth.call(exchange, "userinfo_endpoint")
+    call = await oauth.received(exchange, "userinfo_endpoint")
     scheme, presented = _presented(call)
     binding = await _binding(exchange, call, presented) if scheme == "dpop" else _certificate(call)
     told = await userinfo.answer(registry, issuer, presented, binding)
