@@ -340,6 +340,28 @@ def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> Non
             raise document.error(f"{scope} is not registrable, so it cannot be a default", *path, "default")
 
 
+def _check_people(issuer: IssuerSettings, document: Document, *path: str) -> None:
+    people, upstream = issuer.people, issuer.upstream
+    for key in ("password_characters", "session_lifetime", "session_idle"):
+        if getattr(people, key) < 1:
+            raise document.error("is more than 0", *path, "people", key)
+    if not upstream.issuer:
+        return
+    at = (*path, "upstream")
+    _check_url(upstream.issuer.rstrip("/"), document, *at, "issuer")  # some providers' identifiers end in a slash
+    if not upstream.client_id:
+        raise document.error("needs the client_id that this issuer has at the other provider", *at, "client_id")
+    if "openid" not in upstream.scopes:
+        raise document.error("has to name openid, without which nobody is told who signed in", *at, "scopes")
+    if upstream.client_secret_file:
+        try:
+            open_to_others = stat.S_IMODE(Path(upstream.client_secret_file).stat().st_mode) & 0o077
+        except OSError as problem:
+            raise document.error(f"cannot be read: {problem}", *at, "client_secret_file") from None
+        if open_to_others:
+            raise document.error("the file can be read by others; chmod 600", *at, "client_secret_file")
+
+
 def _check_authorization(issuer: IssuerSettings, document: Document, *path: str) -> None:
     given = issuer.authorization
     for field in dataclasses.fields(given):
@@ -362,28 +384,6 @@ _ALLOWED: Final = {
     "refresh_token_rotation": (Clients.ALL, Clients.PUBLIC),
     "pkce": (Clients.ALL, Clients.PUBLIC),
 }
-
-
-def _check_people(issuer: IssuerSettings, document: Document, *path: str) -> None:
-    people, upstream = issuer.people, issuer.upstream
-    for key in ("password_characters", "session_lifetime", "session_idle"):
-        if getattr(people, key) < 1:
-            raise document.error("is more than 0", *path, "people", key)
-    if not upstream.issuer:
-        return
-    at = (*path, "upstream")
-    _check_url(upstream.issuer.rstrip("/"), document, *at, "issuer")  # some providers' identifiers end in a slash
-    if not upstream.client_id:
-        raise document.error("needs the client_id that this issuer has at the other provider", *at, "client_id")
-    if "openid" not in upstream.scopes:
-        raise document.error("has to name openid, without which nobody is told who signed in", *at, "scopes")
-    if upstream.client_secret_file:
-        try:
-            open_to_others = stat.S_IMODE(Path(upstream.client_secret_file).stat().st_mode) & 0o077
-        except OSError as problem:
-            raise document.error(f"cannot be read: {problem}", *at, "client_secret_file") from None
-        if open_to_others:
-            raise document.error("the file can be read by others; chmod 600", *at, "client_secret_file")
 
 
 def _check_transport(configuration: Configuration, document: Document) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from registrar.authorization import passwords
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Actor
-from registrar.service.ports import Change, Conflict, DropAll, Item, Put
+from registrar.service.ports import Conflict, DropAll, Item, Put, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
 KIND: Final = "person"
@@ -55,6 +55,7 @@ class Person(msgspec.Struct, frozen=True, omit_defaults=True):
     """The issuer that vouches for them; empty for an account kept here."""
     disabled: bool = False
     created_at: int = 0
+    version: int = 1
 
     def __repr__(self) -> str:
         """Without the hash: what prints the values of a traceback must not print this one."""
@@ -203,35 +204,28 @@ def network(address: str) -> str:
     return str(parsed)
 
 
-async def set_password(registry: Registry, issuer: Issuer, person: Person, password: str, actor: Actor) -> None:
+async def set_password(registry: Registry, issuer: Issuer, person: Person, password: str, actor: Actor) -> Person:
     """Give a person another password; their sessions end.
 
     Raises:
         Unacceptable: it is too short, or the account is not kept here.
-        Conflict: somebody changed the account at the same moment.
         StoreUnavailable: the store does not answer.
     """
     if person.upstream:
         raise Unacceptable(f"{person.username} signs in at {person.upstream}, which has the password.")
     check_password(issuer, password)
-    changed = msgspec.structs.replace(person, password=await passwords.hashed(password))
-    await _change(registry, issuer, changed, "password", actor, _sessions_of(changed))
+    encoded = await passwords.hashed(password)
+    return await _change(registry, issuer, person, "password", actor, ("session",), password=encoded)
 
 
-async def set_disabled(registry: Registry, issuer: Issuer, person: Person, disabled: bool, actor: Actor) -> None:
+async def set_disabled(registry: Registry, issuer: Issuer, person: Person, disabled: bool, actor: Actor) -> Person:
     """Disable or enable an account. With a disabled one go its sessions, and everything that was allowed under it.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
-    changed = msgspec.structs.replace(person, disabled=disabled)
-    everything = [DropAll(person.issuer, owner=person.subject, kind=kind) for kind in ("session", "grant")]
-    reason = "disabled" if disabled else "enabled"
-    await _change(registry, issuer, changed, reason, actor, everything if disabled else [])
-
-
-def _sessions_of(person: Person) -> list[Change]:
-    return [DropAll(person.issuer, owner=person.subject, kind="session")]
+    reason, ended = ("disabled", ("session", "grant", "code")) if disabled else ("enabled", ())
+    return await _change(registry, issuer, person, reason, actor, ended, disabled=disabled)
 
 
 # --- people whom an upstream provider signs in ------------------------------------------------------------------------
@@ -271,9 +265,13 @@ async def from_upstream(registry: Registry, issuer: Issuer, provider: str, told:
     found = await find(registry, issuer, item.body.decode())
     if found is None or found.disabled:
         raise Unrecognised
-    current = msgspec.structs.replace(found, username=username, claims=known)
-    if current != found:
-        await registry.store.change([_put(current)])
+    if (found.username, found.claims) == (username, known):
+        return found
+    current = msgspec.structs.replace(found, username=username, claims=known, version=found.version + 1)
+    try:
+        await registry.store.change([_put(current, expected=found.version)])
+    except Conflict:  # changed at the same moment, disabled perhaps
+        return await from_upstream(registry, issuer, provider, told)
     return current
 
 
@@ -310,23 +308,43 @@ def _folded(username: str) -> str:
     return unicodedata.normalize("NFKC", username.strip()).casefold()[:512]
 
 
-def _put(person: Person) -> Put:
-    return Put(Item(person.issuer, KIND, person.subject, _encode(person), owner=person.subject))
+def _put(person: Person, *, expected: int) -> Put:
+    item = Item(person.issuer, KIND, person.subject, _encode(person), version=person.version, owner=person.subject)
+    return Put(item, expected=expected)
 
 
 async def _enter(registry: Registry, issuer: Issuer, person: Person, kind: str, key: str, actor: Actor | None) -> None:
     name = Item(issuer.name, kind, key, person.subject.encode(), owner=person.subject)
     by = actor or Actor("person", "session", person=person.subject)
     event = registry.audit.event("person.added", issuer.name, by, detail={"subject": person.subject})
-    await registry.store.change([Put(name, expected=0), _put(person)], [event])
+    await registry.store.change([Put(name, expected=0), _put(person, expected=0)], [event])
 
 
 async def _change(
-    registry: Registry, issuer: Issuer, person: Person, reason: str, actor: Actor, more: Sequence[Change]
-) -> None:
+    registry: Registry,
+    issuer: Issuer,
+    person: Person,
+    reason: str,
+    actor: Actor,
+    ended: Sequence[str],
+    **values: Any,
+) -> Person:
+    """Replace values of a person as they are now, and end their items of some kinds."""
     detail = {"subject": person.subject, "reason": reason}
     event = registry.audit.event("person.changed", issuer.name, actor, detail=detail)
-    await registry.store.change([_put(person), *more], [event])
+    gone = [DropAll(person.issuer, owner=person.subject, kind=kind) for kind in ended]
+    for _ in range(_ATTEMPTS):
+        changed = msgspec.structs.replace(person, version=person.version + 1, **values)
+        try:
+            await registry.store.change([_put(changed, expected=person.version), *gone], [event])
+        except Conflict:
+            person = await find(registry, issuer, person.subject) or person
+        else:
+            return changed
+    raise StoreUnavailable("the account is changed by others all the time")
+
+
+_ATTEMPTS: Final = 100
 
 
 def is_email(text: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -145,10 +146,8 @@ async def _seen(registry: Registry, item: Item, session: Session, now: int) -> N
     later = msgspec.structs.replace(
         item, body=_encode(msgspec.structs.replace(session, seen_at=now)), version=item.version + 1
     )
-    try:
+    with suppress(Conflict):  # another request of the same browser wrote it down, or ended the session
         await registry.store.change([Put(later, expected=item.version)])
-    except Conflict:
-        pass  # another request of the same browser wrote it down, or ended the session
 
 
 def _item(issuer: Issuer, key: str, session: Session, *, began: int) -> Item:

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from registrar.authorization import people as accounts
+from registrar.authorization.people import Person, Unacceptable
 from registrar.cli.render import Failure
 from registrar.config import Configuration, assemble
 from registrar.domain.access_token import InitialAccessToken
@@ -49,17 +51,17 @@ def run(configuration: Configuration, issuer: str, act: Callable[[Desk], Awaitab
     async def session() -> None:
         registry = assemble(configuration)
         try:
-            await act(Desk(registry, _chosen(registry, issuer), Operator(_person(), _door())))
+            await act(Desk(registry, _chosen(registry, issuer), Operator(_operator(), _door())))
         finally:
             await registry.store.close()
 
     try:
         asyncio.run(session())
-    except (ConfigurationError, StoreUnavailable, Refused, OSError) as problem:
+    except (ConfigurationError, StoreUnavailable, Refused, Unacceptable, OSError) as problem:
         raise Failure(str(problem)) from None
 
 
-def _person() -> str:
+def _operator() -> str:
     """Who acts, as this machine knows them; a container may run as a user without a name."""
     try:
         return getpass.getuser()
@@ -153,6 +155,57 @@ async def key_rows(desk: Desk) -> list[dict[str, Any]]:
         }
         for held in await keys.listed(desk.registry, desk.issuer)
     ]
+
+
+async def add_person(desk: Desk, username: str, password: str, *, name: str, email: str) -> Person:
+    """Make an account."""
+    claims = {claim: value for claim, value in (("name", name), ("email", email)) if value}
+    return await accounts.add(
+        desk.registry, desk.issuer, username, password, claims=claims, actor=desk.operator.actor()
+    )
+
+
+async def people(desk: Desk) -> AsyncIterator[Person]:
+    """Everybody with an account at the issuer."""
+    after = ""
+    while page := await accounts.listed(desk.registry, desk.issuer, after, _PAGE):
+        for person in page:
+            yield person
+        after = page[-1].subject
+
+
+async def _person(desk: Desk, who: str) -> Person:
+    found = await accounts.find(desk.registry, desk.issuer, who) or await accounts.by_username(
+        desk.registry, desk.issuer, who
+    )
+    if found is None:
+        raise Failure(f"nobody here is called {who}")
+    return found
+
+
+async def change_access(desk: Desk, who: str, *, disabled: bool) -> Person:
+    """Disable or enable an account."""
+    person = await _person(desk, who)
+    return await accounts.set_disabled(desk.registry, desk.issuer, person, disabled, desk.operator.actor())
+
+
+async def set_password(desk: Desk, who: str, password: str) -> Person:
+    """Give somebody another password."""
+    person = await _person(desk, who)
+    return await accounts.set_password(desk.registry, desk.issuer, person, password, desk.operator.actor())
+
+
+def person_row(person: Person) -> dict[str, Any]:
+    """A person as the command line shows one."""
+    return {
+        "subject": person.subject,
+        "username": person.username,
+        "name": person.claims.get("name"),
+        "email": person.claims.get("email"),
+        "upstream": person.upstream or None,
+        "status": "disabled" if person.disabled else "active",
+        "created_at": person.created_at,
+    }
 
 
 def token_row(token: InitialAccessToken, now: int) -> dict[str, Any]:

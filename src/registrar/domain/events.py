@@ -68,7 +68,6 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ("person.slowed", "Sign-ins failed so often that the next one has to wait; one event for each such wait."),
     ("consent.given", "A person let a client have `scope`."),
     ("consent.refused", "A person refused a client."),
-    ("consent.withdrawn", "A person took from a client what they had let it have; its grants ended."),
 )
 
 
@@ -79,7 +78,7 @@ class Actor(msgspec.Struct, frozen=True):
     """`anonymous`, `client`, `token`, `operator`, `person`."""
     authentication: str
     """`none`, `initial_access_token`, `registration_access_token`, `client_authentication` (the client's
-    registered method), `local` (a shell on the server), `session`."""
+    registered method), `local` (a shell on the server), `session` (a person's)."""
     token_id: str = ""
     person: str = ""
     """Who the token belongs to; personal."""

@@ -149,17 +149,6 @@ ENDPOINTS: Final[Mapping[str, str]] = {
 }
 """Member -> path under the issuer's URL. The registration endpoint is not here: whether and where is a setting."""
 
-MUTUAL_TLS: Final = (
-    "token_endpoint",
-    "introspection_endpoint",
-    "revocation_endpoint",
-    "pushed_authorization_request_endpoint",
-    "device_authorization_endpoint",
-    "userinfo_endpoint",
-    "registration_endpoint",
-)
-"""The endpoints that `mtls_endpoint_aliases` names (RFC 8705 §5): those that clients call by themselves."""
-
 PAGES: Final[Mapping[str, str]] = {
     "sign_in": "/sign-in",
     "upstream": "/sign-in/upstream",
@@ -173,6 +162,17 @@ PAGES: Final[Mapping[str, str]] = {
     "logo": "/logo/",
 }
 """What people see -> its path under the issuer's URL; the last segment of a logo's path is its client's identifier."""
+
+MUTUAL_TLS: Final = (
+    "token_endpoint",
+    "introspection_endpoint",
+    "revocation_endpoint",
+    "pushed_authorization_request_endpoint",
+    "device_authorization_endpoint",
+    "userinfo_endpoint",
+    "registration_endpoint",
+)
+"""The endpoints that `mtls_endpoint_aliases` names (RFC 8705 §5): those that clients call by themselves."""
 
 FLAGS: Final[Mapping[str, bool]] = {
     "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3

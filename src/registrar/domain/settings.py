@@ -228,9 +228,9 @@ class Issuer:
     )
     scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
     openid: OpenID = _setting(OpenID(), "What is signed about people.")
-    authorization: Authorization = _setting(Authorization(), "What registered clients can get.")
     people: People = _setting(People(), "Who signs in.")
     upstream: Upstream = _setting(Upstream(), "Who signs people in for this issuer.")
+    authorization: Authorization = _setting(Authorization(), "What registered clients can get.")
     audit: Audit = _setting(Audit(), "What is recorded.")
 
 
