@@ -45,6 +45,13 @@ ERRORS: Final = _table(
         "A member other than a redirect URI breaks a rule, or the body is not one JSON object.",
     ),
     ErrorKind(
+        "invalid_webhook_uris",
+        "invalid_webhook_uris",
+        400,
+        "Open Finance Brasil DCR §9.2",
+        "A webhook URI breaks a rule.",
+    ),
+    ErrorKind(
         "invalid_software_statement",
         "invalid_software_statement",
         400,
@@ -289,7 +296,9 @@ _PRECEDENCE: Final = (
     "invalid_software_statement",
     "unapproved_software_statement",
     "invalid_redirect_uri",
+    "invalid_webhook_uris",
     "invalid_client_metadata",
+    "invalid_request",
 )
 
 

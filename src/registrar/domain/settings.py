@@ -7,6 +7,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
+from registrar.domain.software_statement import Form
+
 
 class Mode(enum.StrEnum):
     """Who may register at an issuer. `disabled` is the default: the endpoint then does not exist."""
@@ -81,6 +83,12 @@ class Registration:
         "default", "The policy that judges registrations here: a profile's name or a `[policy.NAME]`."
     )
     path: str = _setting("/register", "The path of the registration endpoint under the issuer's URL.")
+    statement_issuers: tuple[str, ...] = _setting(
+        (),
+        "The `[statement_issuer.NAME]` whose software statements are believed here. Without any, statements are ignored.",
+    )
+    templates: bool = _setting(True, "Whether instances of templates may be registered.")
+    full: bool = _setting(True, "Whether clients of their own, without a template, may be registered.")
     management: bool = _setting(
         True, "Whether registrations can be read, updated and deleted by their clients (RFC 7592)."
     )
@@ -311,8 +319,27 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class StatementIssuer:
+    """`[statement_issuer.NAME]`: whose software statements are believed, and how its signatures are verified."""
+
+    name: str
+    issuer: str = _setting("", "The `iss` of its statements.")
+    jwks_uri: str = _setting("", "Where its keys are published; a directory's own address, whatever a statement says.")
+    jwks: dict[str, Any] = _setting({}, "Its keys, where they were handed over: `{ keys = [...] }`.")
+    anchors: str = _setting(
+        "",
+        "A file of certificates (PEM) instead of keys: statements are then signed by whoever has a certificate that leads to one of these, and `iss` is a URI of that certificate (UDAP).",
+    )
+    anchor_certificates: tuple[bytes, ...] = ()
+    """What was read from `anchors`."""
+    form: Form | None = None
+    """`[statement_issuer.NAME.statement]`: how its statements are read; the policy says it where this does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. Policies are parsed where they belong, in `policy`."""
 
     server: Server = _setting(Server(), "The process.")
     issuer: dict[str, Issuer] = _setting({}, "The issuers by name.")
+    statement_issuer: dict[str, StatementIssuer] = _setting({}, "The issuers of software statements by name.")

@@ -45,10 +45,12 @@ async def register(exchange: Exchange) -> Answer:
         given = wire.fields(scope["headers"])
         certificate = certificates.presented(scope)
         token = wire.bearer(scope, given)
-        wire.check_media_type(given)
-        presented = wire.read_object(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
+        signed = wire.check_media_type(given)
+        body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
         caller = Caller(issuer.registration_endpoint, token, address(scope), certificate)
-        return wire.answer(201, await registration.register(registry, issuer, presented, caller))
+        read = wire.read_signed(body) if signed else (presented := wire.read_object(body))
+        made = await registration.register(registry, issuer, read, caller)
+        return wire.answer(201 if made.new else 200, made.information)
     except ProtocolError as error:
         caller = Caller(issuer.registration_endpoint, token, address(scope), certificate)
         await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)
@@ -93,9 +95,9 @@ async def _read(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
 
 async def _update(exchange: Exchange, given: Fields, caller: Caller) -> Answer:
     registry, issuer, limits, _, receive, client_id = exchange
-    wire.check_media_type(given)
-    presented = wire.read_object(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
-    return wire.answer(200, await management.update(registry, issuer, client_id, presented, caller))
+    read = wire.read_signed if wire.check_media_type(given) else wire.read_object
+    body = read(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
+    return wire.answer(200, await management.update(registry, issuer, client_id, body, caller))
 
 
 async def _delete(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
