@@ -13,6 +13,11 @@ MEDIA_TYPE: Final = "application/token-introspection+jwt"
 """What a resource server asks for in Accept, and gets as Content-Type (RFC 9701 §4, §5)."""
 
 
+def wanted(client: Client, accept: str) -> bool:
+    """Whether a resource server gets a JWT: it asks for one, or registered how it is signed (RFC 9701 §4, §6)."""
+    return MEDIA_TYPE in accept or "introspection_signed_response_alg" in client.metadata
+
+
 async def make(registry: Registry, issuer: Issuer, client: Client, answer: Mapping[str, Any], now: int) -> str:
     """An introspection answer as a JWT for the resource server that asked (RFC 9701 §5).
 

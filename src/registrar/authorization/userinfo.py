@@ -9,13 +9,13 @@ import msgspec
 from registrar.authorization import encryption, grant, people, resource, signing, subject
 from registrar.authorization.sender import Binding
 from registrar.domain import claims
+from registrar.domain.claims import OPENID
 from registrar.domain.client import Client
 from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import BearerError
 from registrar.service import access
 from registrar.service.registry import Issuer, Registry
 
-SCOPE: Final = "openid"
 JSON: Final = "application/json"
 JWT: Final = "application/jwt"
 
@@ -57,9 +57,9 @@ async def answer(registry: Registry, issuer: Issuer, presented: PresentedToken |
     ):
         raise BearerError("invalid_token", "The access token is bound to a key that was not proved.", realm="userinfo")
     allowed = await grant.find(registry, issuer, token.grant_id, now) if token.grant_id else None
-    if allowed is None or SCOPE not in token.scope:
+    if allowed is None or OPENID not in token.scope:
         raise BearerError(
-            "insufficient_scope", "The access token is not one of OpenID Connect.", scope=SCOPE, realm="userinfo"
+            "insufficient_scope", "The access token is not one of OpenID Connect.", scope=OPENID, realm="userinfo"
         )
     known = await people.claims(registry, issuer, token.subject)
     told = claims.of_scopes(token.scope, known) | claims.requested(allowed.claims, "userinfo", known)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+OPENID: Final = "openid"
+"""The scope that makes an authorization request one of OpenID Connect (§3.1.2.1)."""
+
 OF_SCOPE: Final[Mapping[str, tuple[str, ...]]] = {
     "profile": (
         "name",

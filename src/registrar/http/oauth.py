@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from registrar.authorization import call as calls
-from registrar.authorization import introspection, revocation, token_endpoint
+from registrar.authorization import introspection, introspection_response, revocation, token_endpoint
 from registrar.authorization.call import Call
 from registrar.domain import server_metadata
 from registrar.domain.errors import ProtocolError
@@ -26,8 +26,13 @@ async def token(exchange: Exchange) -> Answer:
 async def introspect(exchange: Exchange) -> Answer:
     """POST at the introspection endpoint (RFC 7662 §2)."""
     call = await received(exchange, "introspection_endpoint")
-    _, members = await introspection.answer(exchange.registry, exchange.issuer, call)
-    return wire.answer(200, members)
+    registry, issuer = exchange.registry, exchange.issuer
+    caller, members = await introspection.answer(registry, issuer, call)
+    if not introspection_response.wanted(caller, call.accept):
+        return wire.answer(200, members)
+    signed = await introspection_response.make(registry, issuer, caller, members, registry.clock() // 1000)
+    media_type = introspection_response.MEDIA_TYPE.encode()
+    return Answer(200, [(b"content-type", media_type), *wire.NO_STORE[1:]], signed.encode())
 
 
 async def revoke(exchange: Exchange) -> Answer:
