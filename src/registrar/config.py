@@ -18,22 +18,26 @@ import typing
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
 from registrar.domain import uri as grammar
 from registrar.domain.access_token import SCOPE
-from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys
+from registrar.domain.certificate import read_pem
+from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys, PresentedToken
+from registrar.domain.jwks import judge as judge_keys
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS, PAGES
-from registrar.domain.settings import Clients, Mode, Registration, Server, Settings
+from registrar.domain.settings import Clients, Mode, Registration, Server, Settings, StatementIssuer
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.http.fetch import Fetcher
 from registrar.policy import Policy
 from registrar.policy.document import ConfigurationError, Document
-from registrar.policy.loader import load as load_policy
-from registrar.policy.loader import shipped
+from registrar.policy.evidence import Proof
+from registrar.policy.loader import Written, form, load_all, shipped
+from registrar.policy.rules import RULE_FUNCTIONS, RuleFunction
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
 from registrar.service.registry import Issuer, Registry, registrable_scopes
@@ -126,18 +130,24 @@ def parse(document: Document) -> Configuration:
     """
     data = dict(document.data)
     own = data.pop("policy", {})
-    policies = shipped()
-    for name, table in own.items():
-        if name in policies:
+    functions = _rules(data.pop("rules", {}), document)
+    for name in own:
+        if name in shipped():
             raise document.error(f"{name} is a profile that ships; give yours another name", "policy", name)
-        policies[name] = load_policy(name, table, document, "policy", name)
-    if unknown := sorted(set(data) - {"server", "issuer"}):
-        raise document.error(f"unknown table [{unknown[0]}]; known are server, issuer.NAME, policy.NAME", unknown[0])
+        if not _NAME.fullmatch(name):
+            raise document.error("a policy's name is 1 to 32 lower-case letters, digits, - and _", "policy", name)
+    written = {name: Written(table, document, ("policy", name)) for name, table in own.items()}
+    policies = {**shipped(), **load_all(written, shipped(), functions)}
+    if unknown := sorted(set(data) - set(_TABLES)):
+        raise document.error(f"unknown table [{unknown[0]}]; known are {', '.join(_TABLES.values())}", unknown[0])
+    believed = {
+        name: _statement_issuer(name, table, document) for name, table in data.get("statement_issuer", {}).items()
+    }
     server = _build(Server, data.get("server", {}), document, ("server",))
     tables = data.get("issuer", {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise document.error("issuers are tables: [issuer.main]", "issuer")
-    issuers = {name: _issuer(name, table, policies, document) for name, table in tables.items()}
+    issuers = {name: _issuer(name, table, policies, believed, document) for name, table in tables.items()}
     if not issuers:
         raise document.error("there is no issuer; a server needs at least one [issuer.NAME] with a url")
     urls = [issuer.url for issuer in issuers.values()]
@@ -150,7 +160,7 @@ def parse(document: Document) -> Configuration:
         others = {url for other in issuers.values() if other is not issuer for url in (other.url, other.mutual_tls_url)}
         if issuer.mutual_tls_url and issuer.mutual_tls_url in others:
             raise document.error("is where another issuer is reached", "issuer", name, "mutual_tls_url")
-    configuration = Configuration(Settings(server, issuers), policies)
+    configuration = Configuration(Settings(server, issuers, believed), policies)
     _check_transport(configuration, document)
     _check_fetching(server, document)
     return configuration
@@ -167,8 +177,12 @@ def assemble(configuration: Configuration) -> Registry:
     server = configuration.settings.server
     fetch = _fetcher(configuration)
     store = open_store(server.database, queue=server.queue)
+    believed = configuration.settings.statement_issuer
     issuers = {
-        name: Issuer(settings, configuration.policies) for name, settings in configuration.settings.issuer.items()
+        name: Issuer(
+            settings, configuration.policies, [believed[one] for one in settings.registration.statement_issuers]
+        )
+        for name, settings in configuration.settings.issuer.items()
     }
     return Registry(
         store,
@@ -179,6 +193,7 @@ def assemble(configuration: Configuration) -> Registry:
         Audit(store, _now_ms, os.urandom),
         fetch,
         KeySets(fetch, _now_ms, server.key_sets),
+        _no_access_tokens,
     )
 
 
@@ -195,6 +210,10 @@ def _fetcher(configuration: Configuration) -> Fetcher:
     return fetch
 
 
+async def _no_access_tokens(issuer: str, presented: PresentedToken) -> None:
+    del issuer, presented
+
+
 def _now_ms() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
@@ -203,7 +222,69 @@ def _now_ms() -> int:
 # --- building settings from tables -----------------------------------------------------------------------------------
 
 
-def _issuer(name: str, table: dict[str, Any], policies: Mapping[str, Policy], document: Document) -> IssuerSettings:
+_TABLES: Final = {
+    "server": "server",
+    "issuer": "issuer.NAME",
+    "policy": "policy.NAME",
+    "statement_issuer": "statement_issuer.NAME",
+    "rules": "rules",
+}
+
+
+def _rules(table: Any, document: Document) -> Mapping[str, RuleFunction]:
+    """The rules of the user's own, `name = "package.module:function"`, beside those that ship."""
+    functions = dict(RULE_FUNCTIONS)
+    if not isinstance(table, dict):
+        raise document.error("rules is a table of names and functions", "rules")
+    for name, where in table.items():
+        if name in RULE_FUNCTIONS:
+            raise document.error(f"{name} is a rule that ships; give yours another name", "rules", name)
+        module, _, attribute = where.partition(":") if isinstance(where, str) else ("", "", "")
+        try:
+            function = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as problem:
+            raise document.error(
+                f'a rule is "package.module:function"; {where} cannot be had: {problem}', "rules", name
+            ) from None
+        if not callable(function):
+            raise document.error(f"{where} is no function", "rules", name)
+        functions[name] = function
+    return functions
+
+
+def _statement_issuer(name: str, table: Any, document: Document) -> StatementIssuer:
+    """Whose statements are believed: by their keys, by the address of their keys, or by certificates."""
+    at = ("statement_issuer", name)
+    if not _NAME.fullmatch(name) or not isinstance(table, dict):
+        raise document.error("an issuer of statements is a table with a name of 1 to 32 lower-case letters", *at)
+    own = dict(table)
+    how = form(own.pop("statement"), document, *at, "statement") if isinstance(own.get("statement"), dict) else None
+    for key in ("name", "form", "anchor_certificates", "statement"):
+        if key in own:
+            raise document.error(f"unknown setting {key}", *at, key)
+    found: StatementIssuer = _build(StatementIssuer, own, document, at, name=name, form=how)
+    given = [key for key in ("jwks_uri", "jwks", "anchors") if getattr(found, key)]
+    if len(given) != 1:
+        raise document.error("is known by one of jwks_uri, jwks and anchors", *at)
+    if bool(found.issuer) == bool(found.anchors):
+        raise document.error("issuer is the iss of its statements; with anchors it is that of each certificate", *at)
+    if found.jwks and (faults := judge_keys(found.jwks)):
+        raise document.error(f"{faults[0].member} {faults[0].reason}", *at, "jwks")
+    if found.anchors:
+        try:
+            return dataclasses.replace(found, anchor_certificates=read_pem(Path(found.anchors).read_bytes()))
+        except (OSError, ValueError) as problem:
+            raise document.error(f"{found.anchors} cannot be read: {problem}", *at, "anchors") from None
+    return found
+
+
+def _issuer(
+    name: str,
+    table: dict[str, Any],
+    policies: Mapping[str, Policy],
+    believed: Mapping[str, StatementIssuer],
+    document: Document,
+) -> IssuerSettings:
     at = ("issuer", name)
     if not _NAME.fullmatch(name):
         raise document.error("an issuer's name is 1 to 32 lower-case letters, digits, - and _, a letter first", *at)
@@ -221,6 +302,7 @@ def _issuer(name: str, table: dict[str, Any], policies: Mapping[str, Policy], do
             "policy",
         )
     _check_path(issuer.registration, document, *at, "registration")
+    _check_evidence(issuer, policies[issuer.registration.policy], believed, document, *at, "registration")
     _check_scopes(issuer, document, *at, "scopes")
     _check_people(issuer, document, *at)
     for origin in issuer.cors_origins:
@@ -233,6 +315,9 @@ def _issuer(name: str, table: dict[str, Any], policies: Mapping[str, Policy], do
     ):
         if getattr(getattr(issuer, section), key) < 0:
             raise document.error(f"{key} is in seconds and not negative", *at, section, key)
+    for key in ("id_token_lifetime", "logout_seconds", "logout_attempts"):
+        if getattr(issuer.openid, key) <= 0:
+            raise document.error("is more than 0", *at, "openid", key)
     _check_authorization(issuer, document, *at, "authorization")
     if issuer.audit.refusals_per_minute < 1:
         raise document.error("at least one refusal a minute is recorded", *at, "audit", "refusals_per_minute")
@@ -274,12 +359,12 @@ def _value(hint: Any, value: Any, document: Document, path: tuple[str, ...]) -> 
         return tuple(value)
     if hint is float and type(value) is int:
         return float(value)
-    if type(value) is not hint:
-        raise document.error(f"needs {_SPOKEN[hint]}", *path)
+    if type(value) is not (typing.get_origin(hint) or hint):
+        raise document.error(f"needs {_SPOKEN[typing.get_origin(hint) or hint]}", *path)
     return value
 
 
-_SPOKEN: Final = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+_SPOKEN: Final = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
 
 
 def _modes(value: Any, document: Document, path: tuple[str, ...]) -> tuple[Mode, ...]:
@@ -320,6 +405,28 @@ def _check_path(registration: Registration, document: Document, *path: str) -> N
         raise document.error("is a path such as /register", *path, "path")
     if registration.path in (*ENDPOINTS.values(), *PAGES.values(), "/healthz", "/readyz"):
         raise document.error(f"{registration.path} is the path of another endpoint", *path, "path")
+
+
+def _check_evidence(
+    issuer: IssuerSettings,
+    policy: Policy,
+    believed: Mapping[str, StatementIssuer],
+    document: Document,
+    *path: str,
+) -> None:
+    """What the policy demands can be had at this issuer at all."""
+    registration = issuer.registration
+    for name in registration.statement_issuers:
+        if name not in believed:
+            raise document.error(f"there is no [statement_issuer.{name}]", *path, "statement_issuers")
+    if policy.proofs and not registration.statement_issuers and all(Proof.STATEMENT in one for one in policy.proofs):
+        raise document.error(
+            f"the policy {policy.name} demands a software statement, and nobody's are believed here; set statement_issuers",
+            *path,
+            "policy",
+        )
+    if not registration.templates and not registration.full:
+        raise document.error("templates and full are both off, so nothing could be registered", *path, "full")
 
 
 def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> None:
@@ -410,38 +517,6 @@ def _check_transport(configuration: Configuration, document: Document) -> None:
         )
 
 
-def _check_fetching(server: Server, document: Document) -> None:
-    at = ("server", "fetch")
-    for origin in server.fetch.allow:
-        parts = None if grammar.odd_character(origin) else grammar.split(origin)
-        authority = (parts.authority or "") if parts else ""
-        host, port = grammar.host_and_port(authority)
-        if (
-            parts is None
-            or parts.scheme not in ("http", "https")
-            or origin != f"{parts.scheme}://{authority}"
-            or not grammar.is_host(host)
-            or (port is not None and not grammar.is_port(port))
-        ):
-            raise document.error(f"{origin} is not an origin such as https://keys.internal:8443", *at, "allow")
-    if server.fetch.seconds <= 0:
-        raise document.error("is more than 0", *at, "seconds")
-    for key, least in (("bytes", 1024), ("at_once", 1), ("at_once_per_host", 1)):
-        if getattr(server.fetch, key) < least:
-            raise document.error(f"is at least {least}", *at, key)
-    kept = server.key_sets
-    for field in dataclasses.fields(kept):
-        if getattr(kept, field.name) < 1:
-            raise document.error("is at least 1", "server", "key_sets", field.name)
-    if kept.hard_seconds < kept.fresh_seconds_at_most or kept.fresh_seconds_at_most < kept.fresh_seconds:
-        raise document.error(
-            "fresh_seconds, fresh_seconds_at_most and hard_seconds do not decrease in this order",
-            "server",
-            "key_sets",
-            "hard_seconds",
-        )
-
-
 def _check_proxies(server: Server, document: Document) -> None:
     for proxy in server.trusted_proxies:
         try:
@@ -472,6 +547,38 @@ def _check_mutual_tls(server: Server, document: Document) -> None:
         raise document.error("needs client_ca, the authorities of clients' certificates", *at)
     if not settings.certificate and not server.tls_certificate:
         raise document.error("needs certificate and key, or server.tls_certificate and server.tls_key", *at)
+
+
+def _check_fetching(server: Server, document: Document) -> None:
+    at = ("server", "fetch")
+    for origin in server.fetch.allow:
+        parts = None if grammar.odd_character(origin) else grammar.split(origin)
+        authority = (parts.authority or "") if parts else ""
+        host, port = grammar.host_and_port(authority)
+        if (
+            parts is None
+            or parts.scheme not in ("http", "https")
+            or origin != f"{parts.scheme}://{authority}"
+            or not grammar.is_host(host)
+            or (port is not None and not grammar.is_port(port))
+        ):
+            raise document.error(f"{origin} is not an origin such as https://keys.internal:8443", *at, "allow")
+    if server.fetch.seconds <= 0:
+        raise document.error("is more than 0", *at, "seconds")
+    for key, least in (("bytes", 1024), ("at_once", 1), ("at_once_per_host", 1)):
+        if getattr(server.fetch, key) < least:
+            raise document.error(f"is at least {least}", *at, key)
+    kept = server.key_sets
+    for field in dataclasses.fields(kept):
+        if getattr(kept, field.name) < 1:
+            raise document.error("is at least 1", "server", "key_sets", field.name)
+    if kept.hard_seconds < kept.fresh_seconds_at_most or kept.fresh_seconds_at_most < kept.fresh_seconds:
+        raise document.error(
+            "fresh_seconds, fresh_seconds_at_most and hard_seconds do not decrease in this order",
+            "server",
+            "key_sets",
+            "hard_seconds",
+        )
 
 
 def _is_loopback(url: str) -> bool:

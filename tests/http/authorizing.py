@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
 import httpx2
+from joserfc import jws
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 from registering import MEMBERS, configured, register
 
 from registrar.authorization import code, grant
+from registrar.authorization.assertion import TYPE
 from registrar.authorization.grant import Grant
 from registrar.authorization.request import Authentication, AuthorizationRequest
 from registrar.testing import Served
@@ -98,6 +103,7 @@ async def code_for(
         scope=request.scope,
         resource=request.resource,
         nonce=request.nonce,
+        claims=request.claims,
         authorization_details=request.authorization_details,
         created_at=server.clock.now,
     )
@@ -127,3 +133,66 @@ async def machine(server: Served, members: Mapping[str, Any] = BATCH, **more: An
     answer = await token(server, client, "client_credentials", **more)
     assert answer.status_code == 200, answer.text
     return client, answer.json()["access_token"]
+
+
+# --- statements that clients sign -------------------------------------------------------------------------------------
+
+
+def key(kid: str = "one", kind: str = "EC") -> Any:
+    """A private key of a client."""
+    parameters = {"kid": kid}
+    if kind == "RSA":
+        return RSAKey.generate_key(2048, parameters, private=True)
+    if kind == "OKP":
+        return OKPKey.generate_key("Ed25519", parameters, private=True)
+    return ECKey.generate_key("P-256", parameters, private=True)
+
+
+def published(*keys: Any) -> dict[str, Any]:
+    """The public halves, as a client registers or publishes them."""
+    return {"keys": [one.as_dict(private=False) for one in keys]}
+
+
+def signed(key: Any, claims: Mapping[str, Any], alg: str = "ES256", **header: Any) -> str:
+    """A compact JWS, put together here so that it may be wrong in any way."""
+    head = {"alg": alg, "kid": getattr(key, "kid", None) or None, **header}
+    parts = [
+        base64url(json.dumps({name: one for name, one in part.items() if one is not None}).encode())
+        for part in (head, claims)
+    ]
+    signature = jws.JWSRegistry.algorithms[alg].sign(".".join(parts).encode(), key)
+    return ".".join([*parts, base64url(signature)])
+
+
+def base64url(octets: bytes) -> str:
+    """RFC 7515 §2."""
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def assertion(
+    server: Served, client: Mapping[str, Any], key: Any, alg: str = "ES256", **changes: Any
+) -> dict[str, str]:
+    """A client assertion as parameters; `changes` are to its claims, None leaves one out."""
+    claims = {
+        "iss": client["client_id"],
+        "sub": client["client_id"],
+        "aud": server.issuer.url,
+        "jti": secrets.token_urlsafe(),
+        "iat": server.clock.now,
+        "exp": server.clock.now + 60,
+        **changes,
+    }
+    return {"client_assertion_type": TYPE, "client_assertion": signed(key, claims, alg)}
+
+
+def proof(server: Served, key: Any, path: str = "/token", alg: str = "ES256", **changes: Any) -> dict[str, str]:
+    """A DPoP proof as a header; `changes` are to its claims, None leaves one out."""
+    claims = {
+        "jti": secrets.token_urlsafe(),
+        "htm": "POST",
+        "htu": f"{server.issuer.url}{path}",
+        "iat": server.clock.now,
+        **changes,
+    }
+    header = {"typ": "dpop+jwt", "jwk": key.as_dict(private=False), "kid": None}
+    return {"dpop": signed(key, claims, alg, **header)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import signal
 import socket
@@ -165,7 +164,7 @@ def test_what_is_not_tls_gets_nothing(start: Start, tmp_path: Path) -> None:
         with suppress(ConnectionError):
             plain.sendall(REGISTER)
         assert parse(b"") == replies(plain)
-    said = request("POST", "/register", CLIENT, f"Client-Cert: {sequence(other)}", CLOSE)
+    said = request("POST", "/register", CLIENT, f"Client-Cert: {other.client_cert}", CLOSE)
     assert [one.status for one in server.ask(server.context(own), said)] == [201]
     (event,) = server.events()
     assert event["certificate_thumbprint"] == certificate.read(own.der).thumbprint
@@ -245,7 +244,7 @@ def test_a_proxy_hands_certificates_on(start: Start, tmp_path: Path, proxies: st
     """Over the real connection too, `Client-Cert` counts from a trusted peer; from another it is as if it were not there."""
     server = Listening(start, tmp_path, f'trusted_proxies = ["{proxies}"]', "http://127.0.0.1:8000")
     own = Authority("CN=Elsewhere").own  # signed by itself: no handshake here would take it
-    said = request("POST", "/register", CLIENT, f"Client-Cert: {sequence(own)}", CLOSE)
+    said = request("POST", "/register", CLIENT, f"Client-Cert: {own.client_cert}", CLOSE)
     assert [one.status for one in server.program.send(said)] == [201]
     bad = request("POST", "/register", CLIENT, "Client-Cert: nonsense", CLOSE)
     assert [one.status for one in server.program.send(bad)] == [400 if believed else 201]
@@ -346,8 +345,3 @@ def test_two_issuers_are_not_reached_at_one_address(taken: str) -> None:
     text = TWO_HOSTS.replace("https://mtls.two.example:8443", taken)
     with pytest.raises(ConfigurationError, match="another issuer"):
         parse_configuration(Document("registrar.toml", text))
-
-
-def sequence(issued: Issued) -> str:
-    """A certificate as RFC 9440 has it."""
-    return f":{base64.b64encode(issued.der).decode()}:"

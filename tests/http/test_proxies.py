@@ -110,7 +110,7 @@ async def test_the_caller_is_the_last_address_that_is_no_proxys(forwarded: tuple
 @pytest.mark.parametrize("peer", ["10.1.3.3", "2001:db8::2", "192.0.2.1", "", "not an address"])
 async def test_of_others_nothing_is_believed(peer: str, issued: Issued) -> None:
     """A direct caller that says what only a proxy may say is plain http, with its own address and no certificate."""
-    said = (("x-forwarded-for", "198.51.100.1"), ("client-cert", sequence(issued.der)))
+    said = (("x-forwarded-for", "198.51.100.1"), ("client-cert", issued.client_cert))
     async with behind(peer=peer) as (inside, client):
         assert "TLS" in refused(await register(client, *said), "invalid_request")["error_description"]
         own = await inside.client.post("https://as.example/register", json=MEMBERS, headers=[HTTPS, *said])
@@ -142,7 +142,7 @@ async def test_tls_is_said_once_and_plainly(said: tuple[str, ...]) -> None:
 async def test_without_proxies_the_headers_mean_nothing(issued: Issued) -> None:
     """Where none is configured, nobody is believed, on loopback neither."""
     async with behind("", "127.0.0.1") as (_, client):
-        refused(await register(client, ("client-cert", sequence(issued.der))), "invalid_request")
+        refused(await register(client, ("client-cert", issued.client_cert)), "invalid_request")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_nothing_that_is_forwarded_breaks_the_reading(peer: str, forwarded: list
 async def test_the_certificate_of_a_registration_is_in_its_event(issued: Issued) -> None:
     """A proxy hands it on (RFC 9440); registration, update and refusal tell its thumbprint, and nothing of its names."""
     thumbprint = certificate.read(issued.der).thumbprint
-    said = (HTTPS, ("client-cert", sequence(issued.der)))
+    said = (HTTPS, ("client-cert", issued.client_cert))
     async with behind() as (inside, client):
         answer = await register(client, *said[1:])
         assert answer.status_code == 201
@@ -279,7 +279,7 @@ def test_the_chain_above_a_certificate_can_be_had(issued: Issued, separator: str
     scope: dict[str, Any] = {
         "type": "http",
         "client": (PROXY, 1),
-        "headers": [(b"client-cert", sequence(issued.der).encode()), (b"client-cert-chain", chain)],
+        "headers": [(b"client-cert", issued.client_cert.encode()), (b"client-cert-chain", chain)],
     }
     believed = Proxies(Server(trusted_proxies=(PROXY,))).resolved(scope)
     assert certificates.chain(believed) == issued.chain[1:] * 2

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from registrar.domain.certificate import Certificate
 from registrar.domain.errors import ProtocolError
 
 Parameters = NewType("Parameters", dict[str, str])
@@ -32,6 +33,8 @@ class Call(msgspec.Struct, frozen=True):
     """The header field Authorization."""
     dpop: tuple[str, ...] = ()
     """The header fields DPoP; more than one is an error (RFC 9449 §4.3)."""
+    certificate: Certificate | None = None
+    """The certificate that the client presented, if it did (RFC 8705)."""
     accept: str = ""
     address: str = ""
     method: str = "POST"

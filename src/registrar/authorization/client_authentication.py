@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NoReturn
+from typing import Final
 from urllib.parse import unquote_plus
 
 import msgspec
 
-from registrar.authorization import assertion, clients
+from registrar.authorization import assertion, client_keys, clients
+from registrar.authorization.assertion import NotProved
 from registrar.authorization.call import Call
+from registrar.domain import certificate as certificates
+from registrar.domain import jwks
+from registrar.domain.certificate import Certificate
 from registrar.domain.client import Client
+from registrar.domain.coherence import TLS_SUBJECTS
 from registrar.domain.errors import ProtocolError
+from registrar.domain.jws import UnverifiedJWS
+from registrar.service.key_sets import KeysUnavailable
 from registrar.service.registry import Issuer, Registry
 
 _BASIC: Final = (b"www-authenticate", b'Basic realm="client", charset="UTF-8"')
@@ -26,6 +32,7 @@ class Shown(msgspec.Struct, frozen=True):
     kind: str
     """`none` (nothing, or a certificate alone), `client_secret_basic`, `client_secret_post` or `assertion`."""
     secret: str = ""
+    assertion: UnverifiedJWS | None = None
 
     def __repr__(self) -> str:
         """Without the secret."""
@@ -76,13 +83,13 @@ def read(call: Call) -> Shown:
         client_id, secret = _credentials(call.authorization)
         shown = Shown(client_id, "client_secret_basic", secret)
     elif assertive:
-        shown = Shown(assertion.subject(given), "assertion", given["client_assertion"])
+        shown = _asserted(call)
     elif "client_secret" in given:
         shown = Shown(named, "client_secret_post", given["client_secret"])
     else:
         shown = Shown(named, "none")
     if not shown.client_id:
-        refuse("The request does not say which client sends it: client_id is missing.")
+        raise refusal("The request does not say which client sends it: client_id is missing.")
     if named and named != shown.client_id:
         raise ProtocolError("invalid_request", "client_id names another client than the one that authenticates.")
     return shown
@@ -95,18 +102,25 @@ def _credentials(header: str) -> tuple[str, str]:
         client_id, colon, secret = joined.partition(":")
         if colon:
             return unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
-    except (binascii.Error, ValueError):  # UnicodeDecodeError is one
+    except ValueError:  # binascii.Error and UnicodeDecodeError are such
         pass
-    refuse("The Authorization header holds no Basic credentials of the form of RFC 6749 section 2.3.1.", basic=True)
+    raise refusal(
+        "The Authorization header holds no Basic credentials of the form of RFC 6749 section 2.3.1.", basic=True
+    )
 
 
-def refuse(description: str, *, basic: bool = False) -> NoReturn:
-    """Refuse a client.
+def _asserted(call: Call) -> Shown:
+    try:
+        unverified = assertion.read(call.parameters)
+    except NotProved as problem:
+        raise refusal(str(problem)) from None
+    subject = unverified.claims.get("sub")
+    return Shown(subject if isinstance(subject, str) else "", "assertion", assertion=unverified)
 
-    Raises:
-        ProtocolError: `invalid_client`, always; with a challenge where the Authorization header was used.
-    """
-    raise ProtocolError("invalid_client", description, headers=[_BASIC] if basic else [])
+
+def refusal(description: str, *, basic: bool = False) -> ProtocolError:
+    """The refusal of a client; with a challenge where the Authorization header was used (RFC 6749 §5.2)."""
+    return ProtocolError("invalid_client", description, headers=[_BASIC] if basic else [])
 
 
 async def _authenticated(registry: Registry, issuer: Issuer, call: Call, shown: Shown, now: int) -> Client:
@@ -114,10 +128,10 @@ async def _authenticated(registry: Registry, issuer: Issuer, call: Call, shown: 
     client = await clients.find(registry, issuer, shown.client_id)
     if client is None:
         where = f" A client registers at {issuer.registration_endpoint}." if issuer.enabled else ""
-        refuse(f"There is no such client here, or there is no more.{where}", basic=basic)
+        raise refusal(f"There is no such client here, or there is no more.{where}", basic=basic)
     method = client.metadata.get("token_endpoint_auth_method", "client_secret_basic")
     if shown.kind not in (method, _KINDS.get(method)):
-        refuse(f"This client registered {method} and authenticates with nothing else.", basic=basic)
+        raise refusal(f"This client registered {method} and authenticates with nothing else.", basic=basic)
     await _METHODS[method](registry, issuer, call, client, shown, now)
     return client
 
@@ -131,7 +145,57 @@ async def _none(_registry: Registry, _issuer: Issuer, _call: Call, _client: Clie
 
 async def _secret(_registry: Registry, _issuer: Issuer, _call: Call, client: Client, shown: Shown, now: int) -> None:
     if not client.credentials.secret_is(shown.secret, now):
-        refuse("The client secret is wrong or has expired.", basic=shown.kind == "client_secret_basic")
+        raise refusal("The client secret is wrong or has expired.", basic=shown.kind == "client_secret_basic")
+
+
+async def _assertion(registry: Registry, issuer: Issuer, _call: Call, client: Client, shown: Shown, now: int) -> None:
+    assert shown.assertion is not None
+    try:
+        await assertion.verify(registry, issuer, client, shown.assertion, now)
+    except NotProved as problem:
+        raise refusal(str(problem)) from None
+
+
+async def _tls(_registry: Registry, _issuer: Issuer, call: Call, client: Client, _shown: Shown, now: int) -> None:
+    """RFC 8705 §2.1: the certificate, of an authority that the listener or the proxy trusts, has the registered name."""
+    presented = _certificate(call, now)
+    if not any(name in client.metadata and _named(presented, name, client.metadata[name]) for name in TLS_SUBJECTS):
+        raise refusal("The client certificate has another subject than the registered one.")
+
+
+def _named(presented: Certificate, name: str, registered: str) -> bool:
+    if name == "tls_client_auth_subject_dn":
+        return certificates.names_match(registered, presented)
+    if name == "tls_client_auth_san_dns":
+        return registered.lower() in map(str.lower, presented.dns)
+    names = {
+        "tls_client_auth_san_uri": presented.uri,
+        "tls_client_auth_san_ip": presented.ip,
+        "tls_client_auth_san_email": presented.email,
+    }
+    return registered in names[name]
+
+
+async def _self_signed_tls(
+    registry: Registry, _issuer: Issuer, call: Call, client: Client, _shown: Shown, now: int
+) -> None:
+    """RFC 8705 §2.2: the certificate holds a registered key; who signed it does not matter."""
+    presented = _certificate(call, now)
+    try:
+        keys = await client_keys.public(registry, client, None)
+    except KeysUnavailable as problem:
+        raise refusal(f"The client certificate cannot be compared: {problem.reason}.") from None
+    held = [der for der in (jwks.public_key(dict(key)) for key in keys) if der is not None]
+    if presented.public_key_thumbprint not in map(certificates.thumbprint, held):
+        raise refusal("The client certificate holds none of the registered keys.")
+
+
+def _certificate(call: Call, now: int) -> Certificate:
+    if call.certificate is None:
+        raise refusal("This client authenticates with a certificate, and none was presented.")
+    if not call.certificate.valid_at(now):
+        raise refusal("The client certificate has expired or is not valid yet.")
+    return call.certificate
 
 
 _KINDS: Final[Mapping[str, str]] = {
@@ -146,4 +210,8 @@ _METHODS: Final[Mapping[str, Method]] = {
     "none": _none,
     "client_secret_basic": _secret,
     "client_secret_post": _secret,
+    "client_secret_jwt": _assertion,
+    "private_key_jwt": _assertion,
+    "tls_client_auth": _tls,
+    "self_signed_tls_client_auth": _self_signed_tls,
 }

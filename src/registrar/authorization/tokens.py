@@ -132,6 +132,12 @@ def _item(issuer: Issuer, value: str, token: AccessToken) -> Item:
     )
 
 
+def confirmation(token: AccessToken) -> dict[str, str]:
+    """What a token is bound to, as others are told (RFC 7800 §3.1, RFC 9449 §6.1, RFC 8705 §3.1)."""
+    members = {"jkt": token.dpop_jkt, "x5t#S256": token.certificate_thumbprint}
+    return {name: value for name, value in members.items() if value}
+
+
 # --- refresh tokens ---------------------------------------------------------------------------------------------------
 
 

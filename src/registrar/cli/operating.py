@@ -19,9 +19,9 @@ from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import PresentedToken
 from registrar.policy.document import ConfigurationError
-from registrar.service import administration
+from registrar.service import administration, keys
 from registrar.service.administration import Operator, Refused
-from registrar.service.ports import ClientQuery, StoreUnavailable
+from registrar.service.ports import ClientQuery, SigningKey, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
 _PAGE = 500
@@ -131,6 +131,30 @@ async def change_state(desk: Desk, act: str, client_id: str, reason: str) -> Cli
 async def rotate_secret(desk: Desk, client_id: str, overlap: int | None) -> tuple[str, Client]:
     """Give a client a new secret."""
     return await administration.rotate_secret(desk.registry, desk.issuer, desk.operator, client_id, overlap=overlap)
+
+
+async def rotate_keys(desk: Desk, algorithms: Sequence[str], *, withdraw: bool) -> list[SigningKey]:
+    """Give the issuer new signing keys."""
+    if not desk.registry.keys:
+        raise Failure("there is no key-encryption key to keep a signing key under; set server.key_file")
+    actor, door = desk.operator.actor(), desk.operator.door
+    return await keys.rotate(
+        desk.registry, desk.issuer, actor, endpoint=door, algorithms=algorithms or keys.KEYS, withdraw=withdraw
+    )
+
+
+async def key_rows(desk: Desk) -> list[dict[str, Any]]:
+    """The signing keys of the issuer as the command line shows them."""
+    return [
+        {
+            "kid": held.key.kid,
+            "algorithm": held.key.algorithm,
+            "status": "signs" if not held.until else "published" if held.published(desk.now) else "outlived",
+            "created_at": held.key.created_at,
+            "published_until": held.until,
+        }
+        for held in await keys.listed(desk.registry, desk.issuer)
+    ]
 
 
 async def add_person(desk: Desk, username: str, password: str, *, name: str, email: str) -> Person:

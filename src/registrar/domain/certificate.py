@@ -117,8 +117,8 @@ def read(der: bytes) -> Certificate:
         subject, issuer = loaded.subject, loaded.issuer
         names: Any = _extension(loaded.extensions, x509.SubjectAlternativeName) or x509.SubjectAlternativeName([])
         return Certificate(
-            thumbprint=_thumbprint(der),
-            public_key_thumbprint=_thumbprint(key),
+            thumbprint=thumbprint(der),
+            public_key_thumbprint=thumbprint(key),
             subject=subject.rfc4514_string(),
             issuer=issuer.rfc4514_string(),
             serial=loaded.serial_number,
@@ -164,7 +164,8 @@ def _extension(extensions: x509.Extensions, kind: type[x509.ExtensionType]) -> x
     return next((one.value for one in extensions if isinstance(one.value, kind)), None)
 
 
-def _thumbprint(octets: bytes) -> str:
+def thumbprint(octets: bytes) -> str:
+    """base64url of the SHA-256 of a DER (RFC 8705 §3.1)."""
     return base64.urlsafe_b64encode(hashlib.sha256(octets).digest()).rstrip(b"=").decode("ascii")
 
 
@@ -428,3 +429,33 @@ def _reason(entry: x509.RevokedCertificate) -> str:
 
     given: Any = _extension(entry.extensions, x509.CRLReason)
     return str(given.reason.value) if given is not None else "unspecified"
+
+
+def read_pem(text: bytes) -> tuple[bytes, ...]:
+    """The certificates of a PEM file, as DER.
+
+    Raises:
+        ValueError: it holds none, or one that cannot be read.
+    """
+    from cryptography import x509
+
+    return tuple(map(_der, x509.load_pem_x509_certificates(text)))
+
+
+def public_jwk(der: bytes) -> dict[str, Any]:
+    """The public key of a certificate as a JWK (RFC 7517).
+
+    Raises:
+        Unreadable: it is of a kind that JOSE does not know.
+    """
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    from joserfc.errors import JoseError
+    from joserfc.jwk import JWKRegistry
+
+    spki = _load(der).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for kty in ("RSA", "EC", "OKP"):
+        try:
+            return dict(JWKRegistry.import_key(spki, kty).as_dict(private=False))
+        except (JoseError, ValueError, TypeError):
+            continue
+    raise Unreadable("its key is of a kind that JOSE does not know")

@@ -51,12 +51,18 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
     token_id: str = ""
     label: str = ""
     owner: str = ""
+    token_scope: tuple[str, ...] = ()
+    """The scopes of that token, where it allowed less to be registered than the policy does."""
     client_class: str = ""
     """The class that the facts of the admission gave it; never its own claim."""
     statement_issuer: str = ""
     """The configured name of the issuer whose software statement it came with."""
     statement_digest: str = ""
     """The SHA-256 of that statement."""
+    statement_software: str = ""
+    """The software that it is about; updates are about the same."""
+    statement_at: int = 0
+    """When it was judged, in seconds since 1970: an update that repeats it is not judged for age again."""
     certificate_subject: str = ""
     """The subject of the certificate that it came with, as RFC 4514 writes it."""
     certificate_thumbprint: str = ""
@@ -126,6 +132,13 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
             for name, value in shown.items()
             if value not in (None, "", {}) and (name, value) != ("expires_at", 0)
         }
+
+
+def tombstone(client: Client, now: int) -> Client:
+    """What is left of a deleted client: who it was, without any credential; its identifier is never issued again."""
+    return msgspec.structs.replace(
+        client, version=client.version + 1, state=State.DELETED, updated_at=now, credentials=Credentials()
+    )
 
 
 def information(

@@ -58,8 +58,9 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
         "An initial access token was issued: by an operator, or to a client that asked for the scope dcr.",
     ),
     ("token.revoked", "An operator revoked an initial access token."),
+    ("issuer.key_created", "A signing key of the issuer was created: at the first start, or to replace an older one."),
+    ("issuer.key_removed", "A signing key of the issuer was removed: nothing signed by it lives, or it was withdrawn."),
     ("grant.revoked", "What a person allowed a client ended, and every token under it; `reason` tells why."),
-    ("issuer.key_created", "A signing key of the issuer was created."),
     ("person.added", "An account was made: by an operator, by its owner, or at the first sign-in from upstream."),
     ("person.changed", "An operator disabled or enabled an account, or set its password; `reason` tells which."),
     ("person.signed_in", "A person signed in."),
@@ -132,6 +133,8 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     since: int = 0
     software_id: Any = None
     subject: str = ""
+    statement_digest: str = ""
+    statement_issuer: str = ""
     time: int
     token_endpoint_auth_method: Any = None
     token_id: str = ""
@@ -241,6 +244,8 @@ def registration_detail(
         "policy_digest": policy_digest,
         "version": client.version,
         "certificate_thumbprint": certificate_thumbprint,
+        "statement_issuer": client.admission.statement_issuer,
+        "statement_digest": client.admission.statement_digest,
         "findings": [*map(_impersonal, findings)],
     }
 
@@ -287,7 +292,9 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
 
 
 def _told(name: str, value: Any) -> Any:
-    """A value as a difference tells it: keys by their thumbprints, the rest as it is."""
+    """A value as a difference tells it: keys and statements by their thumbprints, the rest as it is."""
+    if name == "software_statement" and isinstance(value, str):
+        return hashlib.sha256(value.encode()).hexdigest()
     return jwks.thumbprints(value) if name == "jwks" and value is not None else value
 
 

@@ -7,6 +7,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
+from registrar.domain.software_statement import Form
+
 
 class Mode(enum.StrEnum):
     """Who may register at an issuer. `disabled` is the default: the endpoint then does not exist."""
@@ -81,6 +83,12 @@ class Registration:
         "default", "The policy that judges registrations here: a profile's name or a `[policy.NAME]`."
     )
     path: str = _setting("/register", "The path of the registration endpoint under the issuer's URL.")
+    statement_issuers: tuple[str, ...] = _setting(
+        (),
+        "The `[statement_issuer.NAME]` whose software statements are believed here. Without any, statements are ignored.",
+    )
+    templates: bool = _setting(True, "Whether instances of templates may be registered.")
+    full: bool = _setting(True, "Whether clients of their own, without a template, may be registered.")
     management: bool = _setting(
         True, "Whether registrations can be read, updated and deleted by their clients (RFC 7592)."
     )
@@ -161,6 +169,20 @@ class Authorization:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenID:
+    """`[issuer.NAME.openid]`: what is signed about people, and about the issuer."""
+
+    id_token_lifetime: int = _setting(
+        3_600, "Seconds that an ID token is valid. A signing key that was replaced is published for as long after it."
+    )
+    signed_metadata: bool = _setting(
+        False, "Whether discovery carries `signed_metadata` too, the same document as a JWS (RFC 8414 §2.1)."
+    )
+    logout_seconds: float = _setting(5.0, "Seconds that a client may take to hear of a sign-out, in each attempt.")
+    logout_attempts: int = _setting(3, "How often a client is told of a sign-out before it is given up.")
+
+
+@dataclass(frozen=True, slots=True)
 class People:
     """`[issuer.NAME.people]`: who signs in, and for how long."""
 
@@ -213,10 +235,23 @@ class Issuer:
         "Where this issuer is reached with client certificates: https, with the path of `url`. Its endpoints there are published as `mtls_endpoint_aliases` (RFC 8705 §5).",
     )
     scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
+    openid: OpenID = _setting(OpenID(), "What is signed about people.")
     people: People = _setting(People(), "Who signs in.")
     upstream: Upstream = _setting(Upstream(), "Who signs people in for this issuer.")
     authorization: Authorization = _setting(Authorization(), "What registered clients can get.")
     audit: Audit = _setting(Audit(), "What is recorded.")
+
+
+@dataclass(frozen=True, slots=True)
+class MutualTls:
+    """`[server.mutual_tls]`: a second port, which demands a certificate of every client."""
+
+    port: int = _setting(0, "The port to listen on, at the same address; 0 for none.")
+    client_ca: str = _setting(
+        "", "The authorities (PEM) of clients' certificates; each is trusted by itself, an intermediate one too."
+    )
+    certificate: str = _setting("", "The certificate chain (PEM) to serve with. Empty: `server.tls_certificate`.")
+    key: str = _setting("", "Its private key (PEM). Empty: `server.tls_key`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,18 +287,6 @@ class KeySetCaching:
 
 
 @dataclass(frozen=True, slots=True)
-class MutualTls:
-    """`[server.mutual_tls]`: a second port, which demands a certificate of every client."""
-
-    port: int = _setting(0, "The port to listen on, at the same address; 0 for none.")
-    client_ca: str = _setting(
-        "", "The authorities (PEM) of clients' certificates; each is trusted by itself, an intermediate one too."
-    )
-    certificate: str = _setting("", "The certificate chain (PEM) to serve with. Empty: `server.tls_certificate`.")
-    key: str = _setting("", "Its private key (PEM). Empty: `server.tls_key`.")
-
-
-@dataclass(frozen=True, slots=True)
 class Server:
     """`[server]`: the process."""
 
@@ -296,8 +319,27 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class StatementIssuer:
+    """`[statement_issuer.NAME]`: whose software statements are believed, and how its signatures are verified."""
+
+    name: str
+    issuer: str = _setting("", "The `iss` of its statements.")
+    jwks_uri: str = _setting("", "Where its keys are published; a directory's own address, whatever a statement says.")
+    jwks: dict[str, Any] = _setting({}, "Its keys, where they were handed over: `{ keys = [...] }`.")
+    anchors: str = _setting(
+        "",
+        "A file of certificates (PEM) instead of keys: statements are then signed by whoever has a certificate that leads to one of these, and `iss` is a URI of that certificate (UDAP).",
+    )
+    anchor_certificates: tuple[bytes, ...] = ()
+    """What was read from `anchors`."""
+    form: Form | None = None
+    """`[statement_issuer.NAME.statement]`: how its statements are read; the policy says it where this does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. Policies are parsed where they belong, in `policy`."""
 
     server: Server = _setting(Server(), "The process.")
     issuer: dict[str, Issuer] = _setting({}, "The issuers by name.")
+    statement_issuer: dict[str, StatementIssuer] = _setting({}, "The issuers of software statements by name.")

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from registrar.authorization import signing
 from registrar.domain.errors import ProtocolError
 from registrar.domain.settings import Server
 from registrar.http import certificates, wire
@@ -44,10 +45,12 @@ async def register(exchange: Exchange) -> Answer:
         given = wire.fields(scope["headers"])
         certificate = certificates.presented(scope)
         token = wire.bearer(scope, given)
-        wire.check_media_type(given)
-        presented = wire.read_object(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
+        signed = wire.check_media_type(given)
+        body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
         caller = Caller(issuer.registration_endpoint, token, address(scope), certificate)
-        return wire.answer(201, await registration.register(registry, issuer, presented, caller))
+        read = wire.read_signed(body) if signed else (presented := wire.read_object(body))
+        made = await registration.register(registry, issuer, read, caller)
+        return wire.answer(201 if made.new else 200, made.information)
     except ProtocolError as error:
         caller = Caller(issuer.registration_endpoint, token, address(scope), certificate)
         await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)
@@ -92,9 +95,9 @@ async def _read(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
 
 async def _update(exchange: Exchange, given: Fields, caller: Caller) -> Answer:
     registry, issuer, limits, _, receive, client_id = exchange
-    wire.check_media_type(given)
-    presented = wire.read_object(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
-    return wire.answer(200, await management.update(registry, issuer, client_id, presented, caller))
+    read = wire.read_signed if wire.check_media_type(given) else wire.read_object
+    body = read(await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds))
+    return wire.answer(200, await management.update(registry, issuer, client_id, body, caller))
 
 
 async def _delete(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
@@ -103,8 +106,13 @@ async def _delete(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
 
 
 async def metadata(exchange: Exchange) -> Answer:
-    """The issuer's discovery document (RFC 8414 §3.2)."""
-    return Answer(200, _PUBLIC, msgspec.json.encode(exchange.issuer.metadata()))
+    """The issuer's discovery document (RFC 8414 §3.2), and the same as a JWS where that is a setting (§2.1)."""
+    registry, issuer = exchange.registry, exchange.issuer
+    members = issuer.metadata()
+    if issuer.settings.openid.signed_metadata:
+        claims = {"iss": issuer.url, **members}
+        members["signed_metadata"] = await signing.sign(registry, issuer, claims, "RS256", "JWT")
+    return Answer(200, _PUBLIC, msgspec.json.encode(members))
 
 
 async def jwks(exchange: Exchange) -> Answer:

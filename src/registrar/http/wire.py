@@ -14,7 +14,7 @@ from registrar.domain import strict_json
 from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
 from registrar.domain.findings import rule
-from registrar.domain.metadata import Presented
+from registrar.domain.metadata import Presented, SignedRequest
 from registrar.domain.strict_json import NotStrict
 
 Scope = MutableMapping[str, Any]
@@ -66,12 +66,12 @@ def refusal(error: ProtocolError) -> Answer:
 
 def _challenge(error: BearerError) -> bytes:
     """RFC 6750 §3: a challenge, and an error in it only where a token was presented (§3.1)."""
-    parts = ['realm="registration"']
+    parts = [f'realm="{error.realm}"']
     if error.kind.name != "token_required":
         parts += [f'error="{error.kind.code}"', f'error_description="{error.description}"']
     if error.scope and error.kind.name != "invalid_token":
         parts.append(f'scope="{error.scope}"')
-    return f"Bearer {', '.join(parts)}".encode("ascii", "replace")
+    return f"{error.scheme} {', '.join(parts)}".encode("ascii", "replace")
 
 
 async def send_answer(send: Send, given: Answer, *, head: bool = False) -> None:
@@ -135,15 +135,20 @@ def bearer(scope: Scope, given: Fields) -> PresentedToken | None:
     return PresentedToken(token[1].decode("ascii"))
 
 
-def check_media_type(given: Fields) -> None:
-    """The body is JSON in UTF-8, as it is (RFC 7591 §3.1).
+_SIGNED: Final = (b"application/jwt", b"application/jose")
+
+
+def check_media_type(given: Fields) -> bool:
+    """The body is JSON in UTF-8, as it is (RFC 7591 §3.1), or a JWT of such a body; whether it is a JWT.
 
     Raises:
         ProtocolError: `unsupported_media_type`.
     """
+    signed = False
     if given.content_type != b"application/json":
         media, _, parameters = given.content_type.partition(b";")
-        if media.strip().lower() != b"application/json":
+        signed = media.strip().lower() in _SIGNED
+        if not signed and media.strip().lower() != b"application/json":
             raise ProtocolError("unsupported_media_type", "The body must be application/json.")
         for parameter in parameters.lower().split(b";"):
             name, _, charset = parameter.strip().partition(b"=")
@@ -151,6 +156,7 @@ def check_media_type(given: Fields) -> None:
                 raise ProtocolError("unsupported_media_type", "JSON is UTF-8 (RFC 8259 section 8.1).")
     if given.content_encoding and given.content_encoding.strip().lower() != b"identity":
         raise ProtocolError("unsupported_media_type", "A content coding is not accepted here.")
+    return signed
 
 
 async def read_body(given: Fields, receive: Receive, limit: int, seconds: float) -> bytes:
@@ -221,6 +227,18 @@ def _within(body: bytes, limit: int) -> bytes:
 def _too_large(limit: int) -> ProtocolError:
     # The rest of the body is not read, so the connection cannot be used again.
     return ProtocolError("content_too_large", f"A body has at most {limit} bytes.", headers=[(b"connection", b"close")])
+
+
+def read_signed(body: bytes) -> SignedRequest:
+    """A body that is a JWT; its characters, and nothing more, are looked at here.
+
+    Raises:
+        RegistrationError: it is not ASCII.
+    """
+    try:
+        return SignedRequest(body.decode("ascii").strip())
+    except UnicodeDecodeError:
+        raise RegistrationError([BODY.refuse("body", problem="it is not a JWT")]) from None
 
 
 def read_object(body: bytes) -> Presented:

@@ -23,6 +23,10 @@ class Found(msgspec.Struct, frozen=True):
     client: Client
     item: Item
 
+    def ended(self) -> Drop:
+        """The change that ends it, however often that is said."""
+        return Drop(self.item.issuer, ACCESS_TOKEN, self.item.key)
+
     def spent(self) -> Drop:
         """The change that uses it up: of concurrent callers, one succeeds."""
         return Drop(self.item.issuer, ACCESS_TOKEN, self.item.key, expected=self.item.version)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from registrar.domain import coherence, credentials
+from registrar.domain.client import Client, information
 from registrar.domain.credentials import (
     KEY_BYTES,
     NONCE_BYTES,
@@ -22,8 +23,11 @@ from registrar.domain.credentials import (
 )
 from registrar.domain.findings import rule
 from registrar.domain.metadata import Registered
+from registrar.policy import Policy
+from registrar.policy.evidence import ManagementProof
 from registrar.service.registry import Issuer, Registry
 
+_PLAIN: Final = Policy("")
 SUPERSEDED: Final = 8
 """Superseded secrets that live on beside the current one at the most, however fast a client rotates."""
 
@@ -66,13 +70,14 @@ class Cabinet:
             raise Unreadable
         return credentials.unseal(self._key, record.sealed, self._context("client_secret", record.version)).decode()
 
-    def mint_secret(self, version: int, now: int) -> tuple[str, SecretRecord]:
-        """A new secret and its record."""
+    def mint_secret(self, version: int, now: int, most: int = 0) -> tuple[str, SecretRecord]:
+        """A new secret and its record; it lives as long as the issuer's secrets do, and `most` seconds at the most."""
         value = credentials.secret(self._registry.entropy(SECRET_BYTES))
         sealed = credentials.seal(
             self._key, self._registry.entropy(NONCE_BYTES), value.encode(), self._context("client_secret", version)
         )
-        lifetime = self._issuer.settings.client_secret.lifetime
+        ordinary = self._issuer.settings.client_secret.lifetime
+        lifetime = min(ordinary or most, most or ordinary)
         return value, SecretRecord(credentials.digest(value), sealed, version, now, now + lifetime if lifetime else 0)
 
     def wrap_for(self, token: PresentedToken) -> Sealed:
@@ -98,7 +103,12 @@ def new_cabinet(registry: Registry, issuer: Issuer, client_id: str) -> Cabinet:
 
 
 def open_with_token(
-    registry: Registry, issuer: Issuer, client_id: str, held: Credentials, record: TokenRecord, token: PresentedToken
+    registry: Registry,
+    issuer: Issuer,
+    client_id: str,
+    held: Credentials,
+    record: TokenRecord | None,
+    token: PresentedToken,
 ) -> Cabinet | None:
     """The cabinet of a client whose token is at hand; None where the client has nothing sealed.
 
@@ -106,7 +116,7 @@ def open_with_token(
         Unreadable: the data key does not open; a key-encryption key is missing, or the database was altered.
     """
     associated = credentials.context(issuer.name, client_id, "data_key", 0)
-    if record.data_key is not None:
+    if record is not None and record.data_key is not None:
         key = credentials.unseal(credentials.key_of_token(token), record.data_key, associated)
         return Cabinet(registry, issuer, client_id, key)
     if held.data_key is not None:
@@ -114,22 +124,51 @@ def open_with_token(
     return None
 
 
+def readable_secret(registry: Registry, issuer: Issuer, client: Client) -> str:
+    """The current secret of a client, where the server keeps it readable: as the key of a symmetric algorithm.
+
+    Raises:
+        Unreadable: it is not kept readable, has expired, or the key-encryption key is missing.
+    """
+    held = client.credentials
+    if held.data_key is None or not held.secrets or not held.secrets[0].lives(registry.clock() // 1000):
+        raise Unreadable
+    associated = credentials.context(issuer.name, client.client_id, "data_key", 0)
+    key = registry.keys.unwrap(held.data_key, associated)
+    return Cabinet(registry, issuer, client.client_id, key).secret(held.secrets[0])
+
+
 def mint_token(registry: Registry) -> PresentedToken:
     """A new registration or initial access token."""
     return credentials.token(registry.entropy(TOKEN_BYTES))
 
 
-def mint(registry: Registry, issuer: Issuer, client_id: str, metadata: Registered, now: int) -> Issued:
-    """The first credentials of a client: a token where registrations are managed, a secret where it needs one."""
-    token = mint_token(registry) if issuer.managed else PresentedToken("")
+def mint(
+    registry: Registry, issuer: Issuer, client_id: str, metadata: Registered, now: int, policy: Policy = _PLAIN
+) -> Issued:
+    """The first credentials of a client: a token where it manages itself with one, a secret where it needs one."""
+    managed = issuer.managed and ManagementProof.REGISTRATION_ACCESS_TOKEN in policy.management.proofs
+    token = mint_token(registry) if managed else PresentedToken("")
     if not coherence.needs_secret(metadata):
         tokens = (TokenRecord(credentials.digest(token)),) if token else ()
         return Issued(Credentials(tokens), token=token)
     cabinet = new_cabinet(registry, issuer, client_id)
-    secret, record = cabinet.mint_secret(1, now)
+    secret, record = cabinet.mint_secret(1, now, policy.lifetime.secret)
     tokens = (TokenRecord(credentials.digest(token), cabinet.wrap_for(token)),) if token else ()
-    shared = cabinet.wrap_for_server() if coherence.needs_symmetric_key(metadata) else None
+    # Where no registration access token will ever open the secret, the server must be able to show it.
+    by_server = coherence.needs_symmetric_key(metadata) or (issuer.managed and not token)
+    shared = cabinet.wrap_for_server() if by_server else None
     return Issued(Credentials(tokens, (record,), shared), secret, token)
+
+
+def answer(issuer: Issuer, client: Client, issued: Issued) -> dict[str, Any]:
+    """The client information response that shows fresh credentials (RFC 7591 §3.2.1)."""
+    return information(
+        client,
+        secret=issued.secret,
+        registration_client_uri=issuer.registration_client_uri(client.client_id) if issued.token else "",
+        registration_access_token=issued.token,
+    )
 
 
 def superseded(record: SecretRecord, until: int) -> SecretRecord:

@@ -88,6 +88,18 @@ class KeySets:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._size = 0
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._verifications = Verifications(clock)
+
+    async def verify(
+        self, unverified: UnverifiedJWS, url: str, algorithms: Collection[str], kid: str | None
+    ) -> VerifiedJWS:
+        """A JWS verified with the key set at a URL; one that was verified with these very keys before is remembered.
+
+        Raises:
+            KeysUnavailable: as `keys`.
+            Refused: as `jws.verify`.
+        """
+        return self._verifications.verify(unverified, await self.keys(url, kid), algorithms)
 
     async def keys(self, url: str, kid: str | None = None) -> KeySet:
         """The key set at a URL; it has the key `kid`, unless the one who publishes it does not have that key.

@@ -9,20 +9,24 @@ from typing import Any, Final
 
 import msgspec
 
-from registrar.domain import coherence, credentials, events
-from registrar.domain.client import Client, State, information
+from registrar.domain import certificate, coherence, credentials, events
+from registrar.domain.client import Client, State, information, tombstone
 from registrar.domain.credentials import Credentials, PresentedToken, SecretRecord, TokenRecord
 from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
 from registrar.domain.events import Actor, Event
 from registrar.domain.findings import Finding, rule
-from registrar.domain.metadata import NOT_IN_PUT, Presented, Registered, parse
+from registrar.domain.metadata import NOT_IN_PUT, Presented, Registered, SignedRequest
 from registrar.domain.settings import Rotate
-from registrar.policy import Decision, Facts
-from registrar.service import issuance
+from registrar.policy import Decision, Judge
+from registrar.policy.evidence import ManagementProof
+from registrar.policy.policy import Management
+from registrar.service import instances, issuance
+from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.issuance import Cabinet
+from registrar.service.parts import Parts, gather, used
 from registrar.service.ports import Conflict, NotFound, StoreUnavailable
-from registrar.service.registration import policy_in_force, unkept_secret
+from registrar.service.registration import decide, policy_in_force
 from registrar.service.registry import Issuer, Registry
 
 FORBIDDEN: Final = rule(
@@ -51,12 +55,13 @@ class _Session:
 
     client: Client
     token: PresentedToken = dataclasses.field(repr=False)
-    record: TokenRecord
+    """The registration access token; empty where the policy has registrations managed with access tokens."""
+    record: TokenRecord | None
 
     @property
     def latest(self) -> bool:
         """Whether the token is the current one, and not one whose successor has never been used."""
-        return self.record is self.client.credentials.tokens[0]
+        return self.record is None or self.record is self.client.credentials.tokens[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ async def read(registry: Registry, issuer: Issuer, client_id: str, caller: Calle
         StoreUnavailable: the store does not answer.
     """
     for _ in range(_ATTEMPTS):
-        session, now_ms = await _authenticate(registry, issuer, client_id, caller), registry.clock()
+        session, now_ms = await _authenticate(registry, issuer, client_id, caller, "read"), registry.clock()
         client = session.client
         renewal = _renew(registry, issuer, session, client.metadata, now_ms // 1000, updating=False)
         if not renewal.changes(client):
@@ -104,7 +109,11 @@ async def read(registry: Registry, issuer: Issuer, client_id: str, caller: Calle
 
 
 async def update(
-    registry: Registry, issuer: Issuer, client_id: str, presented: Presented, caller: Caller
+    registry: Registry,
+    issuer: Issuer,
+    client_id: str,
+    body: Presented | SignedRequest,
+    caller: Caller,
 ) -> dict[str, Any]:
     """Replace a registration by what is presented (RFC 7592 §2.2): what is omitted is gone or back at its default.
 
@@ -115,35 +124,65 @@ async def update(
         RegistrationError: nothing was changed; all faults are in it.
     """
     for _ in range(_ATTEMPTS):
-        session, now_ms = await _authenticate(registry, issuer, client_id, caller), registry.clock()
+        session, now_ms = await _authenticate(registry, issuer, client_id, caller, "update"), registry.clock()
         client, now = session.client, now_ms // 1000
         judge = policy_in_force(issuer, client.policy)
-        found = _preconditions(client, presented, now)
-        shaped, findings = parse(_without_credentials(presented))
-        decision = judge(shaped, Facts(client.admission.assurance), [*found, *findings])
-        unkept = unkept_secret(registry, decision.metadata)
-        if decision.refused or unkept:
-            raise RegistrationError([*decision.findings, *unkept], requested=presented)
-        renewal = _renew(registry, issuer, session, decision.metadata, now, updating=True)
+        admitted = Admitted(client.admission, client.policy)
+        try:
+            parts, decision = await _decision(registry, issuer, judge, admitted, client, body, caller)
+        except RegistrationError as refusal:
+            requested = {} if isinstance(body, str) else body
+            raise RegistrationError(refusal.findings, requested=requested) from None
+        lifetime = judge.policy.lifetime.secret
+        renewal = _renew(registry, issuer, session, decision.metadata, now, updating=True, lifetime=lifetime)
         after = msgspec.structs.replace(
             client,
             version=client.version + 1,
             updated_at=now,
             metadata=decision.metadata,
             credentials=renewal.credentials,
-            provenance=_provenance(client, decision),
+            admission=recorded(client.admission, parts.facts),
+            provenance={**_provenance(client, decision), **parts.provenance, **decision.provenance},
+            own=tuple(name for name in decision.metadata if name in client.own) if client.template else (),
         )
+        if client.template and (template := await instances.find(registry, issuer, client.template)):
+            after = msgspec.structs.replace(after, own=instances.own(template, decision))
         detail = events.registration_detail(
-            after, presented, decision.findings, judge.policy.digest, caller.certificate_thumbprint
+            after, parts.requested, decision.findings, judge.policy.digest, caller.certificate_thumbprint
         )
         detail["difference"] = events.difference(client.metadata, after.metadata)
         happened = [
             _event(registry, "client.updated", after, caller, now_ms, detail),
             *_rotations(registry, session, renewal, caller, now_ms),
         ]
-        if await _stored(registry, after, happened, client.version):
+        if await _stored(registry, after, happened, client.version, parts):
             return _answer(issuer, after, renewal)
     raise ProtocolError("temporarily_unavailable")
+
+
+async def _decision(
+    registry: Registry,
+    issuer: Issuer,
+    judge: Judge,
+    admitted: Admitted,
+    client: Client,
+    body: Presented | SignedRequest,
+    caller: Caller,
+) -> tuple[Parts, Decision]:
+    """The parts of an update and what they become, on the road of a registration.
+
+    Raises:
+        RegistrationError: with every fault.
+    """
+    parts = await gather(registry, issuer, judge, admitted, body, caller, client)
+    found = _preconditions(client, parts.requested, registry.clock() // 1000, signed=isinstance(body, str))
+    parts = dataclasses.replace(parts, presented=_without_credentials(parts.presented))
+    if client.template:
+        template = await instances.find(registry, issuer, client.template)
+        if template is None:
+            raise ProtocolError("access_denied", "The template of this client is gone.")
+        return parts, instances.decide(issuer, template, parts, found, strict=True)
+    return parts, await decide(registry, judge, parts, found)
 
 
 async def delete(registry: Registry, issuer: Issuer, client_id: str, caller: Caller) -> None:
@@ -153,39 +192,95 @@ async def delete(registry: Registry, issuer: Issuer, client_id: str, caller: Cal
         BearerError, ProtocolError, StoreUnavailable: as for `read`.
     """
     for _ in range(_ATTEMPTS):
-        session, now_ms = await _authenticate(registry, issuer, client_id, caller), registry.clock()
+        session, now_ms = await _authenticate(registry, issuer, client_id, caller, "delete"), registry.clock()
         event = _event(registry, "client.deleted", session.client, caller, now_ms)
         if await _stored(registry, tombstone(session.client, now_ms // 1000), [event], session.client.version):
             return
     raise ProtocolError("temporarily_unavailable")
 
 
-def tombstone(client: Client, now: int) -> Client:
-    """What is left of a deleted client: who it was, without any credential; its identifier is never issued again."""
-    return msgspec.structs.replace(
-        client, version=client.version + 1, state=State.DELETED, updated_at=now, credentials=Credentials()
-    )
+async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, caller: Caller, operation: str) -> _Session:
+    """RFC 7592 §2.1-2.3: one 401 for an unknown client, a deleted one, and a token of another client.
 
-
-async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, caller: Caller) -> _Session:
-    """RFC 7592 §2.1-2.3: one 401 for an unknown client, a deleted one, and a token of another client."""
+    How whoever manages a registration is known is the policy's to say; where the policy is configured no more, it is
+    the registration access token.
+    """
     if not issuer.managed:
         raise ProtocolError("not_found")
     if caller.token is None:
         raise BearerError("token_required", "A registration is managed with its registration access token.")
+    now = registry.clock() // 1000
     client = await registry.store.find(issuer.name, client_id)
-    record = client.credentials.token_presented(caller.token, registry.clock() // 1000) if client else None
-    if client is None or record is None:
-        raise BearerError("invalid_token", "The registration access token is not one of this client.")
-    if client.state is State.SUSPENDED:
+    if client is None or client.state is State.DELETED or client.expired(now):
+        raise _not_of_this_client()
+    judge = issuer.judge(client.policy)
+    management = judge.policy.management if judge else Management()
+    record = None
+    token = caller.token
+    if ManagementProof.ACCESS_TOKEN in management.proofs:
+        await _check_access_token(registry, issuer, client, caller, management)
+        token = PresentedToken("")
+    else:
+        record = client.credentials.token_presented(caller.token, now)
+        if record is None:
+            raise _not_of_this_client()
+    if ManagementProof.CERTIFICATE in management.proofs:
+        _check_certificate(client, caller, now)
+    if not client.usable:
         raise ProtocolError("access_denied", "This client is suspended; its operator can tell why.")
-    return _Session(client, caller.token, record)
+    if operation not in management.operations:
+        allowed = ", ".join(method for method, name in _METHODS.items() if name in management.operations)
+        raise ProtocolError("method_not_allowed", headers=[(b"allow", allowed.encode())])
+    return _Session(client, token, record)
 
 
-def _preconditions(client: Client, presented: Mapping[str, Any], now: int) -> list[Finding]:
-    """The checks of RFC 7592 §2.2 on what an update says about credentials; null counts as omitted throughout."""
+def _not_of_this_client() -> BearerError:
+    """One answer, whether the client, its token or both are unknown: it must not tell which clients exist."""
+    return BearerError("invalid_token", "The token is not one of this client.")
+
+
+_METHODS: Final = {"GET": "read", "PUT": "update", "DELETE": "delete"}
+
+
+async def _check_access_token(
+    registry: Registry, issuer: Issuer, client: Client, caller: Caller, management: Management
+) -> None:
+    """An access token that the client earned with its own credentials, held by whoever it is bound to.
+
+    Where the policy wants a certificate beside it, the token has to be bound to that one (RFC 8705 §3).
+    """
+    assert caller.token is not None
+    scope = management.scope
+    known = await registry.access_tokens(issuer.name, caller.token)
+    if known is None or known.client_id != client.client_id or known.subject:
+        raise _not_of_this_client()
+    thumbprint = known.certificate_thumbprint
+    if not thumbprint and ManagementProof.CERTIFICATE in management.proofs:
+        raise BearerError("invalid_token", "The access token is not bound to a certificate.", scope=scope)
+    if thumbprint and (caller.certificate is None or caller.certificate.thumbprint != thumbprint):
+        raise BearerError("invalid_token", "The access token is bound to another certificate.", scope=scope)
+    if scope not in known.scope:
+        raise BearerError("insufficient_scope", f"The access token lacks the scope {scope}.", scope=scope)
+
+
+def _check_certificate(client: Client, caller: Caller, now: int) -> None:
+    """The certificate of the registration, or a later one of the same subject; renewing one must lock nobody out."""
+    presented, known = caller.certificate, client.admission
+    if presented is None:
+        raise BearerError("invalid_token", "A client certificate is needed beside the token.")
+    same_subject = known.certificate_subject and certificate.names_match(known.certificate_subject, presented)
+    if not presented.valid_at(now) or not (same_subject or presented.thumbprint == known.certificate_thumbprint):
+        raise BearerError("invalid_token", "The client certificate is not one of this client.")
+
+
+def _preconditions(client: Client, presented: Mapping[str, Any], now: int, *, signed: bool = False) -> list[Finding]:
+    """The checks of RFC 7592 §2.2 on what an update says about credentials; null counts as omitted throughout.
+
+    A signed update is told by its `iss` whose it is; ecosystems that sign their requests do not repeat `client_id`.
+    """
     found = [FORBIDDEN.refuse(name) for name in NOT_IN_PUT if presented.get(name) not in (None, "")]
-    if presented.get("client_id") != client.client_id:
+    said = presented.get("client_id")
+    if said != client.client_id and not (signed and said in (None, "")):
         found.append(ID_NEEDED.refuse("client_id"))
     secret = presented.get("client_secret")
     if secret not in (None, "") and not (isinstance(secret, str) and _is_own(client.credentials, secret, now)):
@@ -208,7 +303,14 @@ def _without_credentials(presented: Presented) -> Presented:
 
 
 def _renew(
-    registry: Registry, issuer: Issuer, session: _Session, metadata: Registered, now: int, *, updating: bool
+    registry: Registry,
+    issuer: Issuer,
+    session: _Session,
+    metadata: Registered,
+    now: int,
+    *,
+    updating: bool,
+    lifetime: int = 0,
 ) -> _Renewal:
     """The credentials after this request: what rotates, what ends, what is wrapped anew, and what is shown."""
     client = session.client
@@ -222,10 +324,10 @@ def _renew(
     cabinet = issuance.open_with_token(registry, issuer, client.client_id, held, session.record, session.token)
     if cabinet is None or not held.secrets:
         cabinet = issuance.new_cabinet(registry, issuer, client.client_id)
-    secret, secrets = _secrets(issuer, cabinet, held.secrets, now, updating=updating)
+    secret, secrets = _secrets(issuer, cabinet, held.secrets, now, updating=updating, lifetime=lifetime)
     tokens = _wrapped_tokens(cabinet, kept, session, token)
     shared = None
-    if coherence.needs_symmetric_key(metadata):
+    if coherence.needs_symmetric_key(metadata) or session.record is None:
         # An update wraps anew, so that a key-encryption key can be retired once every client has come by.
         shared = (None if updating else held.data_key) or cabinet.wrap_for_server()
     return _Renewal(Credentials(tokens, secrets, shared), secret, token, secrets[0].version != _version(held.secrets))
@@ -234,6 +336,8 @@ def _renew(
 def _rotates(issuer: Issuer, session: _Session, *, updating: bool) -> bool:
     """Whether this request gets a new token. One that comes with the old token has lost the new one: it gets another."""
     rotate = issuer.settings.registration_access_token.rotate
+    if session.record is None:
+        return False
     return not session.latest or rotate is Rotate.READ or (rotate is Rotate.UPDATE and updating)
 
 
@@ -243,6 +347,8 @@ def _living_tokens(issuer: Issuer, session: _Session, token: PresentedToken, now
     A successor of the presented token has never been used, so the answer that carried it may still be on its way: of
     two requests at once, neither answer may hold a dead token. Predecessors end here.
     """
+    if session.record is None:
+        return []
     if token == session.token:
         return [msgspec.structs.replace(session.record, until=0)]
     until = now + issuer.settings.registration_access_token.overlap
@@ -265,7 +371,7 @@ def _wrapped_tokens(
     had_secrets = bool(session.client.credentials.secrets)
     for record in kept:
         wrapping = record.data_key if had_secrets else None
-        if wrapping is None and record.digest == session.record.digest:
+        if wrapping is None and session.record is not None and record.digest == session.record.digest:
             wrapping = cabinet.wrap_for(session.token)
         if wrapping is not None:
             tokens.append(msgspec.structs.replace(record, data_key=wrapping))
@@ -273,16 +379,16 @@ def _wrapped_tokens(
 
 
 def _secrets(
-    issuer: Issuer, cabinet: Cabinet, held: tuple[SecretRecord, ...], now: int, *, updating: bool
+    issuer: Issuer, cabinet: Cabinet, held: tuple[SecretRecord, ...], now: int, *, updating: bool, lifetime: int
 ) -> tuple[str, tuple[SecretRecord, ...]]:
     """The secret to show, and the records: a first one, the same, or a new one beside the superseded."""
     living = tuple(record for record in held[1:] if record.lives(now))
     if not held:
-        secret, record = cabinet.mint_secret(1, now)
+        secret, record = cabinet.mint_secret(1, now, lifetime)
         return secret, (record,)
     if not (updating and _secret_is_due(issuer, held[0], now)):
         return cabinet.secret(held[0]), (held[0], *living)
-    secret, record = cabinet.mint_secret(held[0].version + 1, now)
+    secret, record = cabinet.mint_secret(held[0].version + 1, now, lifetime)
     old = issuance.superseded(held[0], now + issuer.settings.client_secret.overlap)
     return secret, (record, *[one for one in (old, *living) if one.lives(now)][: issuance.SUPERSEDED])
 
@@ -307,11 +413,22 @@ def _provenance(client: Client, decision: Decision) -> dict[str, str]:
     return kept | dict(decision.provenance)
 
 
-async def _stored(registry: Registry, client: Client, happened: Sequence[Event], expected: int) -> bool:
-    """Whether the write was first; NotFound means that the client was purged meanwhile, and the next look says so."""
+async def _stored(
+    registry: Registry, client: Client, happened: Sequence[Event], expected: int, parts: Parts | None = None
+) -> bool:
+    """Whether the write was first; NotFound means that the client was purged meanwhile, and the next look says so.
+
+    Raises:
+        RegistrationError: what came with the request was used by another one.
+    """
+    changes = parts.changes if parts else ()
     try:
-        await registry.store.update(client, happened, expected=expected)
-    except (Conflict, NotFound):
+        await registry.store.update(client, happened, expected=expected, changes=changes)
+    except Conflict as conflict:
+        if parts is not None and (refusal := used(str(conflict), parts)):
+            raise refusal from None
+        return False
+    except NotFound:
         return False
     return True
 
@@ -338,6 +455,6 @@ def _answer(issuer: Issuer, client: Client, renewal: _Renewal) -> dict[str, Any]
     return information(
         client,
         secret=renewal.secret,
-        registration_client_uri=issuer.registration_client_uri(client.client_id),
+        registration_client_uri=issuer.registration_client_uri(client.client_id) if renewal.token else "",
         registration_access_token=renewal.token,
     )

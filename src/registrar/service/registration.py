@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+
+import msgspec
 
 from registrar.domain import coherence, credentials, events
-from registrar.domain.client import Client, State, information
+from registrar.domain.client import Client, State
 from registrar.domain.credentials import CLIENT_ID_BYTES
 from registrar.domain.errors import ProtocolError, RegistrationError
-from registrar.domain.events import Actor
-from registrar.domain.findings import Finding
-from registrar.domain.metadata import Presented, Registered, parse
-from registrar.policy import Decision, Facts, Judge
-from registrar.service import issuance
-from registrar.service.admission import Admitted, admit, spent
+from registrar.domain.findings import Finding, Verdict
+from registrar.domain.metadata import Presented, Registered, SignedRequest
+from registrar.domain.software_statement import MEMBER
+from registrar.policy import Decision, Judge
+from registrar.policy.policy import Repeat
+from registrar.service import instances, issuance, replacement
+from registrar.service.admission import actor, admit, recorded, spent
 from registrar.service.audit import Caller
-from registrar.service.ports import TokenSpent
+from registrar.service.parts import Parts, documents, gather, used
+from registrar.service.ports import Conflict, Put, TokenSpent
 from registrar.service.registry import Issuer, Registry
+from registrar.service.replacement import Registration
 
 
-async def register(registry: Registry, issuer: Issuer, presented: Presented, caller: Caller) -> dict[str, Any]:
+async def register(registry: Registry, issuer: Issuer, body: Presented | SignedRequest, caller: Caller) -> Registration:
     """Register a client and give the client information response (RFC 7591 §3.2.1).
 
-    When this returns, the client, the use of its token and the audit event are durable, together.
+    When this returns, the client, the use of its token and the audit event are durable, together. Under a policy with
+    `repeat = "replace"`, software that is registered already keeps its identifier, and empty `grant_types` end that.
+
+    Args:
+        registry: what every use case is given.
+        issuer: where.
+        body: what was sent.
+        caller: who.
 
     Raises:
         BearerError: the caller may not register.
@@ -34,9 +46,25 @@ async def register(registry: Registry, issuer: Issuer, presented: Presented, cal
     now = now_ms // 1000
     admitted = await admit(registry, issuer, caller.token, now)
     judge = policy_in_force(issuer, admitted.policy)
-    decision = decide(registry, judge, presented, admitted)
+    parts = None
+    try:
+        parts = await gather(registry, issuer, judge, admitted, body, caller)
+        if replacement.cancels(judge, parts):
+            return await replacement.cancel(registry, issuer, admitted, parts, caller)
+        template = await instances.named(registry, issuer, parts.presented)
+        if template is not None:
+            decision = instances.decide(issuer, template, parts)
+        else:
+            decision = await decide(registry, judge, parts)
+    except RegistrationError as refusal:
+        requested = parts.requested if parts else {} if isinstance(body, str) else body
+        raise RegistrationError(refusal.findings, requested=requested, token_id=admitted.admission.token_id) from None
+    replaces = judge.policy.repeat is Repeat.REPLACE
+    if replaces and await replacement.held(registry, issuer, parts, now):
+        return await replacement.replace(registry, issuer, judge, admitted, parts, decision, caller)
     client_id = credentials.client_id(now_ms, registry.entropy(CLIENT_ID_BYTES))
-    issued = issuance.mint(registry, issuer, client_id, decision.metadata, now)
+    lifetime = judge.policy.lifetime
+    issued = issuance.mint(registry, issuer, client_id, decision.metadata, now, judge.policy)
     client = Client(
         issuer=issuer.name,
         client_id=client_id,
@@ -46,31 +74,38 @@ async def register(registry: Registry, issuer: Issuer, presented: Presented, cal
         updated_at=now,
         metadata=decision.metadata,
         credentials=issued.credentials,
-        admission=admitted.admission,
-        policy=admitted.policy,
-        provenance=dict(decision.provenance),
+        admission=recorded(admitted.admission, parts.facts),
+        policy=template.policy if template else admitted.policy,
+        provenance={**parts.provenance, **decision.provenance},
+        template=template.template_id if template else "",
+        own=instances.own(template, decision) if template else (),
+        expires_at=now + lifetime.client if lifetime.client else 0,
     )
     event = registry.audit.event(
         "client.registered",
         issuer.name,
-        _actor(admitted, caller),
+        actor(admitted, caller),
         endpoint=caller.endpoint,
         client_id=client_id,
         time_ms=now_ms,
         detail=events.registration_detail(
-            client, presented, decision.findings, judge.policy.digest, caller.certificate_thumbprint
+            client, parts.requested, decision.findings, judge.policy.digest, caller.certificate_thumbprint
         ),
     )
+    changes = parts.changes
+    if parts.software:
+        changes = (*changes, Put(replacement.of_software(client, parts), 0, now))
     try:
-        await registry.store.create(client, event, admitted.spend)
+        await registry.store.create(client, event, admitted.spend, changes)
     except TokenSpent:
         raise spent() from None
-    return information(
-        client,
-        secret=issued.secret,
-        registration_client_uri=issuer.registration_client_uri(client_id),
-        registration_access_token=issued.token,
-    )
+    except Conflict as conflict:
+        if replaces and str(conflict) == parts.software:  # another one came first, and this one comes after it
+            return await replacement.replace(registry, issuer, judge, admitted, parts, decision, caller)
+        if taken := used(str(conflict), parts):
+            raise taken from None
+        raise  # an identifier of 128 random bits was taken: not to be expected, and nothing was stored
+    return Registration(issuance.answer(issuer, client, issued))
 
 
 def policy_in_force(issuer: Issuer, name: str) -> Judge:
@@ -87,18 +122,30 @@ def policy_in_force(issuer: Issuer, name: str) -> Judge:
     return judge
 
 
-def decide(registry: Registry, judge: Judge, presented: Presented, admitted: Admitted) -> Decision:
-    """Parse and judge.
+async def decide(registry: Registry, judge: Judge, parts: Parts, found: Sequence[Finding] = ()) -> Decision:
+    """Parse, get the documents that the judgement needs, and judge.
+
+    Args:
+        registry: what every use case is given.
+        judge: the policy in force.
+        parts: what came with the request.
+        found: what was found before; it stands first.
 
     Raises:
         RegistrationError: with every fault.
     """
-    shaped, found = parse(presented)
-    decision = judge(shaped, Facts(admitted.admission.assurance), found)
+    shaped, read = judge.read(parts.presented)
+    facts = await documents(registry, shaped, parts.facts) if "sector_identifier_uri" in shaped else parts.facts
+    decision = judge(shaped, facts, [*found, *parts.found, *read])
     findings = [*decision.findings, *unkept_secret(registry, decision.metadata)]
-    if any(finding.error for finding in findings):
-        raise RegistrationError(findings, requested=presented, token_id=admitted.admission.token_id)
-    return decision
+    if any(finding.error and finding.verdict is Verdict.REFUSED for finding in findings):
+        raise RegistrationError(findings)
+    if facts.statement is None:
+        return decision
+    # The statement is answered as it came, byte for byte (RFC 7591 §3.2.1), and what it attested beside it.
+    statement = facts.statement
+    metadata = Registered({**statement.shown, **decision.metadata, MEMBER: statement.compact})
+    return msgspec.structs.replace(decision, metadata=metadata)
 
 
 def unkept_secret(registry: Registry, metadata: Registered) -> list[Finding]:
@@ -106,10 +153,3 @@ def unkept_secret(registry: Registry, metadata: Registered) -> list[Finding]:
     if registry.keys or not coherence.needs_symmetric_key(metadata):
         return []
     return [issuance.NO_KEK.refuse("token_endpoint_auth_method")]
-
-
-def _actor(admitted: Admitted, caller: Caller) -> Actor:
-    if admitted.spend is None:
-        return Actor("anonymous", "none", address=caller.address)
-    admission = admitted.admission
-    return Actor("token", "initial_access_token", admission.token_id, admission.owner, caller.address)

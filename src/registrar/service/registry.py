@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from registrar.domain import server_metadata
 from registrar.domain.access_token import SCOPE
 from registrar.domain.credentials import KeyEncryptionKeys
 from registrar.domain.server_metadata import OFFERED, Offered
 from registrar.domain.settings import Issuer as IssuerSettings
-from registrar.domain.settings import Mode
-from registrar.policy import Judge, Policy, narrowed
+from registrar.domain.settings import Mode, StatementIssuer
+from registrar.policy import Judge, Policy, all_of, narrowed
 from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
+from registrar.service.errands import Errands
 from registrar.service.key_sets import KeySets
 from registrar.service.last_use import LastUse
-from registrar.service.ports import Clock, Entropy, Fetch, Store
+from registrar.service.opened_keys import OpenedKeys
+from registrar.service.ports import AccessTokens, Clock, Entropy, Fetch, Store
+
+_JUDGES: Final = 256
+"""Judges that an issuer keeps ready at the most."""
 
 
 class Issuer:
@@ -26,9 +31,15 @@ class Issuer:
     Args:
         settings: what the operator configured.
         policies: every policy that is configured or shipped, by name.
+        statement_issuers: whose software statements are believed here.
     """
 
-    def __init__(self, settings: IssuerSettings, policies: Mapping[str, Policy]) -> None:
+    def __init__(
+        self,
+        settings: IssuerSettings,
+        policies: Mapping[str, Policy],
+        statement_issuers: Sequence[StatementIssuer] = (),
+    ) -> None:
         self.settings = settings
         self.name = settings.name
         self.url = settings.url
@@ -41,7 +52,9 @@ class Issuer:
             }
         )
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
-        self._judges = {name: Judge(policy, self.offered, settings.scopes.default) for name, policy in policies.items()}
+        self.statement_issuers = tuple(statement_issuers)
+        self._policies = policies
+        self._judges: dict[str, Judge] = {}
         self.policy = policies[settings.registration.policy]
         registration = settings.registration
         self.enabled = bool(self.modes)
@@ -52,8 +65,20 @@ class Issuer:
         """Whether the configuration endpoint exists (RFC 7592)."""
 
     def judge(self, policy: str) -> Judge | None:
-        """The judge of a policy by its name; None where that policy is configured no more."""
-        return self._judges.get(policy)
+        """The judge of a policy, or of several with spaces between; None where one of them is configured no more.
+
+        Raises:
+            Contradiction: nothing could satisfy them all.
+        """
+        if (judge := self._judges.get(policy)) is None:
+            names = policy.split()
+            if not names or not all(name in self._policies for name in names):
+                return None
+            whole = all_of([self._policies[name] for name in names])
+            if len(self._judges) >= _JUDGES:  # tokens name few combinations; a token for each would be a mistake
+                self._judges.clear()
+            judge = self._judges[policy] = Judge(whole, self.offered, self.settings.scopes.default)
+        return judge
 
     def registration_client_uri(self, client_id: str) -> str:
         """Where a client manages its registration; empty where management is off (RFC 7592 §3)."""
@@ -92,5 +117,8 @@ class Registry:
     audit: Audit
     fetch: Fetch
     key_sets: KeySets
+    access_tokens: AccessTokens
+    opened: OpenedKeys = field(default_factory=OpenedKeys)
     attempts: Attempts = field(default_factory=Attempts)
     last_use: LastUse = field(default_factory=LastUse)
+    errands: Errands = field(default_factory=Errands)

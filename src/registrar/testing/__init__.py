@@ -1,6 +1,7 @@
 """What embedders need to test against Registrar: a served application, a clock and randomness that hold still.
 
-`registrar.testing.store_conformance` holds the suite that every store must pass.
+`registrar.testing.store_conformance` holds the suite that every store must pass, `registrar.testing.authority` an
+authority that issues certificates.
 """
 
 from __future__ import annotations
@@ -173,5 +174,6 @@ async def served(
         async with httpx2.AsyncClient(transport=transport, base_url=first.url) as client:
             yield Served(registry, client, time)
     finally:
+        await registry.errands.close()
         await assembled.fetch.close()
         await used.close()

@@ -1,0 +1,269 @@
+"""The parts of a registration: plain members, a software statement, a certificate, a signature; and the facts they are.
+
+RFC 7591 §3.1.1: the decision rests on everything that came with the request. What is established here is established
+once, and judged by the policy as facts beside the members.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from registrar.domain import jws
+from registrar.domain import software_statement as statements
+from registrar.domain.client import Assurance, Client
+from registrar.domain.errors import ProtocolError, RegistrationError
+from registrar.domain.findings import Finding, rule
+from registrar.domain.jws import UnverifiedJWS
+from registrar.domain.metadata import Presented, Shaped, SignedRequest
+from registrar.domain.software_statement import MEMBER, Attestation
+from registrar.policy import Facts, Judge, Policy
+from registrar.policy.pattern import compiled
+from registrar.policy.policy import Repeat
+from registrar.service import trust
+from registrar.service.admission import Admitted
+from registrar.service.audit import Caller
+from registrar.service.key_sets import KeysUnavailable
+from registrar.service.ports import Change, FetchError, Item, Put
+from registrar.service.registry import Issuer, Registry
+
+USED: Final = "used"
+"""Items that say that an identifier was used: the `jti` of a statement or of a signed request."""
+SOFTWARE: Final = "software"
+"""Items that say which client a piece of software has, where a policy allows one alone."""
+
+SIGNATURE: Final = rule(
+    "request.signature",
+    "RFC 7515 §5.2",
+    "cannot be verified: {problem}",
+    "a JWT signed by a key of the software that the statement is about, with {accepted}",
+)
+MALFORMED: Final = rule(
+    "request.malformed", "RFC 7515 §7.1", "cannot be read: {problem}", "a compact JWS of one JSON object"
+)
+CLAIM: Final = rule("request.claim", "RFC 7519 §4.1", "{problem}", "{accepted}")
+USED_BEFORE: Final = rule(
+    "request.replayed", "RFC 7519 §4.1.7", "was used before (its jti was seen)", "a fresh request"
+)
+REGISTERED: Final = rule(
+    "request.repeated", "RFC 7591 §3", "names software that is registered already", "an update of that registration"
+)
+_SECTOR_BYTES: Final = 65_536
+_REQUEST_CLAIMS: Final = ("iss", "aud", "exp", "iat", "nbf", "jti", "sub")
+_NO_FINDINGS: Final[tuple[Finding, ...]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What came with a request, put together: what is to be judged, and what is to be stored with it."""
+
+    requested: Presented
+    """What was asked for, before a statement or a template said otherwise."""
+    presented: Presented
+    facts: Facts
+    found: tuple[Finding, ...] = _NO_FINDINGS
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+    """Identifiers that are used up with the registration."""
+    software: str = ""
+    """The key of the software, where it may have one registration alone."""
+
+
+async def gather(
+    registry: Registry,
+    issuer: Issuer,
+    judge: Judge,
+    admitted: Admitted,
+    body: Presented | SignedRequest,
+    caller: Caller,
+    client: Client | None = None,
+) -> Parts:
+    """Put the parts of a request together.
+
+    Args:
+        registry: what every use case is given.
+        issuer: where the request came in.
+        judge: the policy in force for it.
+        admitted: how the caller was let in.
+        body: what was sent.
+        caller: who calls.
+        client: the registration that is to be updated, if it is one.
+
+    Raises:
+        RegistrationError: a part is not in order.
+        ProtocolError: `unsupported_media_type`, where the policy has requests written otherwise.
+    """
+    policy = judge.policy
+    admission = admitted.admission
+    before = client.metadata if client else None
+    signed = _read(policy, body) if isinstance(body, str) else None
+    if signed is None and policy.request.signed == "required":
+        raise ProtocolError("unsupported_media_type", "The body must be a JWT: application/jwt or application/jose.")
+    requested = presented = Presented(signed.claims) if signed else cast("Presented", body)
+    statement = presented.get(MEMBER) if issuer.statement_issuers else None
+    if statement in (None, "") and signed is None:
+        facts = Facts(
+            _assurance(admission.assurance, caller, None),
+            token_id=admission.token_id,
+            token_label=admission.label,
+            token_scope=admission.token_scope,
+            owner=admission.owner,
+            address=caller.address,
+            certificate=caller.certificate,
+            before=before,
+        )
+        return Parts(requested, presented, facts)
+    now = registry.clock() // 1000
+    said = statement not in (None, "")
+    attestation = await trust.attestation(registry, issuer, policy, statement, client) if said else None
+    changes = [*_once(issuer, attestation, now)] if attestation else []
+    if signed is not None:
+        changes.append(await _signature(registry, issuer, policy, signed, attestation, now))
+        presented = Presented({name: value for name, value in presented.items() if name not in _REQUEST_CLAIMS})
+    found: list[Finding] = []
+    provenance: dict[str, str] = {}
+    if attestation is not None:
+        presented, found, provenance = statements.overlay(presented, attestation)
+        found = [*attestation.findings, *found]
+    facts = Facts(
+        _assurance(admission.assurance, caller, attestation),
+        token_id=admission.token_id,
+        token_label=admission.label,
+        token_scope=admission.token_scope,
+        owner=admission.owner,
+        address=caller.address,
+        statement=attestation,
+        certificate=caller.certificate,
+        signed=signed is not None,
+        before=before,
+    )
+    return Parts(requested, presented, facts, tuple(found), provenance, tuple(changes), _software(policy, attestation))
+
+
+def _read(policy: Policy, body: str) -> UnverifiedJWS:
+    """A body that is a JWT, where the policy takes such bodies; its signature is not verified yet."""
+    if policy.request.signed == "no":
+        raise ProtocolError("unsupported_media_type", "The body must be application/json.")
+    try:
+        return jws.read(body, trust.LIMIT)
+    except jws.Malformed as problem:
+        raise RegistrationError([MALFORMED.refuse("body", problem=problem)]) from None
+
+
+def _assurance(admitted: Assurance, caller: Caller, attestation: Attestation | None) -> Assurance:
+    """The strongest of what was verified."""
+    found = admitted
+    if attestation is not None and not found.reaches(Assurance.STATEMENT):
+        found = Assurance.STATEMENT
+    if caller.certificate is not None and not found.reaches(Assurance.CERTIFICATE):
+        found = Assurance.CERTIFICATE
+    return found
+
+
+def _once(issuer: Issuer, attestation: Attestation, now: int) -> list[Change]:
+    """The use of a statement's `jti`, where it may be used once: remembered for as long as it could come again."""
+    if not attestation.once_for:
+        return []
+    key = hashlib.sha256(f"statement\0{attestation.name}\0{attestation.jti}".encode()).hexdigest()
+    ends = max(attestation.expires_at + trust.SKEW, now + attestation.once_for)
+    return [Put(Item(issuer.name, USED, key, b"statement", expires_at=ends), 0, now)]
+
+
+def _software(policy: Policy, attestation: Attestation | None) -> str:
+    if policy.repeat is Repeat.NEW or attestation is None:
+        return ""
+    return hashlib.sha256(f"{attestation.name}\0{attestation.software or attestation.issuer}".encode()).hexdigest()
+
+
+async def _signature(
+    registry: Registry,
+    issuer: Issuer,
+    policy: Policy,
+    signed: UnverifiedJWS,
+    attestation: Attestation | None,
+    now: int,
+) -> Change:
+    """Verify a body that is a JWT, with the keys that the statement names; gives the use of its `jti`.
+
+    Raises:
+        RegistrationError: with what is wrong.
+    """
+    if attestation is None:
+        raise RegistrationError([statements.CLAIM.refuse(MEMBER, claim="software_statement", accepted="a statement")])
+    rules = policy.request
+    jwks_uri, jwks = attestation.members.get("jwks_uri"), attestation.members.get("jwks")
+    try:
+        if isinstance(jwks_uri, str):
+            verified = await registry.key_sets.verify(signed, jwks_uri, rules.algorithms, signed.kid)
+        elif isinstance(jwks, dict) and isinstance(jwks.get("keys"), list):
+            verified = jws.verify(signed, jwks["keys"], rules.algorithms)
+        else:
+            verified = jws.verify(signed, (), rules.algorithms)  # the software statement names no keys
+    except (jws.Refused, KeysUnavailable) as problem:
+        accepted = ", ".join(rules.algorithms)
+        raise RegistrationError([SIGNATURE.refuse("body", problem=problem, accepted=accepted)]) from None
+    claims = verified.claims
+    faults = [CLAIM.refuse(name, problem=problem, accepted=accepted) for name, problem, accepted in _said(
+        issuer, policy, claims, attestation, now
+    )]  # fmt: skip
+    if faults:
+        raise RegistrationError(faults)
+    key = hashlib.sha256(f"request\0{attestation.name}\0{claims['iss']}\0{claims['jti']}".encode()).hexdigest()
+    return Put(Item(issuer.name, USED, key, b"request", expires_at=int(claims["exp"]) + trust.SKEW), 0, now)
+
+
+def _said(
+    issuer: Issuer, policy: Policy, claims: Mapping[str, Any], attestation: Attestation, now: int
+) -> list[tuple[str, str, str]]:
+    """What the claims of a signed request have to be: claim, what is wrong with it, what would be accepted."""
+    rules = policy.request
+    found = []
+    iss, jti = claims.get("iss"), claims.get("jti")
+    if (
+        not isinstance(iss, str)
+        or iss != attestation.software
+        or (rules.iss and not compiled(rules.iss).fullmatch(iss))
+    ):
+        found.append(
+            ("iss", "is not the software that the statement is about", attestation.software or "its identifier")
+        )
+    wanted = issuer.url if rules.audience == "issuer" else issuer.registration_endpoint
+    if jws.check_audience(claims, (wanted, *rules.audiences)):
+        found.append(("aud", "does not name this server", wanted))
+    if "exp" not in claims or "iat" not in claims:
+        found.append(("exp", "is missing, or iat is", "exp and iat, in seconds since 1970"))
+    elif problem := jws.check_times(claims, now, skew=trust.SKEW, max_lifetime=rules.maximum_lifetime):
+        found.append(("exp", problem, f"a request of now, for at most {rules.maximum_lifetime} s"))
+    if not isinstance(jti, str) or not jti or (rules.jti and not compiled(rules.jti).fullmatch(jti)):
+        found.append(("jti", "is missing or of another form", rules.jti or "a string that is used once"))
+    return found
+
+
+def used(conflict: str, parts: Parts) -> RegistrationError | None:
+    """The refusal for what another request has used, or has registered; None where the conflict is about neither."""
+    if conflict and conflict == parts.software:
+        return RegistrationError([REGISTERED.refuse("software_id")])
+    for one in parts.changes:
+        if isinstance(one, Put) and one.item.key == conflict:
+            fresh = USED_BEFORE.refuse("body") if one.item.body == b"request" else statements.REPLAYED.refuse(MEMBER)
+            return RegistrationError([fresh])
+    return None
+
+
+async def documents(registry: Registry, shaped: Shaped, facts: Facts) -> Facts:
+    """The facts with the documents that the judgement needs (OpenID Connect Registration §5): fetched, then judged."""
+    uri = shaped.get("sector_identifier_uri")
+    if uri is None:
+        return facts
+    import msgspec
+
+    try:
+        fetched = await registry.fetch(uri, accept=("application/json",), limit=_SECTOR_BYTES)
+        document = msgspec.json.decode(fetched.body)
+    except FetchError as problem:
+        document = str(problem)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        document = "it is not JSON"
+    return msgspec.structs.replace(facts, documents={**facts.documents, "sector_identifier_uri": document})
