@@ -69,6 +69,7 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.registration_access_token", settings.RegistrationAccessToken),
     ("issuer.NAME.client_secret", settings.ClientSecret),
     ("issuer.NAME.scopes", settings.Scopes),
+    ("issuer.NAME.openid", settings.OpenID),
     ("issuer.NAME.authorization", settings.Authorization),
     ("issuer.NAME.authorization.resources.API", settings.Resource),
     ("issuer.NAME.audit", settings.Audit),

@@ -29,7 +29,7 @@ from registrar.domain.certificate import read_pem
 from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys
 from registrar.domain.jwks import judge as judge_keys
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
-from registrar.domain.server_metadata import ENDPOINTS
+from registrar.domain.server_metadata import ENDPOINTS, PAGES
 from registrar.domain.settings import Clients, Mode, Registration, Server, Settings, StatementIssuer
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.http.fetch import Fetcher
@@ -110,6 +110,8 @@ def development(port: int = 8000, database: str = "sqlite:///var/registrar.db") 
         mode = "open"
         [issuer.main.authorization]
         any_resource = true
+        [issuer.main.people]
+        sign_up = true
     """
     return parse(Document("--dev", text))
 
@@ -302,6 +304,7 @@ def _issuer(
     _check_path(issuer.registration, document, *at, "registration")
     _check_evidence(issuer, policies[issuer.registration.policy], believed, document, *at, "registration")
     _check_scopes(issuer, document, *at, "scopes")
+    _check_people(issuer, document, *at)
     for origin in issuer.cors_origins:
         if not _ORIGIN.fullmatch(origin):
             raise document.error(f"{origin} is not an origin such as https://app.example, or *", *at, "cors_origins")
@@ -312,6 +315,9 @@ def _issuer(
     ):
         if getattr(getattr(issuer, section), key) < 0:
             raise document.error(f"{key} is in seconds and not negative", *at, section, key)
+    for key in ("id_token_lifetime", "logout_seconds", "logout_attempts"):
+        if getattr(issuer.openid, key) <= 0:
+            raise document.error("is more than 0", *at, "openid", key)
     _check_authorization(issuer, document, *at, "authorization")
     if issuer.audit.refusals_per_minute < 1:
         raise document.error("at least one refusal a minute is recorded", *at, "audit", "refusals_per_minute")
@@ -337,10 +343,10 @@ def _value(hint: Any, value: Any, document: Document, path: tuple[str, ...]) -> 
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, value, document, path)
     if typing.get_origin(hint) is dict:
-        kind = typing.get_args(hint)[1]
         if not isinstance(value, dict):
             raise document.error("needs to be a table", *path)
-        return {name: _build(kind, table, document, (*path, name)) for name, table in value.items()}
+        kind = typing.get_args(hint)[1]
+        return {name: _value(kind, one, document, (*path, name)) for name, one in value.items()}
     if hint == tuple[Mode, ...]:
         return _modes(value, document, path)
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
@@ -397,7 +403,7 @@ def _check_mutual_tls_url(issuer: IssuerSettings, document: Document, *path: str
 def _check_path(registration: Registration, document: Document, *path: str) -> None:
     if not re.fullmatch(r"(/(?!\.)[A-Za-z0-9_\-.~]+)+", registration.path):
         raise document.error("is a path such as /register", *path, "path")
-    if registration.path in (*ENDPOINTS.values(), "/healthz", "/readyz"):
+    if registration.path in (*ENDPOINTS.values(), *PAGES.values(), "/healthz", "/readyz"):
         raise document.error(f"{registration.path} is the path of another endpoint", *path, "path")
 
 
@@ -461,6 +467,28 @@ def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> Non
     for scope in scopes.default:
         if scope not in allowed:
             raise document.error(f"{scope} is not registrable, so it cannot be a default", *path, "default")
+
+
+def _check_people(issuer: IssuerSettings, document: Document, *path: str) -> None:
+    people, upstream = issuer.people, issuer.upstream
+    for key in ("password_characters", "session_lifetime", "session_idle"):
+        if getattr(people, key) < 1:
+            raise document.error("is more than 0", *path, "people", key)
+    if not upstream.issuer:
+        return
+    at = (*path, "upstream")
+    _check_url(upstream.issuer.rstrip("/"), document, *at, "issuer")  # some providers' identifiers end in a slash
+    if not upstream.client_id:
+        raise document.error("needs the client_id that this issuer has at the other provider", *at, "client_id")
+    if "openid" not in upstream.scopes:
+        raise document.error("has to name openid, without which nobody is told who signed in", *at, "scopes")
+    if upstream.client_secret_file:
+        try:
+            open_to_others = stat.S_IMODE(Path(upstream.client_secret_file).stat().st_mode) & 0o077
+        except OSError as problem:
+            raise document.error(f"cannot be read: {problem}", *at, "client_secret_file") from None
+        if open_to_others:
+            raise document.error("the file can be read by others; chmod 600", *at, "client_secret_file")
 
 
 def _check_authorization(issuer: IssuerSettings, document: Document, *path: str) -> None:

@@ -103,6 +103,7 @@ async def code_for(
         scope=request.scope,
         resource=request.resource,
         nonce=request.nonce,
+        claims=request.claims,
         authorization_details=request.authorization_details,
         created_at=server.clock.now,
     )

@@ -7,12 +7,13 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
 
-from registrar.authorization import client_authentication, clients, code, grant, resource, sender, tokens
+from registrar.authorization import client_authentication, clients, code, grant, id_token, resource, sender, tokens
 from registrar.authorization.call import Call
 from registrar.authorization.grant import Grant
 from registrar.authorization.sender import Binding
 from registrar.authorization.tokens import Issued
 from registrar.domain.access_token import SCOPE, AccessToken
+from registrar.domain.claims import OPENID
 from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Actor, Event
@@ -196,6 +197,11 @@ async def _issue_under(
         registry, issuer, client, binding, now, scope=scope or allowed.scope, resources=resources, grant=allowed
     )
     issued.changes.extend(changes)
+    if OPENID in (scope or allowed.scope):
+        access_token = issued.answer["access_token"]
+        issued.answer["id_token"] = await id_token.make(
+            registry, issuer, client, allowed, nonce=nonce, access_token=access_token, now=now
+        )
     if refresh:
         value, stored = tokens.refresh_token(registry, issuer, client, binding, allowed, now)
         issued.answer["refresh_token"] = value

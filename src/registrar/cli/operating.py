@@ -11,15 +11,17 @@ from typing import Any
 
 import click
 
+from registrar.authorization import people as accounts
+from registrar.authorization.people import Person, Unacceptable
 from registrar.cli.render import Failure
 from registrar.config import Configuration, assemble
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import PresentedToken
 from registrar.policy.document import ConfigurationError
-from registrar.service import administration
+from registrar.service import administration, keys
 from registrar.service.administration import Operator, Refused
-from registrar.service.ports import ClientQuery, StoreUnavailable
+from registrar.service.ports import ClientQuery, SigningKey, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
 _PAGE = 500
@@ -49,17 +51,17 @@ def run(configuration: Configuration, issuer: str, act: Callable[[Desk], Awaitab
     async def session() -> None:
         registry = assemble(configuration)
         try:
-            await act(Desk(registry, _chosen(registry, issuer), Operator(_person(), _door())))
+            await act(Desk(registry, _chosen(registry, issuer), Operator(_operator(), _door())))
         finally:
             await registry.store.close()
 
     try:
         asyncio.run(session())
-    except (ConfigurationError, StoreUnavailable, Refused, OSError) as problem:
+    except (ConfigurationError, StoreUnavailable, Refused, Unacceptable, OSError) as problem:
         raise Failure(str(problem)) from None
 
 
-def _person() -> str:
+def _operator() -> str:
     """Who acts, as this machine knows them; a container may run as a user without a name."""
     try:
         return getpass.getuser()
@@ -129,6 +131,81 @@ async def change_state(desk: Desk, act: str, client_id: str, reason: str) -> Cli
 async def rotate_secret(desk: Desk, client_id: str, overlap: int | None) -> tuple[str, Client]:
     """Give a client a new secret."""
     return await administration.rotate_secret(desk.registry, desk.issuer, desk.operator, client_id, overlap=overlap)
+
+
+async def rotate_keys(desk: Desk, algorithms: Sequence[str], *, withdraw: bool) -> list[SigningKey]:
+    """Give the issuer new signing keys."""
+    if not desk.registry.keys:
+        raise Failure("there is no key-encryption key to keep a signing key under; set server.key_file")
+    actor, door = desk.operator.actor(), desk.operator.door
+    return await keys.rotate(
+        desk.registry, desk.issuer, actor, endpoint=door, algorithms=algorithms or keys.KEYS, withdraw=withdraw
+    )
+
+
+async def key_rows(desk: Desk) -> list[dict[str, Any]]:
+    """The signing keys of the issuer as the command line shows them."""
+    return [
+        {
+            "kid": held.key.kid,
+            "algorithm": held.key.algorithm,
+            "status": "signs" if not held.until else "published" if held.published(desk.now) else "outlived",
+            "created_at": held.key.created_at,
+            "published_until": held.until,
+        }
+        for held in await keys.listed(desk.registry, desk.issuer)
+    ]
+
+
+async def add_person(desk: Desk, username: str, password: str, *, name: str, email: str) -> Person:
+    """Make an account."""
+    claims = {claim: value for claim, value in (("name", name), ("email", email)) if value}
+    return await accounts.add(
+        desk.registry, desk.issuer, username, password, claims=claims, actor=desk.operator.actor()
+    )
+
+
+async def people(desk: Desk) -> AsyncIterator[Person]:
+    """Everybody with an account at the issuer."""
+    after = ""
+    while page := await accounts.listed(desk.registry, desk.issuer, after, _PAGE):
+        for person in page:
+            yield person
+        after = page[-1].subject
+
+
+async def _person(desk: Desk, who: str) -> Person:
+    found = await accounts.find(desk.registry, desk.issuer, who) or await accounts.by_username(
+        desk.registry, desk.issuer, who
+    )
+    if found is None:
+        raise Failure(f"nobody here is called {who}")
+    return found
+
+
+async def change_access(desk: Desk, who: str, *, disabled: bool) -> Person:
+    """Disable or enable an account."""
+    person = await _person(desk, who)
+    return await accounts.set_disabled(desk.registry, desk.issuer, person, disabled, desk.operator.actor())
+
+
+async def set_password(desk: Desk, who: str, password: str) -> Person:
+    """Give somebody another password."""
+    person = await _person(desk, who)
+    return await accounts.set_password(desk.registry, desk.issuer, person, password, desk.operator.actor())
+
+
+def person_row(person: Person) -> dict[str, Any]:
+    """A person as the command line shows one."""
+    return {
+        "subject": person.subject,
+        "username": person.username,
+        "name": person.claims.get("name"),
+        "email": person.claims.get("email"),
+        "upstream": person.upstream or None,
+        "status": "disabled" if person.disabled else "active",
+        "created_at": person.created_at,
+    }
 
 
 def token_row(token: InitialAccessToken, now: int) -> dict[str, Any]:

@@ -211,6 +211,20 @@ ERRORS: Final = _table(
         "The DPoP proof needs the nonce that the header DPoP-Nonce of this answer gives.",
     ),
     ErrorKind(
+        "proof_refused",
+        "invalid_dpop_proof",
+        401,
+        "RFC 9449 §7.1",
+        "The DPoP proof that has to come with an access token is missing or not valid.",
+    ),
+    ErrorKind(
+        "proof_without_nonce",
+        "use_dpop_nonce",
+        401,
+        "RFC 9449 §9",
+        "The DPoP proof beside an access token needs the nonce that the header DPoP-Nonce of this answer gives.",
+    ),
+    ErrorKind(
         "authorization_pending",
         "authorization_pending",
         400,
@@ -290,6 +304,15 @@ _PRECEDENCE: Final = (
 class BearerError(ProtocolError):
     """A bearer token that is missing, malformed, bad or insufficient (RFC 6750 §3); the answer carries a challenge."""
 
-    def __init__(self, kind: str, description: str = "", *, scope: str = "") -> None:
-        super().__init__(kind, description)
-        self.scope = scope
+    def __init__(
+        self,
+        kind: str,
+        description: str = "",
+        *,
+        scope: str = "",
+        realm: str = "registration",
+        scheme: str = "Bearer",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        super().__init__(kind, description, headers=headers)
+        self.scope, self.realm, self.scheme = scope, realm, scheme

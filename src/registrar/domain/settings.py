@@ -47,6 +47,9 @@ class Scopes:
     )
     default: tuple[str, ...] = _setting((), "The scopes registered where a request names none that are registrable.")
     operator: tuple[str, ...] = _setting((), "Scopes of operators: in the catalogue, never registrable.")
+    descriptions: dict[str, str] = _setting(
+        {}, "What each scope lets an application do, as people are asked; those of OpenID Connect have one already."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,42 @@ class Authorization:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenID:
+    """`[issuer.NAME.openid]`: what is signed about people, and about the issuer."""
+
+    id_token_lifetime: int = _setting(
+        3_600, "Seconds that an ID token is valid. A signing key that was replaced is published for as long after it."
+    )
+    signed_metadata: bool = _setting(
+        False, "Whether discovery carries `signed_metadata` too, the same document as a JWS (RFC 8414 §2.1)."
+    )
+    logout_seconds: float = _setting(5.0, "Seconds that a client may take to hear of a sign-out, in each attempt.")
+    logout_attempts: int = _setting(3, "How often a client is told of a sign-out before it is given up.")
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """`[issuer.NAME.people]`: who signs in, and for how long."""
+
+    local: bool = _setting(True, "Whether accounts that are kept here sign in with their password.")
+    sign_up: bool = _setting(False, "Whether anybody may make an account while signing in.")
+    password_characters: int = _setting(12, "Characters that a new password has at the least.")
+    session_lifetime: int = _setting(43_200, "Seconds after which a person signs in again, however busy.")
+    session_idle: int = _setting(7_200, "Seconds without a visit after which a person signs in again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """`[issuer.NAME.upstream]`: another OpenID provider, which signs people in for this issuer."""
+
+    issuer: str = _setting("", "Its issuer identifier: https, or http on loopback. Empty: there is none.")
+    client_id: str = _setting("", "What this issuer is called there.")
+    client_secret_file: str = _setting("", "The file (mode 0600) with its secret there; empty where it has none.")
+    name: str = _setting("", "What people call it; its host by default.")
+    scopes: tuple[str, ...] = _setting(("openid", "profile", "email"), "The scopes that it is asked for.")
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """`[issuer.NAME.audit]`: what is recorded."""
 
@@ -200,6 +239,9 @@ class Issuer:
         "Where this issuer is reached with client certificates: https, with the path of `url`. Its endpoints there are published as `mtls_endpoint_aliases` (RFC 8705 §5).",
     )
     scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
+    openid: OpenID = _setting(OpenID(), "What is signed about people.")
+    people: People = _setting(People(), "Who signs in.")
+    upstream: Upstream = _setting(Upstream(), "Who signs people in for this issuer.")
     authorization: Authorization = _setting(Authorization(), "What registered clients can get.")
     audit: Audit = _setting(Audit(), "What is recorded.")
 

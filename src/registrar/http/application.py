@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from registrar.domain.errors import ProtocolError
 from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
 from registrar.domain.settings import Server
-from registrar.http import endpoints, oauth, wire
+from registrar.http import endpoints, oauth, openid, wire
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
@@ -26,6 +26,7 @@ _PREFLIGHT_HEADERS: Final = b"authorization, content-type, dpop, mcp-protocol-ve
 _METADATA: Final = {"GET": endpoints.metadata, "HEAD": endpoints.metadata}
 _OAUTH: Final[Mapping[str, Mapping[str, Endpoint]]] = {
     "token_endpoint": {"POST": oauth.token},
+    "userinfo_endpoint": {"GET": openid.userinfo_endpoint, "POST": openid.userinfo_endpoint},
     "introspection_endpoint": {"POST": oauth.introspect},
     "revocation_endpoint": {"POST": oauth.revoke},
 }
@@ -180,6 +181,7 @@ class Application:
                     await self._registry.audit.flush()
                 except StoreUnavailable as problem:
                     log.warning("refusals that were only counted could not be told: %s", problem)
+                await self._registry.errands.close()
                 await self._registry.fetch.close()
                 await self._registry.store.close()
                 await send({"type": "lifespan.shutdown.complete"})

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from registrar.authorization import signing
 from registrar.domain.errors import ProtocolError
 from registrar.domain.settings import Server
 from registrar.http import certificates, wire
@@ -107,8 +108,13 @@ async def _delete(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
 
 
 async def metadata(exchange: Exchange) -> Answer:
-    """The issuer's discovery document (RFC 8414 §3.2)."""
-    return Answer(200, _PUBLIC, msgspec.json.encode(exchange.issuer.metadata()))
+    """The issuer's discovery document (RFC 8414 §3.2), and the same as a JWS where that is a setting (§2.1)."""
+    registry, issuer = exchange.registry, exchange.issuer
+    members = issuer.metadata()
+    if issuer.settings.openid.signed_metadata:
+        claims = {"iss": issuer.url, **members}
+        members["signed_metadata"] = await signing.sign(registry, issuer, claims, "RS256", "JWT")
+    return Answer(200, _PUBLIC, msgspec.json.encode(members))
 
 
 async def jwks(exchange: Exchange) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from registrar.authorization import call as calls
-from registrar.authorization import introspection, revocation, token_endpoint
+from registrar.authorization import introspection, introspection_response, revocation, token_endpoint
 from registrar.authorization.call import Call
 from registrar.domain import server_metadata
 from registrar.domain.errors import ProtocolError
@@ -20,23 +20,28 @@ _FORM: Final = calls.FORM.encode()
 async def token(exchange: Exchange) -> Answer:
     """POST at the token endpoint (RFC 6749 §3.2)."""
     registry, issuer = exchange.registry, exchange.issuer
-    return wire.answer(200, await token_endpoint.answer(registry, issuer, await _call(exchange, "token_endpoint")))
+    return wire.answer(200, await token_endpoint.answer(registry, issuer, await received(exchange, "token_endpoint")))
 
 
 async def introspect(exchange: Exchange) -> Answer:
     """POST at the introspection endpoint (RFC 7662 §2)."""
-    call = await _call(exchange, "introspection_endpoint")
-    _, members = await introspection.answer(exchange.registry, exchange.issuer, call)
-    return wire.answer(200, members)
+    call = await received(exchange, "introspection_endpoint")
+    registry, issuer = exchange.registry, exchange.issuer
+    caller, members = await introspection.answer(registry, issuer, call)
+    if not introspection_response.wanted(caller, call.accept):
+        return wire.answer(200, members)
+    signed = await introspection_response.make(registry, issuer, caller, members, registry.clock() // 1000)
+    media_type = introspection_response.MEDIA_TYPE.encode()
+    return Answer(200, [(b"content-type", media_type), *wire.NO_STORE[1:]], signed.encode())
 
 
 async def revoke(exchange: Exchange) -> Answer:
     """POST at the revocation endpoint (RFC 7009 §2)."""
-    await revocation.revoke(exchange.registry, exchange.issuer, await _call(exchange, "revocation_endpoint"))
+    await revocation.revoke(exchange.registry, exchange.issuer, await received(exchange, "revocation_endpoint"))
     return Answer(200, wire.NO_STORE)
 
 
-async def _call(exchange: Exchange, endpoint: str) -> Call:
+async def received(exchange: Exchange, endpoint: str) -> Call:
     """The request, read.
 
     Raises:
@@ -62,6 +67,7 @@ async def _call(exchange: Exchange, endpoint: str) -> Call:
         certificate=certificates.presented(scope),
         accept=next((value.decode("latin-1") for name, value in headers if name == b"accept"), ""),
         address=address(scope),
+        method=scope["method"],
     )
 
 

@@ -15,8 +15,10 @@ from registrar.domain.settings import Mode, StatementIssuer
 from registrar.policy import Judge, Policy, all_of, narrowed
 from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
+from registrar.service.errands import Errands
 from registrar.service.key_sets import KeySets
 from registrar.service.last_use import LastUse
+from registrar.service.opened_keys import OpenedKeys
 from registrar.service.ports import Clock, Entropy, Fetch, Store
 
 _JUDGES: Final = 256
@@ -118,5 +120,7 @@ class Registry:
     audit: Audit
     fetch: Fetch
     key_sets: KeySets
+    opened: OpenedKeys = field(default_factory=OpenedKeys)
     attempts: Attempts = field(default_factory=Attempts)
     last_use: LastUse = field(default_factory=LastUse)
+    errands: Errands = field(default_factory=Errands)

@@ -78,6 +78,8 @@ class Documents:
         self.documents: dict[str, bytes | Fetched | FetchError] = dict(documents or {})
         self.fetched: list[str] = []
         """The URLs in the order in which they were asked for."""
+        self.posted: list[tuple[str, dict[str, str]]] = []
+        """The forms that were sent, in their order, each with its URL."""
 
     async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = 65_536) -> Fetched:
         """The document at a URL: bytes have the first media type that is accepted, an error is raised."""
@@ -90,6 +92,20 @@ class Documents:
         if len(document.body) > limit:
             raise FetchError(f"it is larger than {limit} bytes")
         return document
+
+    async def post(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        accept: tuple[str, ...] = (),
+        limit: int = 65_536,
+        authorization: str = "",
+    ) -> Fetched:
+        """What stands under the URL, whatever is sent to it."""
+        del authorization
+        self.posted.append((url, dict(form)))
+        return await self(url, accept=accept or ("text/plain",), limit=limit)
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -158,5 +174,6 @@ async def served(
         async with httpx2.AsyncClient(transport=transport, base_url=first.url) as client:
             yield Served(registry, client, time)
     finally:
+        await registry.errands.close()
         await assembled.fetch.close()
         await used.close()
