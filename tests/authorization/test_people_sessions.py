@@ -86,7 +86,7 @@ async def test_a_busy_session_ends_too(server: Served, alice: Person) -> None:
     assert await current(server, value) is None
 
 
-async def test_a_session_is_of_one_issuer(alice: Person) -> None:
+async def test_a_session_is_of_one_issuer() -> None:
     """The cookie of one issuer means nothing at another."""
     two = OPEN + '\n[issuer.other]\nurl = "http://127.0.0.1:8000/other"\n'
     async with served(two) as server:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import hashlib
-import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 
 from registrar.authorization import interaction, people, sessions, upstream
@@ -20,12 +17,11 @@ from registrar.authorization.interaction import Interaction, Waiting
 from registrar.authorization.people import Unrecognised
 from registrar.authorization.request import AuthorizationRequest
 from registrar.authorization.upstream import Told, Unusable
-from registrar.service.ports import Fetched
-from registrar.testing import Documents, Served, served
+from registrar.testing import Served, served
+from upstream_provider import PROVIDER, Provider
 
 pytestmark = pytest.mark.anyio
 
-PROVIDER = "https://login.example/realms/main"
 BROWSER = "b" * 43
 CONFIGURATION = """
 [server]
@@ -38,63 +34,6 @@ client_id = "registrar"
 client_secret_file = "{secret}"
 name = "Example"
 """
-
-
-@dataclasses.dataclass
-class Provider(Documents):
-    """An OpenID provider without a network: it answers discovery, keys, and one code at its token endpoint."""
-
-    clock: Any
-    members: dict[str, Any] = dataclasses.field(default_factory=dict)
-    claims: dict[str, Any] = dataclasses.field(default_factory=dict)
-    header: dict[str, Any] = dataclasses.field(default_factory=dict)
-    key: Any = None
-    published: Any = None
-    challenge: str = ""
-    authorization: str = ""
-
-    def __post_init__(self) -> None:
-        super().__init__()
-        self.published = ECKey.generate_key("P-256", {"kid": "one"}, private=True)
-        self.key = self.published
-
-    async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = 65_536) -> Fetched:
-        self.documents = {
-            f"{PROVIDER}/.well-known/openid-configuration": json.dumps(
-                {
-                    "issuer": PROVIDER,
-                    "authorization_endpoint": f"{PROVIDER}/auth",
-                    "token_endpoint": f"{PROVIDER}/token",
-                    "jwks_uri": f"{PROVIDER}/keys",
-                    **self.members,
-                }
-            ).encode(),
-            f"{PROVIDER}/keys": json.dumps({"keys": [self.published.as_dict(private=False)]}).encode(),
-            f"{PROVIDER}/token": json.dumps({"access_token": "x", "id_token": self.id_token()}).encode(),
-        }
-        return await super().__call__(url, accept=accept, limit=limit)
-
-    async def post(self, url: str, form: Mapping[str, str], **more: Any) -> Fetched:
-        self.authorization = more.get("authorization", "")
-        verifier = hashlib.sha256(form["code_verifier"].encode()).digest()
-        assert base64.urlsafe_b64encode(verifier).rstrip(b"=").decode() == self.challenge
-        return await super().post(url, form, **more)
-
-    def id_token(self) -> str:
-        """An ID token for the sign-in that was asked for, with what the test changes."""
-        now = self.clock.now
-        claims = {
-            "iss": PROVIDER,
-            "aud": "registrar",
-            "sub": "u-1",
-            "iat": now,
-            "exp": now + 300,
-            "preferred_username": "carol",
-            "name": "Carol",
-            **self.claims,
-        }
-        header = {"alg": "ES256", "kid": "one", **self.header}
-        return jwt.encode(header, {name: value for name, value in claims.items() if value is not None}, self.key)
 
 
 @dataclasses.dataclass
