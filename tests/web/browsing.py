@@ -169,3 +169,22 @@ def asking(client: dict[str, Any], **parameters: str) -> str:
 
 ALLOW = ("decision", "allow")
 REFUSE = ("decision", "refuse")
+
+
+async def exchange(server: Served, client: dict[str, Any], code: str) -> dict[str, Any]:
+    """The tokens for a code."""
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": client["redirect_uris"][0],
+        "code_verifier": VERIFIER,
+    }
+    auth = None
+    if "client_secret" in client:
+        auth = (client["client_id"], client["client_secret"])
+    else:
+        form["client_id"] = client["client_id"]
+    answer = await server.client.post("/token", data=form, auth=auth)
+    assert answer.status_code == 200, answer.text
+    tokens: dict[str, Any] = answer.json()
+    return tokens

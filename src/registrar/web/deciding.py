@@ -23,11 +23,13 @@ from registrar.http.wire import Answer
 from registrar.service.ports import Change, Conflict
 from registrar.web import portrait as portraits
 from registrar.web.portrait import Portrait
-from registrar.web.visitor import Visitor, redirect, render
+from registrar.web.visitor import Visitor, again, redirect, render
 
 
 async def authorize(visitor: Visitor) -> Answer:
     """GET and POST /authorize (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1)."""
+    if (elsewhere := again(visitor, "authorize")) is not None:
+        return elsewhere
     request = await requests.judge(visitor.registry, visitor.issuer, visitor.given, visitor.now)
     interaction = Interaction(interactions.of_browser(visitor.browser), request)
     step = await _step(visitor, interaction, request)
@@ -174,7 +176,7 @@ def answered(visitor: Visitor, response: Redirect | FormPost) -> Answer:
         visitor,
         "form_post.html",
         form_action=response.uri,
-        script=f"'{_SUBMIT_HASH}'",
+        more_policy=f"; script-src '{_SUBMIT_HASH}'",
         submit=_SUBMIT,
         uri=response.uri,
         fields=response.parameters,
@@ -228,12 +230,17 @@ def describe(visitor: Visitor, scope: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def form_action(request: AuthorizationRequest | None) -> str:
-    """Where a form may lead (CSP): here, and on to the client, because browsers hold redirects to it too.
+    """Where a form of a request's pages may lead."""
+    return leads_to(request.redirect_uri if request else "")
+
+
+def leads_to(uri: str) -> str:
+    """A form-action policy: here, and on to the client, because browsers hold the redirects after a form to it too.
 
     A client's https callback may send people on to another host; which, nobody can know. Hosts in brackets cannot be
     written in a policy.
     """
-    place = portraits.destination(request.redirect_uri) if request else None
+    place = portraits.destination(uri)
     if place is None:
         return "'self'"
     if place.kind is Kind.PRIVATE_USE:

@@ -14,13 +14,13 @@ from urllib.parse import urlencode, urlsplit
 
 import jinja2
 
-from registrar.authorization import call, interaction, sessions
+from registrar.authorization import call, interaction, logout, sessions
 from registrar.authorization.call import Parameters
 from registrar.authorization.interaction import Waiting
 from registrar.authorization.people import Person
 from registrar.authorization.sessions import Visit
 from registrar.domain.errors import ProtocolError
-from registrar.domain.server_metadata import PAGES
+from registrar.domain.server_metadata import ENDPOINTS, PAGES
 from registrar.http import wire
 from registrar.http.endpoints import Endpoint, Exchange, address
 from registrar.http.wire import Answer
@@ -47,6 +47,8 @@ class Visitor:
     """The session, where it lives."""
     given: Parameters
     """The parameters: of the query, or of the form that was sent."""
+    new: bool = False
+    """Whether the browser came without any cookie."""
     cookies: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     @property
@@ -82,7 +84,7 @@ class Visitor:
     def path(self, page: str, **query: str) -> str:
         """The address of a page on this server; never anything that came with a request."""
         given = {name: value for name, value in query.items() if value}
-        return f"{self.base}{PAGES[page]}{'?' if given else ''}{urlencode(given)}"
+        return f"{self.base}{_PATHS[page]}{'?' if given else ''}{urlencode(given)}"
 
     def proof(self, *purpose: str) -> str:
         """What a form carries, so that no other site can have sent it: bound to the browser, the session and the purpose."""
@@ -113,12 +115,16 @@ class Visitor:
         lifetime = self.issuer.settings.people.session_lifetime
         self.cookies.append(_set_cookie(self.issuer, "session", self.session, lifetime))
 
-    async def sign_out(self) -> None:
-        """End the session, and take its value from the browser."""
-        if self.visit is not None:
-            await sessions.end(self.registry, self.issuer, self.visit)
+    async def sign_out(self) -> list[str]:
+        """End the session, and take its value from the browser.
+
+        Returns:
+            The addresses that have to be loaded in frames, so that applications hear of it.
+        """
+        frames = await logout.end(self.registry, self.issuer, self.visit) if self.visit else []
         self.session, self.visit = "", None
         self.cookies.append(_set_cookie(self.issuer, "session", "", 0))
+        return frames
 
 
 _GONE: Final = (
@@ -126,6 +132,7 @@ _GONE: Final = (
     "Go back to the application and start again."
 )
 
+_PATHS: Final = {**PAGES, "authorize": ENDPOINTS["authorization_endpoint"]}
 Page = Callable[[Visitor], Awaitable[Answer]]
 
 
@@ -186,7 +193,7 @@ def _unknown(exchange: Exchange) -> Visitor:
     browser, session = (_cookie(exchange, name) for name in ("browser", "session"))
     visitor = Visitor(exchange, browser, session, None, Parameters({}))
     if not browser:
-        visitor.browser = sessions.new_browser(exchange.registry)
+        visitor.new, visitor.browser = True, sessions.new_browser(exchange.registry)
         visitor.cookies.append(_set_cookie(exchange.issuer, "browser", visitor.browser, _YEAR))
     return visitor
 
@@ -247,9 +254,24 @@ def _style_version() -> str:
 
 
 def render(
-    visitor: Visitor, template: str, *, status: int = 200, form_action: str = "'self'", script: str = "", **values: Any
+    visitor: Visitor,
+    template: str,
+    *,
+    status: int = 200,
+    form_action: str = "'self'",
+    more_policy: str = "",
+    **values: Any,
 ) -> Answer:
-    """A page, which nobody may frame, keep or run anything in."""
+    """A page, which nobody may frame, keep or run anything in.
+
+    Args:
+        visitor: who it is for.
+        template: its name.
+        status: of the answer.
+        form_action: where its forms may lead (Content-Security-Policy).
+        more_policy: what else this page may do.
+        values: what is shown.
+    """
     text = (
         _templates()
         .get_template(template)
@@ -262,8 +284,8 @@ def render(
         )
     )
     policy = (
-        f"default-src 'none'; style-src 'self'; img-src 'self'; form-action {form_action}; frame-ancestors 'none'; "
-        f"base-uri 'none'{f'; script-src {script}' if script else ''}"
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        f"form-action {form_action}{more_policy}"
     )
     headers = [
         (b"content-type", b"text/html; charset=utf-8"),
@@ -275,6 +297,14 @@ def render(
         *visitor.cookies,
     ]
     return Answer(status, headers, text.encode())
+
+
+def again(visitor: Visitor, page: str) -> Answer | None:
+    """Have a form that another site sent come again with GET: only then do cookies come with it (SameSite=Lax)."""
+    if visitor.exchange.scope["method"] != "POST" or not visitor.new:
+        return None
+    visitor.cookies.clear()
+    return redirect(visitor, visitor.path(page, **visitor.given))
 
 
 def redirect(visitor: Visitor, location: str) -> Answer:
