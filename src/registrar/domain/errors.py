@@ -292,12 +292,12 @@ class RegistrationError(ProtocolError):
 
 
 _PRECEDENCE: Final = (
+    "invalid_request",
     "invalid_software_statement",
     "unapproved_software_statement",
     "invalid_redirect_uri",
     "invalid_webhook_uris",
     "invalid_client_metadata",
-    "invalid_request",
 )
 
 
