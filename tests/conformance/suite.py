@@ -16,11 +16,11 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
-from browser import Browser, Callback, Page
 from joserfc import jws as library
 from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry
 
+from browser import Browser, Callback, Page
 from registrar.authorization import people
 from registrar.domain import jws
 from registrar.service import keys
@@ -29,7 +29,7 @@ from registrar.testing import Documents, FrozenClock, Served, served
 ISSUER: Final = "https://op.example"
 RP: Final = "https://rp.example"
 CALLBACK: Final = f"{RP}/test/a/registrar/callback"
-PASSWORD: Final = "correct horse battery staple"  # noqa: S105 (of nobody)
+PASSWORD: Final = "correct horse battery staple"
 CONFIGURATION: Final = f"""
 [server]
 database = "memory:"

@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from browser import Callback, Page
 from suite import CALLBACK, FIRST, ISSUER, RP, SECOND, Client, Suite, key_set, statement, suite
 
+from browser import Callback, Page
 from registrar.domain import jws
 from registrar.domain.events import Actor
 from registrar.service import keys
