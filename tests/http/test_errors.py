@@ -31,6 +31,7 @@ NOT_YET: Final = {
     "invalid_request_uri",
     "invalid_dpop_proof",
     "use_dpop_nonce",
+    "proof_without_nonce",
     "authorization_pending",
     "slow_down",
     "expired_token",
@@ -118,6 +119,7 @@ REACHED: Final[dict[str, Callable[[Served], Awaitable[httpx2.Response]]]] = {
     "unauthorized_client": _as(WEB, "client_credentials"),
     "unsupported_grant_type": _as(WEB, "password"),
     "invalid_scope": _as(BATCH, "client_credentials", scope="unknown"),
+    "proof_refused": lambda server: server.client.get("/userinfo", headers={"authorization": "DPoP x"}),
     "invalid_target": _as(BATCH, "client_credentials", resource="https://nobody.example"),
 }
 
