@@ -54,12 +54,12 @@ class Pictures:
         return found
 
     def _begin(self, fetch: Fetch, url: str, now: int) -> asyncio.Task[Fetched | str]:
-        task = asyncio.get_running_loop().create_task(self._fetch(fetch, url, now))
+        task = asyncio.get_running_loop().create_task(self._ask(fetch, url, now))
         self._under_way[url] = task
         task.add_done_callback(lambda _: self._under_way.pop(url, None))
         return task
 
-    async def _fetch(self, fetch: Fetch, url: str, now: int) -> Fetched | str:
+    async def _ask(self, fetch: Fetch, url: str, now: int) -> Fetched | str:
         found: Fetched | str
         try:
             found = await fetch(url, accept=ACCEPT, limit=BYTES)
