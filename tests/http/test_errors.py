@@ -24,6 +24,7 @@ pytestmark = pytest.mark.anyio
 NOT_YET: Final = {
     "invalid_software_statement",
     "unapproved_software_statement",
+    "invalid_webhook_uris",
     "unsupported_response_type",
     "invalid_authorization_details",
     "invalid_request_object",

@@ -1,8 +1,7 @@
 """The error table: every error that an endpoint can answer with, its status, and where it comes from.
 
-`http` renders these and nothing else; the reference is generated from the table, and a test reaches every row that can
-occur: those of software statements cannot yet. The errors of an authorization request have the status with which the
-pushed authorization request endpoint answers them.
+`http` renders these and nothing else; the reference is generated from the table, and a test reaches every row. The
+errors of an authorization request have the status with which the pushed authorization request endpoint answers them.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ ERRORS: Final = _table(
         "invalid_request",
         400,
         "RFC 6750 §3.1",
-        "The request itself is malformed: a repeated header or parameter, a missing one, a token in the query, no TLS, or what is no HTTP request.",
+        "The request itself is malformed or lacks what the policy demands beside its members: a repeated header or parameter, a missing one, a token in the query, no TLS, no client certificate, or what is no HTTP request.",
     ),
     ErrorKind(
         "token_required",

@@ -20,11 +20,11 @@ from registrar.domain.settings import Rotate
 from registrar.policy import Decision, Judge
 from registrar.policy.evidence import ManagementProof
 from registrar.policy.policy import Management
-from registrar.service import instances, issuance
+from registrar.service import access, instances, issuance
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.issuance import Cabinet
-from registrar.service.parts import Parts, gather, used
+from registrar.service.parts import Parts, gather, used, vouched
 from registrar.service.ports import Conflict, NotFound, StoreUnavailable
 from registrar.service.registration import decide, policy_in_force
 from registrar.service.registry import Issuer, Registry
@@ -225,7 +225,7 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
         if record is None:
             raise _not_of_this_client()
     if ManagementProof.CERTIFICATE in management.proofs:
-        _check_certificate(client, caller, now)
+        _check_certificate(issuer, client, caller, now)
     if not client.usable:
         raise ProtocolError("access_denied", "This client is suspended; its operator can tell why.")
     if operation not in management.operations:
@@ -251,9 +251,12 @@ async def _check_access_token(
     """
     assert caller.token is not None
     scope = management.scope
-    known = await registry.access_tokens(issuer.name, caller.token)
-    if known is None or known.client_id != client.client_id or known.subject:
+    found = await access.find(registry, issuer, caller.token, registry.clock() // 1000)
+    if found is None or found.token.client_id != client.client_id or found.token.subject:
         raise _not_of_this_client()
+    known = found.token
+    if known.dpop_jkt:
+        raise BearerError("invalid_token", "The access token is bound to a key, and is no bearer token.", scope=scope)
     thumbprint = known.certificate_thumbprint
     if not thumbprint and ManagementProof.CERTIFICATE in management.proofs:
         raise BearerError("invalid_token", "The access token is not bound to a certificate.", scope=scope)
@@ -263,11 +266,11 @@ async def _check_access_token(
         raise BearerError("insufficient_scope", f"The access token lacks the scope {scope}.", scope=scope)
 
 
-def _check_certificate(client: Client, caller: Caller, now: int) -> None:
+def _check_certificate(issuer: Issuer, client: Client, caller: Caller, now: int) -> None:
     """The certificate of the registration, or a later one of the same subject; renewing one must lock nobody out."""
-    presented, known = caller.certificate, client.admission
+    presented, known = vouched(issuer, caller, now), client.admission
     if presented is None:
-        raise BearerError("invalid_token", "A client certificate is needed beside the token.")
+        raise BearerError("invalid_token", "A client certificate of a trusted authority is needed beside the token.")
     same_subject = known.certificate_subject and certificate.names_match(known.certificate_subject, presented)
     if not presented.valid_at(now) or not (same_subject or presented.thumbprint == known.certificate_thumbprint):
         raise BearerError("invalid_token", "The client certificate is not one of this client.")
@@ -404,11 +407,14 @@ def _version(secrets: tuple[SecretRecord, ...]) -> int:
 
 
 def _provenance(client: Client, decision: Decision) -> dict[str, str]:
-    """A value that the policy set stays the policy's when the client sends it back unchanged."""
+    """A value that the policy set stays the policy's when the client sends it back unchanged.
+
+    What a statement attested does not stay so by itself: the update has to come with the statement.
+    """
     kept = {
         name: origin
         for name, origin in client.provenance.items()
-        if name in decision.metadata and decision.metadata[name] == client.metadata.get(name)
+        if origin == "policy" and decision.metadata.get(name) == client.metadata.get(name)
     }
     return kept | dict(decision.provenance)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State
-from registrar.domain.credentials import Digest, PresentedToken, Wrapped
+from registrar.domain.credentials import Digest, Wrapped
 from registrar.domain.events import Event
 
 
@@ -236,27 +236,6 @@ class StoredEvent(msgspec.Struct, frozen=True):
     batch: int
     position: int
     event: Event
-
-
-class AccessToken(msgspec.Struct, frozen=True):
-    """What is known of an access token that is in force."""
-
-    client_id: str
-    scope: tuple[str, ...]
-    subject: str = ""
-    """The person for whom it was issued; empty where the client earned it for itself."""
-    certificate_thumbprint: str = ""
-    """The certificate that it is bound to (RFC 8705 §3)."""
-    key_thumbprint: str = ""
-    """The key that it is bound to (RFC 9449)."""
-
-
-class AccessTokens(Protocol):
-    """The access tokens of the authorization server, for whoever has to know whose one is."""
-
-    async def __call__(self, issuer: str, presented: PresentedToken) -> AccessToken | None:
-        """What is known of a token that is in force; None for any other."""
-        ...
 
 
 class Store(Protocol):

@@ -20,7 +20,7 @@ from registrar.service.key_sets import KeySets
 from registrar.service.last_use import LastUse
 from registrar.service.opened_keys import OpenedKeys
 from registrar.service.pictures import Pictures
-from registrar.service.ports import AccessTokens, Clock, Entropy, Fetch, Store
+from registrar.service.ports import Clock, Entropy, Fetch, Store
 
 _JUDGES: Final = 256
 """Judges that an issuer keeps ready at the most."""
@@ -33,6 +33,7 @@ class Issuer:
         settings: what the operator configured.
         policies: every policy that is configured or shipped, by name.
         statement_issuers: whose software statements are believed here.
+        certificate_authorities: whose client certificates (DER) count as evidence here.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Issuer:
         settings: IssuerSettings,
         policies: Mapping[str, Policy],
         statement_issuers: Sequence[StatementIssuer] = (),
+        certificate_authorities: Sequence[bytes] = (),
     ) -> None:
         self.settings = settings
         self.name = settings.name
@@ -54,6 +56,7 @@ class Issuer:
         )
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
         self.statement_issuers = tuple(statement_issuers)
+        self.certificate_authorities = tuple(certificate_authorities)
         self._policies = policies
         self._judges: dict[str, Judge] = {}
         self.policy = policies[settings.registration.policy]
@@ -118,7 +121,6 @@ class Registry:
     audit: Audit
     fetch: Fetch
     key_sets: KeySets
-    access_tokens: AccessTokens
     opened: OpenedKeys = field(default_factory=OpenedKeys)
     attempts: Attempts = field(default_factory=Attempts)
     last_use: LastUse = field(default_factory=LastUse)
