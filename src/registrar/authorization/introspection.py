@@ -37,29 +37,12 @@ async def answer(registry: Registry, issuer: Issuer, call: Call) -> tuple[Client
         return caller, await _refresh_token(registry, issuer, caller, presented, now)
     if not _concerns(issuer, caller, found.token):
         return caller, INACTIVE
-    return caller, _members(issuer, found.token)
+    members = await tokens.described(registry, issuer, found.client, found.token)
+    return caller, {"active": True, "token_type": "DPoP" if found.token.dpop_jkt else "Bearer", **members}
 
 
 def _concerns(issuer: Issuer, caller: Client, token: AccessToken) -> bool:
     return token.client_id == caller.client_id or resource.serves(issuer, caller.client_id, token.audience)
-
-
-def _members(issuer: Issuer, token: AccessToken) -> dict[str, Any]:
-    members: dict[str, Any] = {
-        "active": True,
-        "iss": issuer.url,
-        "client_id": token.client_id,
-        "token_type": "DPoP" if token.dpop_jkt else "Bearer",
-        "scope": " ".join(token.scope),
-        "aud": token.audience[0] if len(token.audience) == 1 else list(token.audience),
-        "sub": token.subject or token.client_id,
-        "iat": token.issued_at,
-        "exp": token.expires_at,
-        "jti": token.token_id,
-        "cnf": tokens.confirmation(token),
-        "authorization_details": token.authorization_details,
-    }
-    return {name: value for name, value in members.items() if value not in (None, "", {})}
 
 
 async def _refresh_token(

@@ -7,9 +7,20 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
 
-from registrar.authorization import client_authentication, clients, code, grant, id_token, resource, sender, tokens
+from registrar.authorization import (
+    client_authentication,
+    clients,
+    code,
+    device,
+    grant,
+    id_token,
+    resource,
+    sender,
+    tokens,
+)
 from registrar.authorization.call import Call
 from registrar.authorization.grant import Grant
+from registrar.authorization.request import asked_scope
 from registrar.authorization.sender import Binding
 from registrar.authorization.tokens import Issued
 from registrar.domain.access_token import SCOPE, AccessToken
@@ -65,24 +76,6 @@ async def _client_credentials(request: TokenRequest) -> dict[str, Any]:
     return issued.answer
 
 
-def asked_scope(asked: str, registered: Sequence[str]) -> tuple[str, ...]:
-    """The scopes of a request: those of the asked ones that are registered, or without a word all but `dcr`.
-
-    `dcr` has to be asked for, and where it is, it comes alone: what registers clients opens nothing else.
-
-    Raises:
-        ProtocolError: `invalid_scope`; something was asked for, and nothing of it is registered.
-    """
-    words = dict.fromkeys(asked.split())
-    if not words:
-        return tuple(word for word in registered if word != SCOPE)
-    granted = tuple(word for word in words if word in registered)
-    if not granted:
-        held = " ".join(word for word in registered if word != SCOPE) or "none"
-        raise ProtocolError("invalid_scope", f"This client may ask for these scopes: {held}.")
-    return (SCOPE,) if SCOPE in granted else granted
-
-
 # --- authorization code: RFC 6749 §4.1.3 ------------------------------------------------------------------------------
 
 
@@ -101,14 +94,8 @@ async def _authorization_code(request: TokenRequest) -> dict[str, Any]:
     _check_verifier(call, held)
     if held.dpop_jkt and request.binding.dpop_jkt != held.dpop_jkt:
         raise ProtocolError("invalid_dpop_proof", "The code is bound to another key (RFC 9449 section 10).")
-    allowed = held.grant
-    refreshable = tokens.refreshable(issuer, client, allowed.scope)
-    lifetime = issuer.settings.authorization
-    until = now + (lifetime.refresh_token_lifetime if refreshable else lifetime.access_token_lifetime)
-    allowed = msgspec.structs.replace(allowed, expires_at=until)
-    changes: list[Change] = [code.used(issuer, item, held, now), grant.stored(allowed)]
     try:
-        return await _issue_under(request, allowed, changes, refresh=refreshable, nonce=allowed.nonce)
+        return await _issue_first(request, held.grant, [code.used(issuer, item, held, now)])
     except Conflict:
         await _revoke_replayed(request, held.grant, "the code was used twice at once")
 
@@ -174,7 +161,33 @@ def _narrowed_scope(call: Call, granted: Sequence[str]) -> tuple[str, ...]:
     return words or tuple(granted)
 
 
+# --- device code: RFC 8628 §3.4 ---------------------------------------------------------------------------------------
+
+
+async def _device_code(request: TokenRequest) -> dict[str, Any]:
+    registry, issuer, call, client, _, now = request
+    allowed, used = await device.poll(registry, issuer, client, call.required("device_code"), now)
+    try:
+        return await _issue_first(request, allowed, [used])
+    except Conflict:
+        raise ProtocolError("invalid_grant", "The device code was used at the same moment.") from None
+
+
 # --- what the grants share --------------------------------------------------------------------------------------------
+
+
+async def _issue_first(request: TokenRequest, allowed: Grant, changes: list[Change]) -> dict[str, Any]:
+    """Issue the first tokens under a grant, which begins to last.
+
+    Raises:
+        Conflict: another request was quicker.
+    """
+    lifetimes = request.issuer.settings.authorization
+    refreshable = tokens.refreshable(request.issuer, request.client, allowed.scope)
+    lifetime = lifetimes.refresh_token_lifetime if refreshable else lifetimes.access_token_lifetime
+    lasting = msgspec.structs.replace(allowed, expires_at=request.now + lifetime)
+    changes.append(grant.stored(lasting))
+    return await _issue_under(request, lasting, changes, refresh=refreshable, nonce=allowed.nonce)
 
 
 async def _issue_under(
@@ -253,4 +266,5 @@ _GRANTS: Final[Mapping[str, Callable[[TokenRequest], Awaitable[dict[str, Any]]]]
     "authorization_code": _authorization_code,
     "refresh_token": _refresh_token,
     "client_credentials": _client_credentials,
+    device.GRANT_TYPE: _device_code,
 }

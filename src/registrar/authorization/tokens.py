@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from registrar.authorization import clients, resource
+from registrar.authorization import clients, resource, signing, subject
 from registrar.authorization.grant import Grant
 from registrar.authorization.sender import Binding
 from registrar.domain import credentials
@@ -21,6 +21,10 @@ from registrar.service.registry import Issuer, Registry
 
 REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105 (a word of RFC 6749, not a secret)
 """What refresh tokens are called among the items of a store, as the grant type is; the key is the digest."""
+
+JWT_ALGORITHM: Final = "RS256"
+"""What every resource server can verify (RFC 9068 §2.1)."""
+JWT_TYPE: Final = "at+jwt"
 
 _ID_BYTES: Final = 16
 
@@ -99,7 +103,7 @@ async def issue(
         certificate_thumbprint=binding.certificate_thumbprint,
         authorization_details=grant.authorization_details if grant else None,
     )
-    value = await _value(registry, issuer, client, token)
+    value = await _value(registry, issuer, client, token, grant)
     answer: dict[str, Any] = {
         "access_token": value,
         "token_type": "DPoP" if token.dpop_jkt else "Bearer",
@@ -112,12 +116,41 @@ async def issue(
     return Issued(answer, [Put(_item(issuer, value, token))], token)
 
 
-async def _value(registry: Registry, issuer: Issuer, client: Client, token: AccessToken) -> str:
+async def _value(registry: Registry, issuer: Issuer, client: Client, token: AccessToken, grant: Grant | None) -> str:
     """The token itself. One with `dcr` is never a statement to be read: it opens nothing but the registration here."""
-    del client
     if issuer.settings.authorization.access_token_format is Format.OPAQUE or SCOPE in token.scope:
         return credentials.token(registry.entropy(TOKEN_BYTES))
-    return credentials.token(registry.entropy(TOKEN_BYTES))
+    claims = {**await described(registry, issuer, client, token), **(_sign_in(grant) if grant else {})}
+    return await signing.sign(registry, issuer, claims, JWT_ALGORITHM, JWT_TYPE)
+
+
+async def described(registry: Registry, issuer: Issuer, client: Client, token: AccessToken) -> dict[str, Any]:
+    """What an access token says to those whom it concerns (RFC 9068 §2.2, RFC 7662 §2.2).
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    person = token.subject and await subject.for_client(registry, issuer, client, token.subject)
+    members: dict[str, Any] = {
+        "iss": issuer.url,
+        "sub": person or token.client_id,
+        "aud": token.audience[0] if len(token.audience) == 1 else list(token.audience),
+        "client_id": token.client_id,
+        "scope": " ".join(token.scope),
+        "iat": token.issued_at,
+        "exp": token.expires_at,
+        "jti": token.token_id,
+        "cnf": confirmation(token),
+        "authorization_details": token.authorization_details,
+    }
+    return {name: value for name, value in members.items() if value not in (None, "", {})}
+
+
+def _sign_in(grant: Grant) -> dict[str, Any]:
+    """RFC 9068 §2.2.1: how the person signed in."""
+    how = grant.authentication
+    members = {"auth_time": how.time, "acr": how.acr, "amr": list(how.amr)}
+    return {name: value for name, value in members.items() if value}
 
 
 def _item(issuer: Issuer, value: str, token: AccessToken) -> Item:

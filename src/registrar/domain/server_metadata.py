@@ -56,7 +56,7 @@ KEY_METHODS: Final = frozenset({"private_key_jwt", "self_signed_tls_client_auth"
 OFFERED: Final[Mapping[str, tuple[str, ...]]] = {
     "scopes_supported": (),  # filled from the issuer's settings
     "response_types_supported": ("code",),
-    "response_modes_supported": ("query",),
+    "response_modes_supported": ("query", "fragment", "form_post"),
     "grant_types_supported": (
         "authorization_code",
         "refresh_token",
@@ -111,7 +111,6 @@ EXTRA: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
             "code token",
             "code id_token token",
         ),
-        "response_modes_supported": ("fragment", "form_post"),
         "grant_types_supported": ("implicit",),
     },
     "unsigned": {

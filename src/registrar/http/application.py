@@ -29,6 +29,8 @@ _OAUTH: Final[Mapping[str, Mapping[str, Endpoint]]] = {
     "userinfo_endpoint": {"GET": openid.userinfo_endpoint, "POST": openid.userinfo_endpoint},
     "introspection_endpoint": {"POST": oauth.introspect},
     "revocation_endpoint": {"POST": oauth.revoke},
+    "pushed_authorization_request_endpoint": {"POST": oauth.push},
+    "device_authorization_endpoint": {"POST": oauth.authorize_device},
 }
 """Endpoint -> its methods: those that clients call, from the pages of other origins too."""
 _KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}

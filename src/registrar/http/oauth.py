@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from registrar.authorization import call as calls
-from registrar.authorization import introspection, introspection_response, revocation, token_endpoint
+from registrar.authorization import (
+    device,
+    introspection,
+    introspection_response,
+    pushed_requests,
+    revocation,
+    token_endpoint,
+)
 from registrar.authorization.call import Call
 from registrar.domain import server_metadata
 from registrar.domain.errors import ProtocolError
@@ -39,6 +46,18 @@ async def revoke(exchange: Exchange) -> Answer:
     """POST at the revocation endpoint (RFC 7009 §2)."""
     await revocation.revoke(exchange.registry, exchange.issuer, await received(exchange, "revocation_endpoint"))
     return Answer(200, wire.NO_STORE)
+
+
+async def push(exchange: Exchange) -> Answer:
+    """POST at the pushed authorization request endpoint (RFC 9126 §2)."""
+    call = await received(exchange, "pushed_authorization_request_endpoint")
+    return wire.answer(201, await pushed_requests.push(exchange.registry, exchange.issuer, call))
+
+
+async def authorize_device(exchange: Exchange) -> Answer:
+    """POST at the device authorization endpoint (RFC 8628 §3.1)."""
+    call = await received(exchange, "device_authorization_endpoint")
+    return wire.answer(200, await device.authorize(exchange.registry, exchange.issuer, call))
 
 
 async def received(exchange: Exchange, endpoint: str) -> Call:
