@@ -401,6 +401,7 @@ async def test_a_logo_comes_through_the_guard() -> None:
         assert answer.headers["content-type"] == "image/svg+xml"
         assert answer.headers["content-security-policy"].endswith("sandbox")
         assert answer.headers["x-content-type-options"] == "nosniff"
+        await server.client.get(f"/logo/{client['client_id']}")
         assert documents.fetched == ["https://app.example/logo.svg"]
         gone = await register(server, logo_uri="https://app.example/gone.png")
         without = await register(server)

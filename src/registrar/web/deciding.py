@@ -60,6 +60,8 @@ async def show(visitor: Visitor) -> Answer:
     request = waiting.interaction.request
     if request is None or visitor.visit is None:
         return await proceed(visitor, waiting)
+    if await _step(visitor, waiting.interaction, request) is not Step.CONSENT:
+        return await proceed(visitor, waiting)
     client = await _client(visitor, request)
     before = await consent.find(visitor.registry, visitor.issuer, request.client_id, visitor.visit.person.subject)
     return render(
@@ -205,7 +207,7 @@ async def show_client(visitor: Visitor, client: Client, uri: str = "", ui_locale
     return portraits.portrait(
         client,
         visitor.languages(ui_locales),
-        base=visitor.base,
+        issuer=visitor.issuer.url,
         uri=uri,
         viewer=visitor.visit.person.subject if visitor.visit else "",
         owner=owner,

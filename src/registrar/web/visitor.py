@@ -81,7 +81,7 @@ class Visitor:
         header = next((value for name, value in self.exchange.scope["headers"] if name == b"accept-language"), b"")
         return languages.wanted(ui_locales, header.decode("ascii", "replace"))
 
-    def path(self, page: str, **query: str) -> str:
+    def path(self, page: str, /, **query: str) -> str:
         """The address of a page on this server; never anything that came with a request."""
         given = {name: value for name, value in query.items() if value}
         return f"{self.base}{_PATHS[page]}{'?' if given else ''}{urlencode(given)}"
@@ -128,7 +128,7 @@ class Visitor:
 
 
 _GONE: Final = (
-    "This page belongs to a request that is over, or that began in another browser. "
+    "This page belongs to a request that is over, or that began in another browser, or this browser keeps no cookies. "
     "Go back to the application and start again."
 )
 
