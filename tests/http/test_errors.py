@@ -140,7 +140,8 @@ async def test_a_row_is_answered_as_it_stands(name: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (row.status, row.code)
     challenge = answer.headers.get("www-authenticate", "")
     assert challenge.startswith("Bearer ") is (name in {"token_required", "invalid_token", "insufficient_scope"})
-    assert (f'error="{row.code}"' in challenge) is (name in {"invalid_token", "insufficient_scope"})
+    named = {"invalid_token", "insufficient_scope", "proof_refused"}
+    assert (f'error="{row.code}"' in challenge) is (name in named)
 
 
 async def test_what_nobody_expected_is_told_to_the_operator_alone(caplog: pytest.LogCaptureFixture) -> None:
