@@ -79,6 +79,8 @@ async def test_oidcc_ensure_request_without_nonce_fails(response_type: str) -> N
     """An ID token that comes through the browser needs a nonce (OpenID Connect Core §3.2.2.1)."""
     async with suite() as op:
         client = await registered(op, response_type)
+        assert isinstance(await op.go(op.request(client, nonce=None)), Page), "nobody is sent away before they sign in"
+        await op.flow(await op.register())
         shown = await op.go(op.request(client, nonce=None))
         assert isinstance(shown, Callback)
         assert shown["error"] == "invalid_request"
@@ -112,6 +114,7 @@ async def test_oidcc_only_the_registered_response_type() -> None:
     """A client that registered code gets nothing else."""
     async with suite() as op:
         client = await op.register()
+        await op.flow(client)
         shown = await op.go(op.request(client, response_type="id_token token"))
         assert isinstance(shown, Callback)
         assert shown["error"] in ("unauthorized_client", "unsupported_response_type")
