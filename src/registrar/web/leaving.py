@@ -6,7 +6,7 @@ from registrar.authorization import logout
 from registrar.authorization.logout import Request
 from registrar.http.wire import Answer
 from registrar.web import deciding
-from registrar.web.visitor import Visitor, again, redirect, render
+from registrar.web.visitor import Visitor, again, leads_to, redirect, render
 
 _PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state", "ui_locales", "logout_hint")
 
@@ -27,7 +27,7 @@ async def _ask(visitor: Visitor, request: Request) -> Answer:
     return render(
         visitor,
         "sign_out.html",
-        form_action=deciding.leads_to(request.destination),
+        form_action=leads_to(request.destination),
         client=await deciding.show_client(visitor, client, "", request.ui_locales) if client else None,
         given={name: visitor.given[name] for name in _PARAMETERS if name in visitor.given},
         proof=visitor.proof("end_session"),

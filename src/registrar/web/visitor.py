@@ -15,11 +15,13 @@ from urllib.parse import urlencode, urlsplit
 import jinja2
 
 from registrar.authorization import call, interaction, logout, sessions
+from registrar.authorization.authorization_response import FormPost, Redirect
 from registrar.authorization.call import Parameters
 from registrar.authorization.interaction import Waiting
 from registrar.authorization.people import Person
 from registrar.authorization.sessions import Visit
 from registrar.domain.errors import ProtocolError
+from registrar.domain.redirect_uri import Kind
 from registrar.domain.server_metadata import ENDPOINTS, PAGES
 from registrar.http import wire
 from registrar.http.endpoints import Endpoint, Exchange, address
@@ -27,6 +29,7 @@ from registrar.http.wire import Answer
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 from registrar.web import languages
+from registrar.web.portrait import destination
 
 log = logging.getLogger("registrar")
 
@@ -160,11 +163,38 @@ def page(show: Page) -> Endpoint:
     return shown
 
 
-def refused(visitor: Visitor, error: ProtocolError) -> Answer:
-    """An error as a person sees it."""
-    title = _TITLES.get(error.kind.name, "This did not work")
-    answer = render(visitor, "error.html", status=error.kind.status, error=error, title=title, back=None)
-    return Answer(answer.status, [*answer.headers, *error.headers], answer.body)
+def refused(visitor: Visitor, error: ProtocolError, answer: Redirect | FormPost | None = None) -> Answer:
+    """An error as a person sees it, with the way back to the client where there is one."""
+    uri = answer.uri if isinstance(answer, FormPost) else answer.location if answer else ""
+    shown = render(
+        visitor,
+        "error.html",
+        status=error.kind.status,
+        form_action=leads_to(uri),
+        error=error,
+        title=_TITLES.get(error.kind.name, "This did not work"),
+        back=destination(uri.partition("#")[0]),
+        location=answer.location if isinstance(answer, Redirect) else "",
+        uri=uri,
+        fields=answer.parameters if isinstance(answer, FormPost) else {},
+    )
+    return Answer(shown.status, [*shown.headers, *error.headers], shown.body)
+
+
+def leads_to(uri: str) -> str:
+    """Where a page's forms may lead (CSP): here, and on to the client, because browsers hold redirects after a form to it.
+
+    A client's https callback may send people on to another host; which, nobody can know. Hosts in brackets cannot be
+    written in a policy.
+    """
+    place = destination(uri)
+    if place is None:
+        return "'self'"
+    if place.kind is Kind.PRIVATE_USE:
+        return f"'self' https: {place.shown}:"
+    if place.kind is Kind.LOOPBACK:
+        return "'self' https: http:" if place.shown.startswith("[") else f"'self' https: http://{place.shown}:*"
+    return "'self' https:"
 
 
 _TITLES: Final = {
