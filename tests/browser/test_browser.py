@@ -33,7 +33,7 @@ SECONDS = 120
 class _Callback(BaseHTTPRequestHandler):
     """The application's end: a page that says thank you."""
 
-    def do_GET(self) -> None:  # noqa: N802 (the name that http.server calls)
+    def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/html")
         self.end_headers()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -12,7 +14,8 @@ import httpx2
 
 from registrar.authorization import people
 from registrar.authorization.people import Person
-from registrar.testing import Served
+from registrar.service import keys
+from registrar.testing import Served, served
 
 PASSWORD = "correct horse battery staple"
 ISSUER = "https://as.example"
@@ -136,6 +139,14 @@ class Browser:
         return self
 
 
+@asynccontextmanager
+async def issuing(configuration: str = CONFIGURATION, **how: Any) -> AsyncIterator[Served]:
+    """A configuration that is served, with the keys that ID tokens are signed with."""
+    async with served(configuration, **how) as server:
+        await keys.ensure(server.registry, server.issuer)
+        yield server
+
+
 async def add(server: Served, username: str = "alice", **claims: Any) -> Person:
     """Somebody with an account."""
     return await people.add(
@@ -169,3 +180,25 @@ def asking(client: dict[str, Any], **parameters: str) -> str:
 
 ALLOW = ("decision", "allow")
 REFUSE = ("decision", "refuse")
+
+
+async def exchange(server: Served, client: dict[str, Any], code: str) -> dict[str, Any]:
+    """The tokens for a code."""
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": client["redirect_uris"][0],
+        "code_verifier": VERIFIER,
+    }
+    auth = None
+    method = client["token_endpoint_auth_method"]
+    if method == "client_secret_basic":
+        auth = (client["client_id"], client["client_secret"])
+    else:
+        form["client_id"] = client["client_id"]
+    if method == "client_secret_post":
+        form["client_secret"] = client["client_secret"]
+    answer = await server.client.post("/token", data=form, auth=auth)
+    assert answer.status_code == 200, answer.text
+    tokens: dict[str, Any] = answer.json()
+    return tokens

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from browsing import CONFIGURATION, Browser, add
+from browsing import Browser, add, issuing
 
-from registrar.testing import Served, served
+from registrar.testing import Served
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[Served]:
     """An open issuer where alice has an account."""
-    async with served(CONFIGURATION) as server:
+    async with issuing() as server:
         await add(server, name="Alice Liddell", email="alice@example.com")
         yield server
 

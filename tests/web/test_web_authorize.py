@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from browsing import ALLOW, CONFIGURATION, ISSUER, REFUSE, Browser, add, asking, register
+from browsing import ALLOW, CONFIGURATION, ISSUER, REFUSE, Browser, add, asking, exchange, register
 
 from registrar.authorization import grant, people
 from registrar.service import administration
@@ -401,6 +401,7 @@ async def test_a_logo_comes_through_the_guard() -> None:
         assert answer.headers["content-type"] == "image/svg+xml"
         assert answer.headers["content-security-policy"].endswith("sandbox")
         assert answer.headers["x-content-type-options"] == "nosniff"
+        await server.client.get(f"/logo/{client['client_id']}")
         assert documents.fetched == ["https://app.example/logo.svg"]
         gone = await register(server, logo_uri="https://app.example/gone.png")
         without = await register(server)
@@ -425,23 +426,6 @@ async def test_a_grant_is_what_a_person_allowed(server: Served, browser: Browser
     assert await grant.of_person(server.registry, server.issuer, alice.subject, server.clock.now) == []
     await browser.open(asking(client))
     assert "Allow access" in browser.words
-
-
-async def exchange(server: Served, client: dict[str, object], code: str) -> dict[str, object]:
-    """Exchange a code for tokens."""
-    from browsing import VERIFIER
-
-    form = {
-        "grant_type": "authorization_code",
-        "code": code,
-        "redirect_uri": "https://app.example/cb",
-        "code_verifier": VERIFIER,
-    }
-    auth = (str(client["client_id"]), str(client["client_secret"]))
-    answer = await server.client.post("/token", data=form, auth=auth)
-    assert answer.status_code == 200, answer.text
-    tokens: dict[str, object] = answer.json()
-    return tokens
 
 
 async def test_a_person_signs_out(server: Served, browser: Browser) -> None:

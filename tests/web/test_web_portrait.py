@@ -37,7 +37,7 @@ def shown(
         policy="default",
         provenance=provenance or {},
     )
-    return portrait(client, ("ja",), base="/as", **how)
+    return portrait(client, ("ja",), issuer="https://as.example/as", **how)
 
 
 def test_an_unchecked_client_says_so() -> None:
@@ -101,3 +101,10 @@ def test_where_the_answer_goes_is_told(uri: str, kind: Kind, said: str) -> None:
     place = destination(uri)
     assert place is not None
     assert (place.kind, place.shown) == (kind, said)
+
+
+def test_an_application_is_opened_where_it_says() -> None:
+    """OpenID Connect Core §4: its own address for that, with the issuer."""
+    told = shown(Admission(Assurance.OPEN), metadata={"initiate_login_uri": "https://app.example/go?x=1"})
+    assert told.opens == "https://app.example/go?x=1&iss=https%3A%2F%2Fas.example%2Fas"
+    assert shown(Admission(Assurance.OPEN)).opens == ""

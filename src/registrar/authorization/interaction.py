@@ -91,10 +91,9 @@ def next_step(
 
 SILENT: Final = {
     Step.SIGN_IN: "login_required",
-    Step.SELECT: "account_selection_required",
     Step.CONSENT: "consent_required",
 }
-"""The error where nothing may be shown, `prompt=none` (OpenID Connect Core §3.1.2.6)."""
+"""The error where nothing may be shown, `prompt=none`, beside which no other prompt stands (OpenID Connect Core §3.1.2.6)."""
 
 
 async def begin(registry: Registry, issuer: Issuer, interaction: Interaction) -> Waiting:

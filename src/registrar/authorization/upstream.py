@@ -103,7 +103,9 @@ async def discover(registry: Registry, issuer: Issuer) -> Provider:
     methods = members.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     return Provider(
         wanted,
-        *map(str, urls),
+        str(urls[0]),
+        str(urls[1]),
+        str(urls[2]),
         methods=tuple(methods) if isinstance(methods, list) else (),
         announces_issuer=members.get("authorization_response_iss_parameter_supported") is True,
     )

@@ -19,6 +19,7 @@ from registrar.http.wire import Answer, Receive, Scope, Send
 from registrar.service import keys
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
+from registrar.web import pages
 
 log = logging.getLogger("registrar")
 
@@ -54,6 +55,7 @@ def routes(issuer: Issuer) -> dict[str, Route]:
         served = _KEYS if member == "jwks_uri" else _OAUTH.get(member)
         methods = served or {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
         table[base + path] = Route(issuer, methods, shared=served is not None)
+    table |= {base + path: Route(issuer, methods, shared=False) for path, methods in pages.ROUTES.items()}
     if issuer.enabled:
         table[base + issuer.settings.registration.path] = Route(issuer, {"POST": endpoints.register})
     if issuer.managed:

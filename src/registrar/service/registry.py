@@ -19,6 +19,7 @@ from registrar.service.errands import Errands
 from registrar.service.key_sets import KeySets
 from registrar.service.last_use import LastUse
 from registrar.service.opened_keys import OpenedKeys
+from registrar.service.pictures import Pictures
 from registrar.service.ports import Clock, Entropy, Fetch, Store
 
 _JUDGES: Final = 256
@@ -124,3 +125,4 @@ class Registry:
     attempts: Attempts = field(default_factory=Attempts)
     last_use: LastUse = field(default_factory=LastUse)
     errands: Errands = field(default_factory=Errands)
+    pictures: Pictures = field(default_factory=Pictures)

@@ -11,7 +11,7 @@ from registrar.domain.client import State
 from registrar.domain.events import Actor
 from registrar.http.wire import Answer
 from registrar.service.ports import ClientQuery
-from registrar.web import deciding, signing_in
+from registrar.web import deciding, leaving, signing_in
 from registrar.web.portrait import Portrait
 from registrar.web.visitor import Visitor, redirect, render
 
@@ -49,8 +49,7 @@ async def submit(visitor: Visitor) -> Answer:
     if visitor.visit is None or not visitor.proved("account"):
         return await show(visitor)
     if "sign_out" in visitor.given:
-        await visitor.sign_out()
-        return render(visitor, "signed_out.html")
+        return await leaving.signed_out(visitor)
     if client_id := visitor.given.get("revoke"):
         who = visitor.visit.person.subject
         actor = Actor("person", "session", person=who, address=visitor.address)

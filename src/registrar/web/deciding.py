@@ -14,21 +14,25 @@ from registrar.authorization import interaction as interactions
 from registrar.authorization import request as requests
 from registrar.authorization.authorization_response import FormPost, Redirect
 from registrar.authorization.interaction import SILENT, Interaction, Step, Waiting
-from registrar.authorization.request import AuthorizationRequest
+from registrar.authorization.request import AuthorizationRequest, RequestError
 from registrar.domain.client import Assurance, Client
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Actor
-from registrar.domain.redirect_uri import Kind
 from registrar.http.wire import Answer
 from registrar.service.ports import Change, Conflict
 from registrar.web import portrait as portraits
 from registrar.web.portrait import Portrait
-from registrar.web.visitor import Visitor, redirect, render
+from registrar.web.visitor import Visitor, again, leads_to, redirect, refused, render
 
 
 async def authorize(visitor: Visitor) -> Answer:
     """GET and POST /authorize (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1)."""
-    request = await requests.judge(visitor.registry, visitor.issuer, visitor.given, visitor.now)
+    if (elsewhere := again(visitor, "authorize")) is not None:
+        return elsewhere
+    try:
+        request = await requests.judge(visitor.registry, visitor.issuer, visitor.given, visitor.now)
+    except RequestError as refusal:
+        return await _refused(visitor, refusal)
     interaction = Interaction(interactions.of_browser(visitor.browser), request)
     step = await _step(visitor, interaction, request)
     if step is Step.ALLOW:
@@ -37,6 +41,22 @@ async def authorize(visitor: Visitor) -> Answer:
         return await _refuse(visitor, request, SILENT[step])
     waiting = await interactions.begin(visitor.registry, visitor.issuer, interaction)
     return _go_to(visitor, waiting, step)
+
+
+async def _refused(visitor: Visitor, refusal: RequestError) -> Answer:
+    """Tell of a request that cannot be: the client where that is safe, else the person.
+
+    Who registered the redirect URI by themselves could have people sent anywhere from here, by a request that is wrong
+    on purpose; so nobody is sent before they signed in, unless silence was asked for (RFC 9700 §4.11.2).
+    """
+    if refusal.returns is None:
+        raise refusal
+    response = await authorization_response.refuse(visitor.registry, visitor.issuer, refusal.returns, refusal)
+    client = await clients.find(visitor.registry, visitor.issuer, refusal.returns.client_id)
+    known = client is not None and client.admission.assurance is Assurance.OPERATOR
+    if known or visitor.visit is not None or "none" in visitor.given.get("prompt", "").split():
+        return answered(visitor, response)
+    return refused(visitor, refusal, response)
 
 
 async def proceed(visitor: Visitor, waiting: Waiting) -> Answer:
@@ -57,6 +77,8 @@ async def show(visitor: Visitor) -> Answer:
     waiting = await visitor.waiting()
     request = waiting.interaction.request
     if request is None or visitor.visit is None:
+        return await proceed(visitor, waiting)
+    if await _step(visitor, waiting.interaction, request) is not Step.CONSENT:
         return await proceed(visitor, waiting)
     client = await _client(visitor, request)
     before = await consent.find(visitor.registry, visitor.issuer, request.client_id, visitor.visit.person.subject)
@@ -174,7 +196,7 @@ def answered(visitor: Visitor, response: Redirect | FormPost) -> Answer:
         visitor,
         "form_post.html",
         form_action=response.uri,
-        script=f"'{_SUBMIT_HASH}'",
+        more_policy=f"; script-src '{_SUBMIT_HASH}'",
         submit=_SUBMIT,
         uri=response.uri,
         fields=response.parameters,
@@ -203,7 +225,7 @@ async def show_client(visitor: Visitor, client: Client, uri: str = "", ui_locale
     return portraits.portrait(
         client,
         visitor.languages(ui_locales),
-        base=visitor.base,
+        issuer=visitor.issuer.url,
         uri=uri,
         viewer=visitor.visit.person.subject if visitor.visit else "",
         owner=owner,
@@ -228,16 +250,5 @@ def describe(visitor: Visitor, scope: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def form_action(request: AuthorizationRequest | None) -> str:
-    """Where a form may lead (CSP): here, and on to the client, because browsers hold redirects to it too.
-
-    A client's https callback may send people on to another host; which, nobody can know. Hosts in brackets cannot be
-    written in a policy.
-    """
-    place = portraits.destination(request.redirect_uri) if request else None
-    if place is None:
-        return "'self'"
-    if place.kind is Kind.PRIVATE_USE:
-        return f"'self' https: {place.shown}:"
-    if place.kind is Kind.LOOPBACK:
-        return "'self' https: http:" if place.shown.startswith("[") else f"'self' https: http://{place.shown}:*"
-    return "'self' https:"
+    """Where a form of a request's pages may lead."""
+    return leads_to(request.redirect_uri if request else "")

@@ -14,18 +14,6 @@ from registrar.http.wire import Answer
 from registrar.service.ports import FetchError
 from registrar.web import languages
 
-BYTES: Final = 262_144
-"""Bytes of a logo at the most."""
-_IMAGES: Final = (
-    "image/png",
-    "image/jpeg",
-    "image/gif",
-    "image/webp",
-    "image/avif",
-    "image/svg+xml",
-    "image/x-icon",
-    "image/vnd.microsoft.icon",
-)
 _HEADERS: Final = [
     (b"cache-control", b"private, max-age=3600"),
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; sandbox"),
@@ -51,7 +39,8 @@ async def show(exchange: Exchange) -> Answer:
     if logo is None:
         raise ProtocolError("not_found")
     try:
-        fetched = await exchange.registry.fetch(logo.value, accept=_IMAGES, limit=BYTES)
+        registry = exchange.registry
+        fetched = await registry.pictures.find(registry.fetch, logo.value, registry.clock() // 1000)
     except FetchError:
         raise ProtocolError("not_found", "The logo cannot be fetched.") from None
     return Answer(200, [(b"content-type", fetched.media_type.encode()), *_HEADERS], fetched.body)

@@ -8,7 +8,7 @@ from typing import Final
 from registrar.domain.server_metadata import ENDPOINTS, PAGES
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.wire import Answer
-from registrar.web import account, deciding, logo, signing_in
+from registrar.web import account, deciding, devices, leaving, logo, signing_in
 from registrar.web.visitor import page, style
 
 
@@ -35,6 +35,8 @@ ROUTES: Final[Mapping[str, Mapping[str, Endpoint]]] = {
     PAGES["callback"]: _page(page(signing_in.arrive)),
     PAGES["consent"]: _page(page(deciding.show), page(deciding.submit)),
     PAGES["account"]: _page(page(account.show), page(account.submit)),
+    PAGES["device"]: _page(page(devices.show), page(devices.submit)),
+    PAGES["end_session"]: _page(page(leaving.show), page(leaving.show)),
     PAGES["style"]: _page(show_style),
     PAGES["logo"]: _page(logo.show),
 }

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from registrar.domain import redirect_uri
 from registrar.domain import uri as grammar
@@ -77,6 +77,8 @@ class Portrait:
     links: tuple[Link, ...]
     logo: str
     """Where this server shows the logo; empty where there is none."""
+    opens: str
+    """Where the application begins a sign-in by itself (OpenID Connect Core §4); empty where it has no such place."""
 
     @property
     def title(self) -> Text:
@@ -85,14 +87,20 @@ class Portrait:
 
 
 def portrait(
-    client: Client, wanted: Iterable[str], *, base: str, uri: str = "", viewer: str = "", owner: str = ""
+    client: Client,
+    wanted: Iterable[str],
+    *,
+    issuer: str,
+    uri: str = "",
+    viewer: str = "",
+    owner: str = "",
 ) -> Portrait:
     """How a client is shown.
 
     Args:
         client: it.
         wanted: the person's languages, as `languages.wanted` gives them.
-        base: the path of the issuer, under which logos are shown.
+        issuer: the URL of the issuer, under which logos are shown.
         uri: the redirect URI of this request.
         viewer: the subject of who looks at it.
         owner: what the person who registered it is called, where that is known.
@@ -123,7 +131,8 @@ def portrait(
             for member, label in _LINKS.items()
             if member in shown
         ),
-        logo=_logo(base, client.client_id, logo) if logo else "",
+        logo=_logo(urlsplit(issuer).path, client.client_id, logo) if logo else "",
+        opens=_opens(metadata.get("initiate_login_uri", ""), issuer),
     )
 
 
@@ -138,6 +147,10 @@ def destination(uri: str) -> Destination | None:
 def _logo(base: str, client_id: str, logo: Text) -> str:
     language = f"?language={quote(logo.language, safe='')}" if logo.language else ""
     return f"{base}/logo/{quote(client_id, safe='')}{language}"
+
+
+def _opens(uri: str, issuer: str) -> str:
+    return f"{uri}{'&' if '?' in uri else '?'}iss={quote(issuer, safe='')}" if uri else ""
 
 
 def _attested(client: Client) -> list[Attested]:

@@ -14,19 +14,22 @@ from urllib.parse import urlencode, urlsplit
 
 import jinja2
 
-from registrar.authorization import call, interaction, sessions
+from registrar.authorization import call, interaction, logout, sessions
+from registrar.authorization.authorization_response import FormPost, Redirect
 from registrar.authorization.call import Parameters
 from registrar.authorization.interaction import Waiting
 from registrar.authorization.people import Person
 from registrar.authorization.sessions import Visit
 from registrar.domain.errors import ProtocolError
-from registrar.domain.server_metadata import PAGES
+from registrar.domain.redirect_uri import Kind
+from registrar.domain.server_metadata import ENDPOINTS, PAGES
 from registrar.http import wire
 from registrar.http.endpoints import Endpoint, Exchange, address
 from registrar.http.wire import Answer
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 from registrar.web import languages
+from registrar.web.portrait import destination
 
 log = logging.getLogger("registrar")
 
@@ -47,6 +50,8 @@ class Visitor:
     """The session, where it lives."""
     given: Parameters
     """The parameters: of the query, or of the form that was sent."""
+    new: bool = False
+    """Whether the browser came without any cookie."""
     cookies: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     @property
@@ -79,10 +84,10 @@ class Visitor:
         header = next((value for name, value in self.exchange.scope["headers"] if name == b"accept-language"), b"")
         return languages.wanted(ui_locales, header.decode("ascii", "replace"))
 
-    def path(self, page: str, **query: str) -> str:
+    def path(self, page: str, /, **query: str) -> str:
         """The address of a page on this server; never anything that came with a request."""
         given = {name: value for name, value in query.items() if value}
-        return f"{self.base}{PAGES[page]}{'?' if given else ''}{urlencode(given)}"
+        return f"{self.base}{_PATHS[page]}{'?' if given else ''}{urlencode(given)}"
 
     def proof(self, *purpose: str) -> str:
         """What a form carries, so that no other site can have sent it: bound to the browser, the session and the purpose."""
@@ -113,19 +118,24 @@ class Visitor:
         lifetime = self.issuer.settings.people.session_lifetime
         self.cookies.append(_set_cookie(self.issuer, "session", self.session, lifetime))
 
-    async def sign_out(self) -> None:
-        """End the session, and take its value from the browser."""
-        if self.visit is not None:
-            await sessions.end(self.registry, self.issuer, self.visit)
+    async def sign_out(self) -> list[str]:
+        """End the session, and take its value from the browser.
+
+        Returns:
+            The addresses that have to be loaded in frames, so that applications hear of it.
+        """
+        frames = await logout.end(self.registry, self.issuer, self.visit) if self.visit else []
         self.session, self.visit = "", None
         self.cookies.append(_set_cookie(self.issuer, "session", "", 0))
+        return frames
 
 
 _GONE: Final = (
-    "This page belongs to a request that is over, or that began in another browser. "
+    "This page belongs to a request that is over, or that began in another browser, or this browser keeps no cookies. "
     "Go back to the application and start again."
 )
 
+_PATHS: Final = {**PAGES, "authorize": ENDPOINTS["authorization_endpoint"]}
 Page = Callable[[Visitor], Awaitable[Answer]]
 
 
@@ -153,11 +163,38 @@ def page(show: Page) -> Endpoint:
     return shown
 
 
-def refused(visitor: Visitor, error: ProtocolError) -> Answer:
-    """An error as a person sees it."""
-    title = _TITLES.get(error.kind.name, "This did not work")
-    answer = render(visitor, "error.html", status=error.kind.status, error=error, title=title, back=None)
-    return Answer(answer.status, [*answer.headers, *error.headers], answer.body)
+def refused(visitor: Visitor, error: ProtocolError, answer: Redirect | FormPost | None = None) -> Answer:
+    """An error as a person sees it, with the way back to the client where there is one."""
+    uri = answer.uri if isinstance(answer, FormPost) else answer.location if answer else ""
+    shown = render(
+        visitor,
+        "error.html",
+        status=error.kind.status,
+        form_action=leads_to(uri),
+        error=error,
+        title=_TITLES.get(error.kind.name, "This did not work"),
+        back=destination(uri.partition("#")[0]),
+        location=answer.location if isinstance(answer, Redirect) else "",
+        uri=uri,
+        fields=answer.parameters if isinstance(answer, FormPost) else {},
+    )
+    return Answer(shown.status, [*shown.headers, *error.headers], shown.body)
+
+
+def leads_to(uri: str) -> str:
+    """Where a page's forms may lead (CSP): here, and on to the client, because browsers hold redirects after a form to it.
+
+    A client's https callback may send people on to another host; which, nobody can know. Hosts in brackets cannot be
+    written in a policy.
+    """
+    place = destination(uri)
+    if place is None:
+        return "'self'"
+    if place.kind is Kind.PRIVATE_USE:
+        return f"'self' https: {place.shown}:"
+    if place.kind is Kind.LOOPBACK:
+        return "'self' https: http:" if place.shown.startswith("[") else f"'self' https: http://{place.shown}:*"
+    return "'self' https:"
 
 
 _TITLES: Final = {
@@ -186,7 +223,7 @@ def _unknown(exchange: Exchange) -> Visitor:
     browser, session = (_cookie(exchange, name) for name in ("browser", "session"))
     visitor = Visitor(exchange, browser, session, None, Parameters({}))
     if not browser:
-        visitor.browser = sessions.new_browser(exchange.registry)
+        visitor.new, visitor.browser = True, sessions.new_browser(exchange.registry)
         visitor.cookies.append(_set_cookie(exchange.issuer, "browser", visitor.browser, _YEAR))
     return visitor
 
@@ -247,9 +284,24 @@ def _style_version() -> str:
 
 
 def render(
-    visitor: Visitor, template: str, *, status: int = 200, form_action: str = "'self'", script: str = "", **values: Any
+    visitor: Visitor,
+    template: str,
+    *,
+    status: int = 200,
+    form_action: str = "'self'",
+    more_policy: str = "",
+    **values: Any,
 ) -> Answer:
-    """A page, which nobody may frame, keep or run anything in."""
+    """A page, which nobody may frame, keep or run anything in.
+
+    Args:
+        visitor: who it is for.
+        template: its name.
+        status: of the answer.
+        form_action: where its forms may lead (Content-Security-Policy).
+        more_policy: what else this page may do.
+        values: what is shown.
+    """
     text = (
         _templates()
         .get_template(template)
@@ -262,8 +314,8 @@ def render(
         )
     )
     policy = (
-        f"default-src 'none'; style-src 'self'; img-src 'self'; form-action {form_action}; frame-ancestors 'none'; "
-        f"base-uri 'none'{f'; script-src {script}' if script else ''}"
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        f"form-action {form_action}{more_policy}"
     )
     headers = [
         (b"content-type", b"text/html; charset=utf-8"),
@@ -275,6 +327,14 @@ def render(
         *visitor.cookies,
     ]
     return Answer(status, headers, text.encode())
+
+
+def again(visitor: Visitor, page: str) -> Answer | None:
+    """Have a form that another site sent come again with GET: only then do cookies come with it (SameSite=Lax)."""
+    if visitor.exchange.scope["method"] != "POST" or not visitor.new:
+        return None
+    visitor.cookies.clear()
+    return redirect(visitor, visitor.path(page, **visitor.given))
 
 
 def redirect(visitor: Visitor, location: str) -> Answer:
