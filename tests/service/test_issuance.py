@@ -31,7 +31,8 @@ OLD, NEW = b"o" * 32, b"n" * 32
 async def registered(server: Served, registry: Registry | None = None, **members: Any) -> dict[str, Any]:
     """A new client's information."""
     presented = Presented(MEMBERS | members)
-    return await registration.register(registry or server.registry, server.issuer, presented, Caller("test"))
+    made = await registration.register(registry or server.registry, server.issuer, presented, Caller("test"))
+    return dict(made.information)
 
 
 async def updated(server: Served, registry: Registry, client: dict[str, Any], **members: Any) -> dict[str, Any]:

@@ -69,7 +69,7 @@ ERRORS: Final = _table(
         "invalid_request",
         400,
         "RFC 6750 §3.1",
-        "The request itself is malformed or lacks what the policy demands beside its members: a repeated header or parameter, a missing one, a token in the query, no TLS, no client certificate, or what is no HTTP request.",
+        "The request itself is malformed, or lacks what the policy demands beside the metadata: a repeated header or parameter, a missing one, a token in the query, no TLS, no client certificate, or what is no HTTP request.",
     ),
     ErrorKind(
         "token_required",
@@ -292,12 +292,12 @@ class RegistrationError(ProtocolError):
 
 
 _PRECEDENCE: Final = (
+    "invalid_request",
     "invalid_software_statement",
     "unapproved_software_statement",
     "invalid_redirect_uri",
     "invalid_webhook_uris",
     "invalid_client_metadata",
-    "invalid_request",
 )
 
 
