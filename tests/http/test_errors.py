@@ -31,6 +31,7 @@ NOT_YET: Final = {
     "invalid_request_uri",
     "invalid_dpop_proof",
     "use_dpop_nonce",
+    "proof_without_nonce",
     "authorization_pending",
     "slow_down",
     "expired_token",
@@ -118,6 +119,7 @@ REACHED: Final[dict[str, Callable[[Served], Awaitable[httpx2.Response]]]] = {
     "unauthorized_client": _as(WEB, "client_credentials"),
     "unsupported_grant_type": _as(WEB, "password"),
     "invalid_scope": _as(BATCH, "client_credentials", scope="unknown"),
+    "proof_refused": lambda server: server.client.get("/userinfo", headers={"authorization": "DPoP x"}),
     "invalid_target": _as(BATCH, "client_credentials", resource="https://nobody.example"),
 }
 
@@ -138,7 +140,8 @@ async def test_a_row_is_answered_as_it_stands(name: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (row.status, row.code)
     challenge = answer.headers.get("www-authenticate", "")
     assert challenge.startswith("Bearer ") is (name in {"token_required", "invalid_token", "insufficient_scope"})
-    assert (f'error="{row.code}"' in challenge) is (name in {"invalid_token", "insufficient_scope"})
+    named = {"invalid_token", "insufficient_scope", "proof_refused"}
+    assert (f'error="{row.code}"' in challenge) is (name in named)
 
 
 async def test_what_nobody_expected_is_told_to_the_operator_alone(caplog: pytest.LogCaptureFixture) -> None:

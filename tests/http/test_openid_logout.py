@@ -191,11 +191,12 @@ async def test_telling_is_tried_a_few_times_and_waited_for_by_nobody(monkeypatch
         assert len(documents.posted) == 3
 
 
-async def test_a_client_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_does_not_answer_is_given_up() -> None:
     """Neither the page nor the end of the server waits for it."""
 
     class Silent(Documents):
         async def post(self, url: str, form: Any, **more: Any) -> Any:
+            del more
             self.posted.append((url, dict(form)))
             await asyncio.Event().wait()
 
