@@ -52,9 +52,8 @@ def routes(issuer: Issuer) -> dict[str, Route]:
     base = urlsplit(issuer.url).path
     table = {path: Route(issuer, _METADATA) for path in well_known_paths(issuer.url)}
     for member, path in ENDPOINTS.items():
-        served = _KEYS if member == "jwks_uri" else _OAUTH.get(member)
-        methods = served or {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
-        table[base + path] = Route(issuer, methods, shared=served is not None)
+        if (methods := _KEYS if member == "jwks_uri" else _OAUTH.get(member)) is not None:
+            table[base + path] = Route(issuer, methods)
     table |= {base + path: Route(issuer, methods, shared=False) for path, methods in pages.ROUTES.items()}
     if issuer.enabled:
         table[base + issuer.settings.registration.path] = Route(issuer, {"POST": endpoints.register})

@@ -122,15 +122,6 @@ async def jwks(exchange: Exchange) -> Answer:
     return Answer(200, _PUBLIC, msgspec.json.encode(await keys.published(exchange.registry, exchange.issuer)))
 
 
-async def not_yet(_exchange: Exchange) -> Answer:
-    """An endpoint of the authorization server, published because clients' schemas demand it, and not served yet.
-
-    Raises:
-        ProtocolError: `temporarily_unavailable`, always.
-    """
-    raise ProtocolError("temporarily_unavailable", "This endpoint is not served yet; registration and discovery are.")
-
-
 _PUBLIC: Final = [
     (b"content-type", b"application/json"),
     (b"cache-control", b"public, max-age=60"),
