@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from registrar.domain import uri as grammar
-from registrar.domain.access_token import SCOPE
+from registrar.domain.access_token import SCOPE, Kind
 from registrar.domain.certificate import read_pem
 from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys
 from registrar.domain.jwks import judge as judge_keys
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS, PAGES
-from registrar.domain.settings import Clients, Mode, Registration, Server, Settings, StatementIssuer
+from registrar.domain.settings import Clients, Mode, Registration, Server, Settings, StatementIssuer, TokenIssuer
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.http.fetch import Fetcher
 from registrar.policy import Policy
@@ -319,6 +319,8 @@ def _issuer(
         if getattr(issuer.openid, key) <= 0:
             raise document.error("is more than 0", *at, "openid", key)
     _check_authorization(issuer, document, *at, "authorization")
+    for other, believed_token in issuer.registration.token_issuers.items():
+        _check_token_issuer(believed_token, document, *at, "registration", "token_issuers", other)
     if issuer.audit.refusals_per_minute < 1:
         raise document.error("at least one refusal a minute is recorded", *at, "audit", "refusals_per_minute")
     return issuer
@@ -483,12 +485,16 @@ def _check_people(issuer: IssuerSettings, document: Document, *path: str) -> Non
     if "openid" not in upstream.scopes:
         raise document.error("has to name openid, without which nobody is told who signed in", *at, "scopes")
     if upstream.client_secret_file:
-        try:
-            open_to_others = stat.S_IMODE(Path(upstream.client_secret_file).stat().st_mode) & 0o077
-        except OSError as problem:
-            raise document.error(f"cannot be read: {problem}", *at, "client_secret_file") from None
-        if open_to_others:
-            raise document.error("the file can be read by others; chmod 600", *at, "client_secret_file")
+        _check_secret_file(upstream.client_secret_file, document, *at, "client_secret_file")
+
+
+def _check_secret_file(file: str, document: Document, *path: str) -> None:
+    try:
+        open_to_others = stat.S_IMODE(Path(file).stat().st_mode) & 0o077
+    except OSError as problem:
+        raise document.error(f"cannot be read: {problem}", *path) from None
+    if open_to_others:
+        raise document.error("the file can be read by others; chmod 600", *path)
 
 
 def _check_authorization(issuer: IssuerSettings, document: Document, *path: str) -> None:
@@ -506,6 +512,21 @@ def _check_authorization(issuer: IssuerSettings, document: Document, *path: str)
             raise document.error("needs an absolute URI without a fragment (RFC 8707 §2)", *path, "resources", name)
     if given.default_resource and not grammar.is_absolute(given.default_resource):
         raise document.error("is an absolute URI without a fragment (RFC 8707 §2)", *path, "default_resource")
+
+
+def _check_token_issuer(other: TokenIssuer, document: Document, *path: str) -> None:
+    if not _NAME.fullmatch(path[-1]):
+        raise document.error("has a name of 1 to 32 lower-case letters, digits, - and _", *path)
+    if other.kind not in ("", Kind.CLIENT, Kind.USER):
+        raise document.error("is client, user, or empty", *path, "kind")
+    if not other.jwks_uri and not other.introspection_endpoint:
+        raise document.error("needs issuer and jwks_uri, or introspection_endpoint", *path)
+    if bool(other.jwks_uri) != bool(other.issuer):
+        raise document.error("issuer and jwks_uri go together", *path, "issuer")
+    if other.introspection_endpoint:
+        if not other.client_id:
+            raise document.error("needs client_id and client_secret_file beside it", *path, "introspection_endpoint")
+        _check_secret_file(other.client_secret_file, document, *path, "client_secret_file")
 
 
 _ALLOWED: Final = {

@@ -266,7 +266,45 @@ def revoke_token(config: Path | None, dev: bool, issuer: str, as_json: bool, tok
 
 @main.group()
 def client() -> None:
-    """Clients: look at them, suspend, resume, delete, rotate their secrets."""
+    """Clients: create them, look at them, suspend, resume, delete, rotate their secrets."""
+
+
+@client.command("create")
+@common
+@click.option("--name", help="client_name: what people are shown.")
+@click.option("--redirect-uri", "redirect_uris", multiple=True, help="A redirect URI; may be repeated.")
+@click.option("--grant-type", "grant_types", multiple=True, help="A grant type; may be repeated.")
+@click.option("--scope", help="The scopes, separated by spaces; dcr for a client that earns tokens to register with.")
+@click.option("--auth-method", help="token_endpoint_auth_method: none for a public client.")
+@click.option("--metadata", type=click.File("rb"), help="A JSON object of further members; - is standard input.")
+def create_client(
+    config: Path | None,
+    dev: bool,
+    issuer: str,
+    as_json: bool,
+    name: str | None,
+    redirect_uris: tuple[str, ...],
+    grant_types: tuple[str, ...],
+    scope: str | None,
+    auth_method: str | None,
+    metadata: IO[bytes] | None,
+) -> None:
+    """Register a client by the operator's own word, and print its credentials, this once."""
+    from registrar.cli import operating, registering
+
+    options = {
+        "client_name": name,
+        "redirect_uris": list(redirect_uris),
+        "grant_types": list(grant_types),
+        "scope": scope,
+        "token_endpoint_auth_method": auth_method,
+    }
+
+    async def act(desk: operating.Desk) -> None:
+        made = await operating.create_client(desk, registering.client_metadata(metadata, options))
+        Output(as_json).record(dict(made), "Registered. The credentials are shown this once:")
+
+    operating.run(_configuration(config, dev=dev), issuer, act)
 
 
 @client.command("list")
@@ -321,7 +359,8 @@ def show_client(config: Path | None, dev: bool, issuer: str, as_json: bool, clie
 
     async def act(desk: operating.Desk) -> None:
         found = await operating.client(desk, client_id)
-        Output(as_json).record(found.public())
+        seen = await operating.last_use(desk, client_id)
+        Output(as_json).record({**found.public(), **({"last_used_at": seen} if seen else {})})
 
     operating.run(_configuration(config, dev=dev), issuer, act)
 

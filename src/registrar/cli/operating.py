@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,12 @@ from registrar.config import Configuration, assemble
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import PresentedToken
+from registrar.domain.errors import ProtocolError
+from registrar.domain.metadata import Presented
 from registrar.policy.document import ConfigurationError
 from registrar.service import administration, keys
 from registrar.service.administration import Operator, Refused
+from registrar.service.last_use import at as last_use_at
 from registrar.service.ports import ClientQuery, SigningKey, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
@@ -115,6 +118,23 @@ async def clients(
     """Clients of the issuer."""
     query = ClientQuery(desk.issuer.name, state, owner, token_id)
     return await desk.registry.store.clients(query, after=(desk.issuer.name, after), limit=limit)
+
+
+async def create_client(desk: Desk, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Register a client by the operator's own word.
+
+    Raises:
+        Failure: the metadata may not be registered.
+    """
+    try:
+        return await administration.create_client(desk.registry, desk.issuer, desk.operator, Presented(dict(metadata)))
+    except ProtocolError as refusal:
+        raise Failure(refusal.description) from None
+
+
+async def last_use(desk: Desk, client_id: str) -> int:
+    """When a client was last seen, to the hour; 0 where it never was."""
+    return await last_use_at(desk.registry.store, desk.issuer.name, client_id)
 
 
 async def client(desk: Desk, client_id: str) -> Client:

@@ -77,7 +77,7 @@ class Actor(msgspec.Struct, frozen=True):
     kind: str
     """`anonymous`, `client`, `token`, `operator`, `person`."""
     authentication: str
-    """`none`, `initial_access_token`, `registration_access_token`, `client_authentication` (the client's
+    """`none`, `initial_access_token`, `access_token`, `registration_access_token`, `client_authentication` (the client's
     registered method), `local` (a shell on the server), `session` (a person's)."""
     token_id: str = ""
     person: str = ""

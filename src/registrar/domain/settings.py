@@ -75,6 +75,22 @@ class RegistrationAccessToken:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenIssuer:
+    """`[issuer.NAME.registration.token_issuers.OTHER]`: another server whose access tokens with the scope `dcr` register here."""
+
+    issuer: str = _setting("", "The `iss` of its tokens.")
+    jwks_uri: str = _setting("", "Where its keys are published, if its tokens are JWTs (RFC 9068).")
+    audience: str = _setting("", "The `aud` of tokens for this server; empty means this issuer's URL.")
+    kind: str = _setting(
+        "",
+        "Whom its tokens stand for: `client`, `user`, or empty: a person, where the subject is another than the client.",
+    )
+    introspection_endpoint: str = _setting("", "Where tokens that are no JWTs are asked about (RFC 7662).")
+    client_id: str = _setting("", "What this server is called there.")
+    client_secret_file: str = _setting("", "The file (mode 0600) with its secret there.")
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """`[issuer.NAME.registration]`: who may register and how registrations are managed."""
 
@@ -91,6 +107,7 @@ class Registration:
         "",
         "A file of authorities (PEM) whose client certificates count as evidence here; empty: `server.mutual_tls.client_ca`. Certificates of others prove a key and no name.",
     )
+    token_issuers: dict[str, TokenIssuer] = _setting({}, "Other servers whose access tokens register here, by a name.")
     templates: bool = _setting(True, "Whether instances of templates may be registered.")
     full: bool = _setting(True, "Whether clients of their own, without a template, may be registered.")
     management: bool = _setting(

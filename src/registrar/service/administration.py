@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from registrar.domain import coherence, credentials
 from registrar.domain.access_token import SCOPE, InitialAccessToken, Kind
-from registrar.domain.client import Client, State, tombstone
+from registrar.domain.client import Admission, Assurance, Client, State, tombstone
 from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord
 from registrar.domain.events import Actor
-from registrar.service import issuance
+from registrar.domain.metadata import Presented
+from registrar.domain.server_metadata import Offered
+from registrar.policy import Judge
+from registrar.service import issuance, registration
+from registrar.service.admission import Admitted
+from registrar.service.audit import Caller
 from registrar.service.ports import Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
 
@@ -124,6 +129,27 @@ async def revoke_token(registry: Registry, issuer: Issuer, operator: Operator, t
         raise Refused(f"there is no initial access token {token_id} at {issuer.name}") from None
     except Conflict:
         raise Refused(f"the initial access token {token_id} is revoked already") from None
+
+
+async def create_client(
+    registry: Registry, issuer: Issuer, operator: Operator, presented: Presented
+) -> Mapping[str, Any]:
+    """Register a client by the operator's own word: the client information, shown this once.
+
+    Its metadata is judged as everybody's is, but that it may hold any scope of the catalogue, the operators' and `dcr`
+    too: this is how a client is made that earns the tokens with which others register.
+
+    Raises:
+        RegistrationError: with every fault.
+        StoreUnavailable: nothing was stored.
+    """
+    scopes = issuer.settings.scopes
+    every = tuple(dict.fromkeys((*scopes.catalogue, *scopes.operator, SCOPE)))
+    judge = Judge(issuer.policy, Offered({**issuer.offered, "scopes_supported": every}), scopes.default)
+    admitted = Admitted(Admission(Assurance.OPERATOR, owner=operator.person), issuer.policy.name)
+    caller = Caller(operator.door)
+    made = await registration.enter(registry, issuer, judge, admitted, presented, caller, operator.actor())
+    return made.information
 
 
 async def suspend(registry: Registry, issuer: Issuer, operator: Operator, client_id: str, reason: str = "") -> Client:

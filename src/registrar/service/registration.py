@@ -10,13 +10,14 @@ from registrar.domain import coherence, credentials, events
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import CLIENT_ID_BYTES
 from registrar.domain.errors import ProtocolError, RegistrationError
+from registrar.domain.events import Actor
 from registrar.domain.findings import Finding, Verdict
 from registrar.domain.metadata import Presented, Registered, SignedRequest
 from registrar.domain.software_statement import MEMBER
 from registrar.policy import Decision, Judge
 from registrar.policy.policy import Repeat
 from registrar.service import instances, issuance, replacement
-from registrar.service.admission import actor, admit, recorded, spent
+from registrar.service.admission import Admitted, actor, admit, recorded, spent, used_up
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, documents, gather, used
 from registrar.service.ports import Conflict, Put, TokenSpent
@@ -42,10 +43,36 @@ async def register(registry: Registry, issuer: Issuer, body: Presented | SignedR
         ProtocolError: registration is disabled, or the policy of the token is configured no more.
         StoreUnavailable: nothing was acknowledged.
     """
+    admitted = await admit(registry, issuer, caller, registry.clock() // 1000)
+    judge = policy_in_force(issuer, admitted.policy)
+    return await enter(registry, issuer, judge, admitted, body, caller, actor(admitted, caller))
+
+
+async def enter(
+    registry: Registry,
+    issuer: Issuer,
+    judge: Judge,
+    admitted: Admitted,
+    body: Presented | SignedRequest,
+    caller: Caller,
+    who: Actor,
+) -> Registration:
+    """Register a client for somebody who may: judge, mint, store, answer.
+
+    Args:
+        registry: what every use case is given.
+        issuer: where.
+        judge: the policy in force.
+        admitted: how the caller was let in.
+        body: what was sent.
+        caller: by which door.
+        who: whom the event tells of.
+
+    Raises:
+        RegistrationError, ProtocolError, StoreUnavailable: as for `register`; `BearerError` for a token used meanwhile.
+    """
     now_ms = registry.clock()
     now = now_ms // 1000
-    admitted = await admit(registry, issuer, caller.token, now)
-    judge = policy_in_force(issuer, admitted.policy)
     parts = None
     try:
         parts = await gather(registry, issuer, judge, admitted, body, caller)
@@ -84,7 +111,7 @@ async def register(registry: Registry, issuer: Issuer, body: Presented | SignedR
     event = registry.audit.event(
         "client.registered",
         issuer.name,
-        actor(admitted, caller),
+        who,
         endpoint=caller.endpoint,
         client_id=client_id,
         time_ms=now_ms,
@@ -92,7 +119,7 @@ async def register(registry: Registry, issuer: Issuer, body: Presented | SignedR
             client, parts.requested, decision.findings, judge.policy.digest, caller.certificate_thumbprint
         ),
     )
-    changes = parts.changes
+    changes = (*parts.changes, *admitted.uses)
     if parts.software:
         changes = (*changes, Put(replacement.of_software(client, parts), 0, now))
     try:
@@ -102,7 +129,7 @@ async def register(registry: Registry, issuer: Issuer, body: Presented | SignedR
     except Conflict as conflict:
         if replaces and str(conflict) == parts.software:  # another one came first, and this one comes after it
             return await replacement.replace(registry, issuer, judge, admitted, parts, decision, caller)
-        if taken := used(str(conflict), parts):
+        if taken := used_up(str(conflict), admitted) or used(str(conflict), parts):
             raise taken from None
         raise  # an identifier of 128 random bits was taken: not to be expected, and nothing was stored
     return Registration(issuance.answer(issuer, client, issued))
