@@ -13,7 +13,9 @@ from registrar.testing import Served
 
 pytestmark = pytest.mark.anyio
 
-MODE_USER = CONFIGURATION.replace('mode = "open"', 'mode = "user"').replace('"calendar.read"]', '"calendar.read", "dcr"]')
+MODE_USER = CONFIGURATION.replace('mode = "open"', 'mode = "user"').replace(
+    '"calendar.read"]', '"calendar.read", "dcr"]'
+)
 APP = {
     "client_name": "Mail for phones",
     "redirect_uris": ["com.example.mail:/cb"],
