@@ -16,7 +16,7 @@ from registrar.http import endpoints, oauth, openid, wire
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import keys
+from registrar.service import keys, lifecycle
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 from registrar.web import pages
@@ -178,6 +178,7 @@ class Application:
                 except StoreUnavailable as problem:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
+                self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
                 await send({"type": "lifespan.startup.complete"})
             else:
                 try:
