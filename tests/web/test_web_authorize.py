@@ -581,3 +581,52 @@ async def test_a_request_of_any_shape_gets_a_page(server: Served, path: str, que
         path, content=query, headers={"content-type": "application/x-www-form-urlencoded"}
     )
     assert posted.status_code < 500
+
+
+async def test_a_hint_of_another_person_asks_for_that_person(server: Served, browser: Browser) -> None:
+    """id_token_hint: whose token it is may go on; anybody else signs in, or is an error where nothing may be shown."""
+    await add(server, "bob")
+    client = await at_consent(server, browser)
+    await browser.submit(ALLOW)
+    hint = str((await exchange(server, client, browser.answer["code"]))["id_token"])
+    await browser.open(asking(client, id_token_hint=hint, prompt="none"))
+    assert browser.answer["code"]
+    await browser.open(asking(client, prompt="login"))
+    await browser.sign_in("bob")
+    await browser.open(asking(client, id_token_hint=hint, prompt="none"))
+    assert browser.answer["error"] == "login_required"
+    await browser.open(asking(client, id_token_hint=hint))
+    assert "Sign in" in browser.words
+    await browser.sign_in("bob")
+    assert "Password" in browser.words
+    await browser.sign_in("alice")
+    assert browser.answer["code"]
+
+
+async def test_particulars_that_are_asked_for_are_named(server: Served, browser: Browser) -> None:
+    """Claims one by one, and the resource that the access is for, as they are asked for."""
+    client = await register(server)
+    claims = json.dumps({"userinfo": {"phone_number": {"essential": True}}})
+    await browser.open(asking(client, claims=claims))
+    await browser.sign_in()
+    assert "Read these particulars: phone_number" in browser.words
+    await browser.submit(ALLOW)
+    await browser.open(asking(client))
+    assert browser.answer["code"]
+    await browser.open(asking(client, claims=json.dumps({"id_token": {"birthdate": None}})))
+    assert "birthdate" in browser.words
+
+
+async def test_two_tabs_do_not_get_into_each_others_way(server: Served, browser: Browser) -> None:
+    """A sign-in in one leaves the other where it was; its form asks once more instead of failing."""
+    first, second = await register(server), await register(server, client_name="Writer")
+    await browser.open(asking(first))
+    other = Browser(server.client)
+    await other.open(asking(second))
+    await browser.sign_in()
+    await other.sign_in()
+    assert "out of date" in other.words
+    await other.sign_in()
+    assert "Writer" in other.words
+    await other.submit(ALLOW)
+    assert other.answer["code"]
