@@ -558,29 +558,19 @@ async def test_development_cookies_are_no_host_cookies() -> None:
 @pytest.mark.parametrize(
     "path", ["/authorize", "/sign-in", "/consent", "/account", "/device", "/end_session", "/sign-up"]
 )
-@pytest.mark.parametrize(
-    "query",
-    [
-        "i=x&i=y",
-        "i=%00",
-        "i=%ff",
-        "&".join(f"p{number}=1" for number in range(200)),
-        "page=account&self=1",
-        "i=" + "x" * 5000,
-    ],
-)
-async def test_a_request_of_any_shape_gets_a_page(server: Served, path: str, query: str) -> None:
+async def test_a_request_of_any_shape_gets_a_page(server: Served, path: str) -> None:
     """Whatever stands in the query: no error of ours, nothing of it in the page, and no redirect but to a page of ours."""
-    answer = await server.client.get(f"{path}?{query}")
-    assert answer.status_code < 500
-    if answer.status_code == 303:
-        assert answer.headers["location"].startswith("/sign-in?i=")
-    else:
-        assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    posted = await server.client.post(
-        path, content=query, headers={"content-type": "application/x-www-form-urlencoded"}
-    )
-    assert posted.status_code < 500
+    many = "&".join(f"p{number}=1" for number in range(200))
+    for query in ("i=x&i=y", "i=%00", "i=%ff", many, "page=account&self=1", "i=" + "x" * 5000):
+        answer = await server.client.get(f"{path}?{query}")
+        assert answer.status_code < 500
+        if answer.status_code == 303:
+            assert answer.headers["location"].startswith("/sign-in?i=")
+        else:
+            assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        posted = await server.client.post(path, content=query, headers=headers)
+        assert posted.status_code < 500
 
 
 async def test_a_hint_of_another_person_asks_for_that_person(server: Served, browser: Browser) -> None:
