@@ -194,6 +194,9 @@ def _decide(step: _Step, value: Any, members: Mapping[str, Any], findings: list[
         value = None
     if value is not None and not _offered(step, value):
         value = _narrow(step, value, findings)
+    if value is None and step.operators and step.operators.essential:
+        step.operators.check(step.name, None, findings)  # what an absent member means does not make it present
+        return None
     if value is None:
         value = step.default(members) if step.default else step.constant
     if step.operators:

@@ -275,9 +275,7 @@ def form(table: Mapping[str, Any], document: Document, *path: str) -> Form:
     if unknown := sorted(set(table) - set(known)):
         raise document.error(f"statement has no {unknown[0]}; it takes {', '.join(known)}", *path, unknown[0])
     given: dict[str, Any] = {
-        key: _words(table, key, None, document, path)
-        for key in ("required_claims", "attests", "shown")
-        if key in table
+        key: _words(table, key, None, document, path) for key in ("required_claims", "attests", "shown") if key in table
     }
     if "algorithms" in table:
         given["algorithms"] = _words(table, "algorithms", _ALGORITHMS, document, path)
