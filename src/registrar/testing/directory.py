@@ -201,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     timeout = 5
 
-    def do_GET(self) -> None:  # noqa: N802 (the name that the library calls)
+    def do_GET(self) -> None:
         directory: Directory = self.server.directory  # type: ignore[attr-defined]
         found = directory.documents.documents.get(directory.url + self.path)
         body = found.body if isinstance(found, Fetched) else found
