@@ -58,8 +58,10 @@ async def ecosystem(
 
     `policy` is TOML of a policy that extends the profile; `anchors` is a file of authorities instead of a key set.
     """
-    believed = f"anchors = {json.dumps(anchors)}" if anchors else (
-        f'issuer = "{directory.url}"\njwks_uri = "{directory.jwks_uri}"'
+    believed = (
+        f"anchors = {json.dumps(anchors)}"
+        if anchors
+        else (f'issuer = "{directory.url}"\njwks_uri = "{directory.jwks_uri}"')
     )
     name = "own" if policy else profile
     text = f"""
@@ -105,7 +107,11 @@ async def send(
 
 
 async def manage(
-    server: Served, client: Mapping[str, Any], method: str = "GET", body: Mapping[str, Any] | str | None = None, **how: Any
+    server: Served,
+    client: Mapping[str, Any],
+    method: str = "GET",
+    body: Mapping[str, Any] | str | None = None,
+    **how: Any,
 ) -> httpx2.Response:
     """Call the configuration endpoint of a client."""
     return await send(server, body, method=method, path=f"/register/{client['client_id']}", **how)

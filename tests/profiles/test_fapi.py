@@ -80,11 +80,7 @@ FAPI2 = [
     ("jwks", {"keys": [SMALL]}),
     ("jwks_uri", "http://tpp.example/jwks"),
 ]
-FAPI1 = [
-    row
-    for row in FAPI2
-    if row[0] not in ("tls_client_certificate_bound_access_tokens",)
-] + [
+FAPI1 = [row for row in FAPI2 if row[0] not in ("tls_client_certificate_bound_access_tokens",)] + [
     ("token_endpoint_auth_signing_alg", "EdDSA"),
     ("id_token_signed_response_alg", "EdDSA"),
     ("userinfo_signed_response_alg", "EdDSA"),
@@ -179,9 +175,7 @@ async def test_message_signing_signs_both_ways() -> None:
     """Requests have to be signed, and answers are, though the client asked for neither; the choice is the client's."""
     async with served(under("fapi2-message-signing")) as server:
         plain = made(await post(server, require_signed_request_object=False))
-        chosen = made(
-            await post(server, request_object_signing_alg="ES256", authorization_signed_response_alg="ES256")
-        )
+        chosen = made(await post(server, request_object_signing_alg="ES256", authorization_signed_response_alg="ES256"))
 
         assert plain["require_signed_request_object"] is True
         assert plain["request_object_signing_alg"] == "PS256"
@@ -201,7 +195,9 @@ async def test_fapi1_signs_and_binds() -> None:
         assert client["require_signed_request_object"] is True
         assert client["request_object_signing_alg"] == "PS256"
         assert client["authorization_signed_response_alg"] == "PS256"
-        assert "jwt" in (await server.client.get("/.well-known/openid-configuration")).json()["response_modes_supported"]
+        assert (
+            "jwt" in (await server.client.get("/.well-known/openid-configuration")).json()["response_modes_supported"]
+        )
 
 
 @pytest.mark.requirement("SEED-95")

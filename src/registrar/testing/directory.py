@@ -141,19 +141,28 @@ class Directory:
         return signed(whole, key or self.key, **{"algorithm": self.algorithm, **(header or {})})
 
     def software(
-        self, software_id: str, *, subject: str = "", uri: str = "", algorithm: str = "PS256", **claims: Any
+        self,
+        software_id: str,
+        claims: Mapping[str, Any] | None = None,
+        *,
+        keys_claim: str = "jwks_uri",
+        subject: str = "",
+        uri: str = "",
+        algorithm: str = "PS256",
     ) -> Software:
         """Take a piece of software in: make its key, publish it, and certify the software.
 
         Args:
             software_id: its identifier.
+            claims: what the statements about it say, beside `software_id` and the address of its keys.
+            keys_claim: the claim that says where its keys are published.
             subject: the subject of its certificate (RFC 4514); `CN=<software_id>` where none is given.
             uri: a URI in its certificate, as UDAP has it.
             algorithm: what it signs with.
-            claims: what the statements about it say.
         """
         certificate = self.authority.issue(subject or f"CN={software_id}", uri=[uri] if uri else [])
-        taken = Software(self, software_id, new_key(algorithm), certificate, algorithm, claims)
+        known = {"software_id": software_id, keys_claim: f"{self.url}/{software_id}/jwks", **(claims or {})}
+        taken = Software(self, software_id, new_key(algorithm), certificate, algorithm, known)
         self.publish(taken.jwks_uri, taken.key)
         return taken
 
