@@ -387,7 +387,9 @@ async def test_updates_that_change_nothing(server: Served, software: Software, t
     }
     body, error, status = bodies[what]
 
-    refused(await manage(server, client, "PUT", body, token=token, certificate=software.certificate), error, status=status)
+    refused(
+        await manage(server, client, "PUT", body, token=token, certificate=software.certificate), error, status=status
+    )
     assert made(await manage(server, client, token=token), 200) == client
 
 
