@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from registrar.domain import uri as grammar
 from registrar.domain.findings import Finding, listed, rule
+from registrar.policy import ecosystem_rules
 from registrar.policy.evidence import Facts
 
 Metadata = Mapping[str, Any]
@@ -80,5 +81,9 @@ def localhost(metadata: Metadata, _facts: Facts, *, verdict: Literal["refuse", "
             yield (LOCALHOST.refuse if verdict == "refuse" else LOCALHOST.warn)(f"redirect_uris[{at}]")
 
 
-RULE_FUNCTIONS: Final[dict[str, RuleFunction]] = {"same_host": same_host, "localhost": localhost}
+RULE_FUNCTIONS: Final[dict[str, RuleFunction]] = {
+    "same_host": same_host,
+    "localhost": localhost,
+    **ecosystem_rules.FUNCTIONS,
+}
 """Every rule that a policy may name."""
