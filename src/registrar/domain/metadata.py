@@ -141,6 +141,13 @@ SCOPE: Final = rule(
     "{given} is not a scope",
     "one string of space-separated scope tokens of printable ASCII without quotes and backslashes",
 )
+WEBHOOK: Final = rule(
+    "metadata.webhook",
+    "Open Finance Brasil DCR §7.1",
+    "{given} is not a webhook URI",
+    "an https URL of at most 255 characters without query, fragment and slash at the end",
+    error="invalid_webhook_uris",
+)
 SUBJECT_DN: Final = rule(
     "metadata.subject_dn",
     "RFC 4514",
@@ -311,6 +318,21 @@ def _logout_uri(value: Any, name: str) -> Sequence[Finding]:
     return (HTTPS_ONLY.refuse(name, given=value),)
 
 
+def _webhooks(value: Any, name: str) -> Sequence[Finding]:
+    """Https URLs to which a path is added: none ends in a slash, and none has a query (Open Finance Brasil DCR §7.1)."""
+    faults = _texts(value, name)
+    if not faults:
+        faults = [
+            WEBHOOK.refuse(f"{name}[{at}]", given=item)
+            for at, item in enumerate(value)
+            if len(item) > _WEBHOOK or _https(item, name) or item.endswith("/") or "?" in item or "#" in item
+        ]
+    return [msgspec.structs.replace(fault, error=WEBHOOK.error) for fault in faults]
+
+
+_WEBHOOK: Final = 255
+
+
 def _scope(value: Any, name: str) -> Sequence[Finding]:
     if type(value) is not str:
         return _type("a string", value, name)
@@ -350,7 +372,8 @@ def _is_canonical_address(text: str) -> bool:
         return False
 
 
-def _is_email(text: str) -> bool:
+def is_email(text: str) -> bool:
+    """Whether a text has the form of an e-mail address."""
     local, at, host = text.rpartition("@")
     return bool(at and local and host) and " " not in text and grammar.is_host(host.lower())
 
@@ -444,7 +467,7 @@ MEMBERS: Final[Mapping[str, Member]] = {
         ("tls_client_auth_san_dns", "string", _MTLS, _san("DNS name", _is_dns_name), "A DNS name in the client's certificate.", {}),
         ("tls_client_auth_san_uri", "string", _MTLS, _san("URI", _is_uri), "A URI in the client's certificate.", {}),
         ("tls_client_auth_san_ip", "string", _MTLS, _san("IP address", _is_canonical_address), "An IP address in the client's certificate.", {}),
-        ("tls_client_auth_san_email", "string", _MTLS, _san("e-mail address", _is_email), "An e-mail address in the client's certificate.", {"personal": True}),
+        ("tls_client_auth_san_email", "string", _MTLS, _san("e-mail address", is_email), "An e-mail address in the client's certificate.", {"personal": True}),
         ("use_mtls_endpoint_aliases", "boolean", "FAPI 2.0 §5.2.2.1.1", _boolean, "Whether the client uses the mutual-TLS endpoint aliases.", {}),
         ("dpop_bound_access_tokens", "boolean", "RFC 9449 §5.2", _boolean, "Whether access tokens are always bound to a DPoP key.", {}),
         ("introspection_signed_response_alg", "string", _INTROSPECTION, _text, "How introspection answers are signed.", {"offered": "introspection_signing_alg_values_supported"}),
@@ -475,6 +498,7 @@ MEMBERS: Final[Mapping[str, Member]] = {
         ("authorization_signed_response_alg", "string", _JARM, _text, "How authorization responses are signed.", {"feature": "JARM", "offered": "authorization_signing_alg_values_supported"}),
         ("authorization_encrypted_response_alg", "string", _JARM, _text, "How authorization responses' keys are encrypted.", {"feature": "JARM", "offered": "authorization_encryption_alg_values_supported"}),
         ("authorization_encrypted_response_enc", "string", _JARM, _text, "How authorization responses are encrypted.", {"feature": "JARM", "default": _content_encryption("authorization_encrypted_response_alg"), "default_text": "A128CBC-HS256, with an alg", "offered": "authorization_encryption_enc_values_supported"}),
+        ("webhook_uris", "array of URLs", "Open Finance Brasil DCR §7.1", _webhooks, "Where the server may announce what happened.", {"feature": "webhooks"}),
         ("backchannel_token_delivery_mode", "string", _CIBA, _one_of("poll", "ping", "push"), "How backchannel tokens arrive.", {"feature": "CIBA"}),
         ("backchannel_client_notification_endpoint", "URL", _CIBA, _https, "Where backchannel tokens are announced.", {"feature": "CIBA"}),
         ("backchannel_authentication_request_signing_alg", "string", _CIBA, _text, "How backchannel requests are signed.", {"feature": "CIBA"}),
