@@ -30,12 +30,13 @@ from registrar.domain.jwks import judge as judge_keys
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS
 from registrar.domain.settings import Issuer as IssuerSettings
-from registrar.domain.settings import Mode, Registration, Server, Settings, StatementIssuer
+from registrar.domain.settings import Mode, Registration, Server, Settings, StatementIssuer, Template
 from registrar.policy import Policy
 from registrar.policy.document import ConfigurationError, Document
 from registrar.policy.evidence import Proof
 from registrar.policy.loader import Written, form, load_all, shipped
 from registrar.policy.rules import RULE_FUNCTIONS, RuleFunction
+from registrar.service import templates
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
 from registrar.service.ports import Fetched, FetchError
@@ -274,7 +275,12 @@ def _issuer(
         raise document.error("an issuer's name is 1 to 32 lower-case letters, digits, - and _, a letter first", *at)
     if "name" in table:
         raise document.error("the name of an issuer is that of its table", *at, "name")
-    issuer: IssuerSettings = _build(IssuerSettings, table, document, at, name=name)
+    own = dict(table)
+    written = own.pop("template", {})
+    if not isinstance(written, dict) or not all(isinstance(one, dict) for one in written.values()):
+        raise document.error(f"templates are tables: [issuer.{name}.template.NAME]", *at, "template")
+    made = {key: _build(Template, one, document, (*at, "template", key), template_id=key) for key, one in written.items()}
+    issuer: IssuerSettings = _build(IssuerSettings, own, document, at, name=name, template=made)
     _check_url(issuer.url, document, *at, "url")
     if issuer.mutual_tls_url:
         _check_mutual_tls_url(issuer, document, *at, "mutual_tls_url")
@@ -288,6 +294,7 @@ def _issuer(
     _check_path(issuer.registration, document, *at, "registration")
     _check_evidence(issuer, policies[issuer.registration.policy], believed, document, *at, "registration")
     _check_scopes(issuer, document, *at, "scopes")
+    _check_templates(issuer, policies, document, *at, "template")
     for origin in issuer.cors_origins:
         if not _ORIGIN.fullmatch(origin):
             raise document.error(f"{origin} is not an origin such as https://app.example, or *", *at, "cors_origins")
@@ -418,6 +425,23 @@ def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> Non
     for scope in scopes.default:
         if scope not in allowed:
             raise document.error(f"{scope} is not registrable, so it cannot be a default", *path, "default")
+
+
+def _check_templates(
+    issuer: IssuerSettings, policies: Mapping[str, Policy], document: Document, *path: str
+) -> None:
+    """Each template is judged as a registration is, before anything starts."""
+    if not issuer.template:
+        return
+    if not issuer.registration.templates:
+        raise document.error("registration.templates is off, so these templates would have no instances", *path)
+    bound = Issuer(issuer, policies)
+    for template_id, table in issuer.template.items():
+        for fault in templates.judge(bound, template_id, templates.of_configuration(table)):
+            accepted = f"; accepted: {fault.accepted}" if fault.accepted else ""
+            member = fault.member.partition("[")[0].partition(".")[0]
+            own = () if member == "template_id" else (member,) if member in ("allowed", "policy") else ("metadata", member)
+            raise document.error(f"{fault.member}: {fault.reason}{accepted}", *path, template_id, *own)
 
 
 def _check_transport(configuration: Configuration, document: Document) -> None:

@@ -54,8 +54,7 @@ async def admit(registry: Registry, issuer: Issuer, presented: PresentedToken | 
     if (status := token.status(now)) != "active":
         raise BearerError("invalid_token", _WHY[status], scope=SCOPE)
     _check_kind(issuer, token)
-    ceiling = token.scope if len(token.scope) > 1 else ()
-    admission = Admission(_ASSURANCE[token.kind], token.token_id, token.label, token.owner, ceiling)
+    admission = Admission(_ASSURANCE[token.kind], token.token_id, token.label, token.owner, token.ceiling)
     return Admitted(admission, token.policy or issuer.policy.name, Spend(digest, now))
 
 

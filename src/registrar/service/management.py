@@ -181,7 +181,7 @@ async def _decision(
         template = await instances.find(registry, issuer, client.template)
         if template is None:
             raise ProtocolError("access_denied", "The template of this client is gone.")
-        return parts, instances.decide(issuer, template, parts, found, strict=True)
+        return parts, await instances.decide(registry, issuer, template, parts, found, strict=True)
     return parts, await decide(registry, judge, parts, found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -15,7 +16,9 @@ from registrar.domain.events import Actor
 from registrar.domain.findings import Finding, Verdict
 from registrar.domain.metadata import Presented, Registered, SignedRequest
 from registrar.domain.software_statement import MEMBER
-from registrar.policy import Decision, Judge
+from registrar.domain.template import Template
+from registrar.policy import Decision, Judge, Policy
+from registrar.policy.evidence import demanded
 from registrar.service import instances, issuance
 from registrar.service.admission import Admitted, admit, spent
 from registrar.service.audit import Caller
@@ -43,24 +46,30 @@ async def register(
         ProtocolError: registration is disabled, or the policy of the token is configured no more.
         StoreUnavailable: nothing was acknowledged.
     """
+    admitted = await admit(registry, issuer, caller.token, registry.clock() // 1000)
+    return await enter(registry, issuer, admitted, body, caller, _actor(admitted, caller))
+
+
+async def enter(
+    registry: Registry,
+    issuer: Issuer,
+    admitted: Admitted,
+    body: Presented | SignedRequest,
+    caller: Caller,
+    actor: Actor,
+) -> dict[str, Any]:
+    """Register a client for a caller that was let in; `actor` is whom the audit names.
+
+    Raises:
+        RegistrationError, ProtocolError, StoreUnavailable: as `register`.
+    """
     now_ms = registry.clock()
     now = now_ms // 1000
-    admitted = await admit(registry, issuer, caller.token, now)
-    judge = policy_in_force(issuer, admitted.policy)
-    parts = None
-    try:
-        parts = await gather(registry, issuer, judge, admitted, body, caller)
-        template = await instances.named(registry, issuer, parts.presented)
-        if template is not None:
-            decision = instances.decide(issuer, template, parts)
-        else:
-            decision = await decide(registry, judge, parts)
-    except RegistrationError as refusal:
-        requested = parts.requested if parts else {} if isinstance(body, str) else body
-        raise RegistrationError(refusal.findings, requested=requested, token_id=admitted.admission.token_id) from None
+    considered = await consider(registry, issuer, admitted, body, caller)
+    parts, decision, template, policy = considered.parts, considered.decision, considered.template, considered.policy
     client_id = credentials.client_id(now_ms, registry.entropy(CLIENT_ID_BYTES))
-    lifetime = judge.policy.lifetime
-    issued = issuance.mint(registry, issuer, client_id, decision.metadata, now, judge.policy)
+    lifetime = policy.lifetime
+    issued = issuance.mint(registry, issuer, client_id, decision.metadata, now, policy)
     client = Client(
         issuer=issuer.name,
         client_id=client_id,
@@ -80,12 +89,13 @@ async def register(
     event = registry.audit.event(
         "client.registered",
         issuer.name,
-        _actor(admitted, caller),
+        actor,
         endpoint=caller.endpoint,
         client_id=client_id,
+        token_id=admitted.admission.token_id,
         time_ms=now_ms,
         detail=events.registration_detail(
-            client, parts.requested, decision.findings, judge.policy.digest, caller.certificate_thumbprint
+            client, parts.requested, decision.findings, policy.digest, caller.certificate_thumbprint
         ),
     )
     changes = parts.changes
@@ -104,6 +114,41 @@ async def register(
         registration_client_uri=issuer.registration_client_uri(client_id) if issued.token else "",
         registration_access_token=issued.token,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A registration that may be: its parts, what they become, of which template, and by which policy."""
+
+    parts: Parts
+    decision: Decision
+    template: Template | None
+    policy: Policy
+
+
+async def consider(
+    registry: Registry, issuer: Issuer, admitted: Admitted, body: Presented | SignedRequest, caller: Caller
+) -> Considered:
+    """Judge a registration, and store nothing: what enforces and what explains are this one call.
+
+    Raises:
+        RegistrationError: the metadata may not be registered; all faults are in it.
+        ProtocolError: the policy is configured no more.
+    """
+    judge = policy_in_force(issuer, admitted.policy)
+    parts = None
+    try:
+        parts = await gather(registry, issuer, judge, admitted, body, caller)
+        template = await instances.named(registry, issuer, parts.presented)
+        if template is None:
+            return Considered(parts, await decide(registry, judge, parts), None, judge.policy)
+        # What the way in demands of a caller is demanded of one that names a template too.
+        demands = [*demanded(judge.policy.proofs, parts.facts)]
+        decision = await instances.decide(registry, issuer, template, parts, demands)
+        return Considered(parts, decision, template, instances.judge_of(issuer, template).policy)
+    except RegistrationError as refusal:
+        requested = parts.requested if parts else {} if isinstance(body, str) else body
+        raise RegistrationError(refusal.findings, requested=requested, token_id=admitted.admission.token_id) from None
 
 
 def policy_in_force(issuer: Issuer, name: str) -> Judge:

@@ -40,7 +40,13 @@ class Issuer:
         self.name = settings.name
         self.url = settings.url
         self.modes = frozenset(settings.registration.mode)
-        self.offered = Offered({**OFFERED, "scopes_supported": registrable_scopes(settings)})
+        self.offered = Offered(
+            {
+                **OFFERED,
+                "scopes_supported": registrable_scopes(settings),
+                "acr_values_supported": settings.acr_values,
+            }
+        )
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
         self.statement_issuers = tuple(statement_issuers)
         self._policies = policies
