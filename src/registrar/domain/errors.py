@@ -173,6 +173,7 @@ class RegistrationError(ProtocolError):
 
 
 _PRECEDENCE: Final = (
+    "invalid_request",
     "invalid_software_statement",
     "unapproved_software_statement",
     "invalid_redirect_uri",

@@ -12,7 +12,7 @@ from registrar.domain.errors import RegistrationError
 from registrar.domain.findings import Finding, Verdict, listed, rule, shown
 from registrar.domain.metadata import MEMBERS, UNKNOWN, Presented, Role
 from registrar.domain.template import Template, TemplateState
-from registrar.policy import Decision, Judge
+from registrar.policy import Contradiction, Decision, Judge
 from registrar.service.parts import Parts, documents
 from registrar.service.registry import Issuer, Registry
 
@@ -75,7 +75,10 @@ def judge_of(issuer: Issuer, template: Template) -> Judge:
     Raises:
         RegistrationError: the policy of the template is configured no more.
     """
-    judge = issuer.judge(template.policy)
+    try:
+        judge = issuer.judge(template.policy)
+    except Contradiction:
+        judge = None
     if judge is None:
         raise RegistrationError([CLOSED.refuse(NAME, given=template.template_id)])
     return judge

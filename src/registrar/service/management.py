@@ -17,7 +17,7 @@ from registrar.domain.events import Actor, Event
 from registrar.domain.findings import Finding, rule
 from registrar.domain.metadata import NOT_IN_PUT, Presented, Registered, SignedRequest
 from registrar.domain.settings import Rotate
-from registrar.policy import Decision, Judge
+from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import ManagementProof
 from registrar.policy.policy import Management
 from registrar.service import instances, issuance
@@ -220,7 +220,10 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
     client = await registry.store.find(issuer.name, client_id)
     if client is None or client.state is State.DELETED or client.expired(now):
         raise BearerError("invalid_token", "The token is not one of this client.")
-    judge = issuer.judge(client.policy)
+    try:
+        judge = issuer.judge(client.policy)
+    except Contradiction:
+        judge = None
     management = judge.policy.management if judge else Management()
     record = None
     token = caller.token

@@ -17,7 +17,7 @@ from registrar.domain.findings import Finding, Verdict
 from registrar.domain.metadata import Presented, Registered, SignedRequest
 from registrar.domain.software_statement import MEMBER
 from registrar.domain.template import Template
-from registrar.policy import Decision, Judge, Policy
+from registrar.policy import Contradiction, Decision, Judge, Policy
 from registrar.policy.evidence import demanded
 from registrar.service import instances, issuance
 from registrar.service.admission import Admitted, admit, spent
@@ -157,7 +157,10 @@ def policy_in_force(issuer: Issuer, name: str) -> Judge:
     Raises:
         ProtocolError: `access_denied`; the operator took the policy away, and what it allowed is not decided by another.
     """
-    judge = issuer.judge(name)
+    try:
+        judge = issuer.judge(name)
+    except Contradiction:
+        raise ProtocolError("access_denied", f"The policies {name} contradict each other by now.") from None
     if judge is None:
         raise ProtocolError(
             "access_denied", f"The policy {name}, under which this was admitted, is configured no more."
