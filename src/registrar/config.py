@@ -52,6 +52,7 @@ __all__ = [
     "development",
     "parse",
     "read",
+    "read_policies",
 ]
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_\-]{0,31}")
@@ -65,6 +66,8 @@ class Configuration:
 
     settings: Settings
     policies: Mapping[str, Policy]
+    functions: Mapping[str, RuleFunction] = dataclasses.field(default_factory=lambda: RULE_FUNCTIONS)
+    """The rules that a policy may name."""
 
     @property
     def loopback(self) -> bool:
@@ -125,15 +128,8 @@ def parse(document: Document) -> Configuration:
         ConfigurationError: as `read`.
     """
     data = dict(document.data)
-    own = data.pop("policy", {})
     functions = _rules(data.pop("rules", {}), document)
-    for name in own:
-        if name in shipped():
-            raise document.error(f"{name} is a profile that ships; give yours another name", "policy", name)
-        if not _NAME.fullmatch(name):
-            raise document.error("a policy's name is 1 to 32 lower-case letters, digits, - and _", "policy", name)
-    written = {name: Written(table, document, ("policy", name)) for name, table in own.items()}
-    policies = {**shipped(), **load_all(written, shipped(), functions)}
+    policies = {**shipped(), **_policies(data.pop("policy", {}), document, functions)}
     if unknown := sorted(set(data) - set(_TABLES)):
         raise document.error(f"unknown table [{unknown[0]}]; known are {', '.join(_TABLES.values())}", unknown[0])
     believed = {
@@ -156,9 +152,33 @@ def parse(document: Document) -> Configuration:
         others = {url for other in issuers.values() if other is not issuer for url in (other.url, other.mutual_tls_url)}
         if issuer.mutual_tls_url and issuer.mutual_tls_url in others:
             raise document.error("is where another issuer is reached", "issuer", name, "mutual_tls_url")
-    configuration = Configuration(Settings(server, issuers, believed), policies)
+    configuration = Configuration(Settings(server, issuers, believed), policies, functions)
     _check_transport(configuration, document)
     return configuration
+
+
+def read_policies(path: Path, beside: Configuration) -> dict[str, Policy]:
+    """The policies in a file: a policy by itself, named as the file is, or the `[policy.NAME]` of a configuration.
+
+    Args:
+        path: the file.
+        beside: the configuration whose policies may be extended, and whose rules may be named.
+
+    Raises:
+        ConfigurationError: as `read`.
+    """
+    try:
+        document = Document(str(path), path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(str(path), 0, f"cannot be read: {problem}") from None
+    if "issuer" in document.data:
+        parsed = parse(document)
+        return {name: parsed.policies[name] for name in document.data.get("policy", {})}
+    if "policy" in document.data:
+        return _policies(document.data["policy"], document, beside.functions)
+    name = path.stem
+    known = {other: one for other, one in beside.policies.items() if other != name}
+    return load_all({name: Written(document.data, document)}, known, beside.functions)
 
 
 def assemble(configuration: Configuration) -> Registry:
@@ -214,6 +234,18 @@ _TABLES: Final = {
     "statement_issuer": "statement_issuer.NAME",
     "rules": "rules",
 }
+
+
+def _policies(tables: Any, document: Document, functions: Mapping[str, RuleFunction]) -> dict[str, Policy]:
+    if not isinstance(tables, dict):
+        raise document.error("policies are tables: [policy.NAME]", "policy")
+    for name in tables:
+        if name in shipped():
+            raise document.error(f"{name} is a profile that ships; give yours another name", "policy", name)
+        if not _NAME.fullmatch(name):
+            raise document.error("a policy's name is 1 to 32 lower-case letters, digits, - and _", "policy", name)
+    written = {name: Written(table, document, ("policy", name)) for name, table in tables.items()}
+    return load_all(written, shipped(), functions)
 
 
 def _rules(table: Any, document: Document) -> Mapping[str, RuleFunction]:
@@ -279,7 +311,9 @@ def _issuer(
     written = own.pop("template", {})
     if not isinstance(written, dict) or not all(isinstance(one, dict) for one in written.values()):
         raise document.error(f"templates are tables: [issuer.{name}.template.NAME]", *at, "template")
-    made = {key: _build(Template, one, document, (*at, "template", key), template_id=key) for key, one in written.items()}
+    made = {
+        key: _build(Template, one, document, (*at, "template", key), template_id=key) for key, one in written.items()
+    }
     issuer: IssuerSettings = _build(IssuerSettings, own, document, at, name=name, template=made)
     _check_url(issuer.url, document, *at, "url")
     if issuer.mutual_tls_url:
@@ -427,9 +461,7 @@ def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> Non
             raise document.error(f"{scope} is not registrable, so it cannot be a default", *path, "default")
 
 
-def _check_templates(
-    issuer: IssuerSettings, policies: Mapping[str, Policy], document: Document, *path: str
-) -> None:
+def _check_templates(issuer: IssuerSettings, policies: Mapping[str, Policy], document: Document, *path: str) -> None:
     """Each template is judged as a registration is, before anything starts."""
     if not issuer.template:
         return
@@ -440,7 +472,13 @@ def _check_templates(
         for fault in templates.judge(bound, template_id, templates.of_configuration(table)):
             accepted = f"; accepted: {fault.accepted}" if fault.accepted else ""
             member = fault.member.partition("[")[0].partition(".")[0]
-            own = () if member == "template_id" else (member,) if member in ("allowed", "policy") else ("metadata", member)
+            own = (
+                ()
+                if member == "template_id"
+                else (member,)
+                if member in ("allowed", "policy")
+                else ("metadata", member)
+            )
             raise document.error(f"{fault.member}: {fault.reason}{accepted}", *path, template_id, *own)
 
 

@@ -496,5 +496,3 @@ async def test_token_of_a_deleted_template_opens_nothing() -> None:
 
         assert record.state is State.DELETED
         assert record.credentials.token_presented(PresentedToken(client["registration_access_token"]), 0) is None
-
-

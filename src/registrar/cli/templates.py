@@ -30,7 +30,10 @@ def _written(command: Any) -> Any:
             help="A JSON object of client metadata; - is standard input.",
         ),
         click.option(
-            "--allow", "allowed", multiple=True, help="A member that instances may choose for themselves; may be repeated."
+            "--allow",
+            "allowed",
+            multiple=True,
+            help="A member that instances may choose for themselves; may be repeated.",
         ),
         click.option(
             "--policy",

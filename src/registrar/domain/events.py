@@ -42,7 +42,10 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
         "client.read",
         "A registration was read with its token (RFC 7592 §2.1); at most one event for each client and minute.",
     ),
-    ("client.updated", "A registration was replaced (RFC 7592 §2.2), or by the operator; `difference` tells what changed."),
+    (
+        "client.updated",
+        "A registration was replaced (RFC 7592 §2.2), or by the operator; `difference` tells what changed.",
+    ),
     ("client.deleted", "A registration ended: by its client (RFC 7592 §2.3) or by the operator."),
     ("client.suspended", "An operator suspended a client."),
     ("client.resumed", "An operator resumed a suspended client."),

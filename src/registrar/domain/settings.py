@@ -126,7 +126,8 @@ class Issuer:
         "The authentication contexts that this issuer offers, published as `acr_values_supported`: what `default_acr_values` of a client or a template may hold.",
     )
     admin_api: bool = _setting(
-        False, "Whether operators may administer this issuer over HTTP, under `/admin/api`, with tokens of the kind `operator`."
+        False,
+        "Whether operators may administer this issuer over HTTP, under `/admin/api`, with tokens of the kind `operator`.",
     )
     documentation: str = _setting("", "A page for developers, published as `service_documentation`.")
     cors_origins: tuple[str, ...] = _setting(

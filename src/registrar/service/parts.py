@@ -111,6 +111,7 @@ async def gather(
             token_scope=admission.token_scope,
             owner=admission.owner,
             address=caller.address,
+            client_class=admission.client_class,
             certificate=caller.certificate,
             before=before,
         )
@@ -136,6 +137,7 @@ async def gather(
         token_scope=admission.token_scope,
         owner=admission.owner,
         address=caller.address,
+        client_class=admission.client_class,
         statement=attestation,
         certificate=caller.certificate,
         signed=signed is not None,

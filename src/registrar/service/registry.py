@@ -76,6 +76,10 @@ class Issuer:
             judge = self._judges[policy] = Judge(whole, self.offered, self.settings.scopes.default)
         return judge
 
+    def with_policy(self, policy: Policy) -> Issuer:
+        """This issuer, if it had one more policy; to try it out."""
+        return Issuer(self.settings, {**self._policies, policy.name: policy}, self.statement_issuers)
+
     def registration_client_uri(self, client_id: str) -> str:
         """Where a client manages its registration; empty where management is off (RFC 7592 §3)."""
         return f"{self.registration_endpoint}/{client_id}" if self.managed else ""
