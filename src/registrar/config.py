@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import os
 import re
+import ssl
 import stat
 import time
 import typing
@@ -31,6 +32,7 @@ from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode, Registration, Server, Settings, StatementIssuer, Template
+from registrar.http.fetch import Fetcher
 from registrar.policy import Policy
 from registrar.policy.document import ConfigurationError, Document
 from registrar.policy.evidence import Proof
@@ -39,7 +41,6 @@ from registrar.policy.rules import RULE_FUNCTIONS, RuleFunction
 from registrar.service import templates
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
-from registrar.service.ports import Fetched, FetchError
 from registrar.service.registry import Issuer, Registry, registrable_scopes
 from registrar.storage import MEMORY, SQLITE, open_store, sqlite_path
 
@@ -154,6 +155,7 @@ def parse(document: Document) -> Configuration:
             raise document.error("is where another issuer is reached", "issuer", name, "mutual_tls_url")
     configuration = Configuration(Settings(server, issuers, believed), policies, functions)
     _check_transport(configuration, document)
+    _check_fetching(server, document)
     return configuration
 
 
@@ -185,11 +187,12 @@ def assemble(configuration: Configuration) -> Registry:
     """Open the store, read the keys, bind issuers to policies: everything that the use cases are given.
 
     Raises:
-        ConfigurationError: the key file is missing, unreadable or open to others.
+        ConfigurationError: the key file is missing, unreadable or open to others, or `ca_file` cannot be used.
         StoreUnavailable: the database cannot be opened.
     """
     keys = _keys(configuration)
     server = configuration.settings.server
+    fetch = _fetcher(configuration)
     store = open_store(server.database, queue=server.queue)
     believed = configuration.settings.statement_issuer
     issuers = {
@@ -205,14 +208,23 @@ def assemble(configuration: Configuration) -> Registry:
         keys,
         issuers,
         Audit(store, _now_ms, os.urandom),
-        _no_fetch,
-        KeySets(),
+        fetch,
+        KeySets(fetch, _now_ms, server.key_sets),
         _no_access_tokens,
     )
 
 
-async def _no_fetch(url: str, *, accept: tuple[str, ...], limit: int = 65_536) -> Fetched:
-    raise FetchError(f"{url} {accept} {limit}")
+def _fetcher(configuration: Configuration) -> Fetcher:
+    settings = configuration.settings.server.fetch
+    fetch = Fetcher(settings)
+    if (
+        settings.ca_file
+    ):  # read now, so that a wrong path shows at start; without one, certificates are read when needed
+        try:
+            _ = fetch.tls
+        except (OSError, ssl.SSLError) as problem:
+            raise ConfigurationError(settings.ca_file, 0, f"not a file of certificates (PEM): {problem}") from None
+    return fetch
 
 
 async def _no_access_tokens(issuer: str, presented: PresentedToken) -> None:
@@ -537,6 +549,38 @@ def _check_mutual_tls(server: Server, document: Document) -> None:
         raise document.error("needs client_ca, the authorities of clients' certificates", *at)
     if not settings.certificate and not server.tls_certificate:
         raise document.error("needs certificate and key, or server.tls_certificate and server.tls_key", *at)
+
+
+def _check_fetching(server: Server, document: Document) -> None:
+    at = ("server", "fetch")
+    for origin in server.fetch.allow:
+        parts = None if grammar.odd_character(origin) else grammar.split(origin)
+        authority = (parts.authority or "") if parts else ""
+        host, port = grammar.host_and_port(authority)
+        if (
+            parts is None
+            or parts.scheme not in ("http", "https")
+            or origin != f"{parts.scheme}://{authority}"
+            or not grammar.is_host(host)
+            or (port is not None and not grammar.is_port(port))
+        ):
+            raise document.error(f"{origin} is not an origin such as https://keys.internal:8443", *at, "allow")
+    if server.fetch.seconds <= 0:
+        raise document.error("is more than 0", *at, "seconds")
+    for key, least in (("bytes", 1024), ("at_once", 1), ("at_once_per_host", 1)):
+        if getattr(server.fetch, key) < least:
+            raise document.error(f"is at least {least}", *at, key)
+    kept = server.key_sets
+    for field in dataclasses.fields(kept):
+        if getattr(kept, field.name) < 1:
+            raise document.error("is at least 1", "server", "key_sets", field.name)
+    if kept.hard_seconds < kept.fresh_seconds_at_most or kept.fresh_seconds_at_most < kept.fresh_seconds:
+        raise document.error(
+            "fresh_seconds, fresh_seconds_at_most and hard_seconds do not decrease in this order",
+            "server",
+            "key_sets",
+            "hard_seconds",
+        )
 
 
 def _is_loopback(url: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from registrar.domain.events import Event
 from registrar.domain.metadata import MEMBERS as TABLE
 from registrar.domain.metadata import Member, Role
 from registrar.policy.document import Document
-from registrar.service.ports import ClientQuery, Spend, StoreUnavailable
+from registrar.service.ports import Change, ClientQuery, Spend, StoreUnavailable
 from registrar.storage.memory import MemoryStore
 from registrar.testing import FrozenClock, served
 
@@ -842,10 +843,12 @@ class _Failing(MemoryStore):
 
     fails = True
 
-    async def create(self, client: Client, event: Event, spend: Spend | None = None) -> None:
+    async def create(
+        self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()
+    ) -> None:
         if self.fails:
             raise StoreUnavailable("the disk is full")
-        await super().create(client, event, spend)
+        await super().create(client, event, spend, changes)
 
 
 @pytest.mark.requirement("R7591-72")

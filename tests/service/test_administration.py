@@ -19,7 +19,7 @@ from registrar.domain.metadata import Presented
 from registrar.service import administration, management, registration
 from registrar.service.administration import Refused
 from registrar.service.audit import Caller
-from registrar.service.ports import EventQuery
+from registrar.service.ports import Change, EventQuery
 from registrar.storage.memory import MemoryStore
 from registrar.testing import OPEN, Served, served
 
@@ -201,8 +201,10 @@ async def test_an_act_lands_among_the_clients_own_updates(tmp_path: Path) -> Non
 class _Contended(MemoryStore):
     """A store in which somebody else always writes first."""
 
-    async def update(self, client: Client, events: Sequence[Event], *, expected: int) -> None:
-        await super().update(client, events, expected=expected - 1)
+    async def update(
+        self, client: Client, events: Sequence[Event], *, expected: int, changes: Sequence[Change] = ()
+    ) -> None:
+        await super().update(client, events, expected=expected - 1, changes=changes)
 
 
 @pytest.mark.requirement("R7592-22")

@@ -13,7 +13,9 @@ import hashlib
 import re
 import stringprep
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -92,6 +94,14 @@ class Certificate(msgspec.Struct, frozen=True):
         return self.not_before <= now <= self.not_after
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without cryptography's warnings of oddities, such as a country of three letters: they are not the operator's."""
+    with warnings.catch_warnings(action="ignore"):
+        yield
+
+
+@_quietly()
 def read(der: bytes) -> Certificate:
     """A certificate from its DER.
 
@@ -212,6 +222,7 @@ def _decoded(ber: bytes) -> str:
     raise ValueError("the hexadecimal form holds no UTF8String, PrintableString or IA5String")
 
 
+@_quietly()
 def names_match(registered_dn: str, certificate: Certificate) -> bool:
     """Whether a registered name (RFC 8705 §2.1.2) is the subject of a certificate.
 
@@ -252,6 +263,7 @@ def chain(presented: Sequence[bytes], anchors: Sequence[bytes], now: int) -> Cer
     return path(presented, anchors, now)[0]
 
 
+@_quietly()
 def path(presented: Sequence[bytes], anchors: Sequence[bytes], now: int) -> tuple[Certificate, ...]:
     """The certification path from the first presented certificate to an anchor (RFC 5280 §6), both in it.
 
@@ -347,6 +359,7 @@ def _signs(_policy: object, _certificate: object, usage: x509.KeyUsage | None) -
 # --- revocation -------------------------------------------------------------------------------------------------------
 
 
+@_quietly()
 def revoked(certificate: Certificate, issuer: Certificate, lists: Iterable[bytes], now: int) -> str:
     """Why a certificate was revoked (RFC 5280 §5.3.1), by the revocation lists at hand; empty where it was not.
 

@@ -161,6 +161,38 @@ class MutualTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetching:
+    """`[server.fetch]`: what the server may fetch at a stranger's word, such as the key set at a `jwks_uri`."""
+
+    allow: tuple[str, ...] = _setting(
+        (),
+        "Origins such as `https://127.0.0.1:9443` or `http://localhost:8080` that are fetched from although their address is not public; http only where the origin here says so.",
+    )
+    ca_file: str = _setting("", "Certificates (PEM) of authorities that are trusted beside the system's.")
+    seconds: float = _setting(5.0, "Seconds that a fetch may take, from waiting for its turn to the last byte.")
+    bytes: int = _setting(262_144, "Bytes of a fetched document at the most.")
+    at_once: int = _setting(16, "Fetches under way at once; others wait for their turn.")
+    at_once_per_host: int = _setting(4, "Of these, to one host.")
+
+
+@dataclass(frozen=True, slots=True)
+class KeySetCaching:
+    """`[server.key_sets]`: how long the key sets of others are kept."""
+
+    fresh_seconds: int = _setting(300, "Seconds for which a key set counts as fresh where its answer says nothing.")
+    fresh_seconds_at_most: int = _setting(900, "And at the most, whatever its answer says.")
+    hard_seconds: int = _setting(
+        3_600, "Seconds for which a key set is used while it cannot be fetched anew; after that nothing is verified."
+    )
+    again_seconds: int = _setting(
+        10, "Seconds between two fetches of one key set, however many unknown keys are presented."
+    )
+    retry_seconds: int = _setting(5, "Seconds after a failed fetch until the next.")
+    sets: int = _setting(1_024, "Key sets that are kept; the one used longest ago makes room.")
+    bytes: int = _setting(16_777_216, "Bytes of all key sets that are kept.")
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """`[server]`: the process."""
 
@@ -188,6 +220,8 @@ class Server:
     body_bytes: int = _setting(65_536, "Bytes of a request body at the most.")
     body_seconds: float = _setting(10.0, "Seconds that the head of a request may take to arrive, and its body.")
     queue: int = _setting(4_096, "Writes that may wait for the store; beyond that the answer is 503 with Retry-After.")
+    fetch: Fetching = _setting(Fetching(), "What may be fetched.")
+    key_sets: KeySetCaching = _setting(KeySetCaching(), "How long key sets are kept.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,7 @@ class Application:
                     await self._registry.audit.flush()
                 except StoreUnavailable as problem:
                     log.warning("refusals that were only counted could not be told: %s", problem)
+                await self._registry.fetch.close()
                 await self._registry.store.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -213,7 +214,7 @@ def create_app(registry: Registry, limits: Server | None = None) -> Application:
     """The application, to be served or mounted in another.
 
     Args:
-        registry: what the use cases are given; the application closes its store at the end of the lifespan.
+        registry: what the use cases are given; the application closes its store and its fetcher at the end of the lifespan.
         limits: the `[server]` settings of which the size and time limits count here.
     """
     return Application(registry, limits or Server())

@@ -127,6 +127,12 @@ class Connection(HttpToolsProtocol):
             close,
         )
 
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.scheme == "https" and self.transport.is_closing() and not self.transport.get_write_buffer_size():
+            # Closing waits until the client says good-bye too (RFC 8446 §6.1), and one that is idle may not be reading.
+            self.loop.call_later(_GOOD_BYE_SECONDS, self.transport.abort)
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._unread_since = self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
@@ -231,5 +237,6 @@ def _lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
+_GOOD_BYE_SECONDS: Final = 1
 _CLOSE: Final = (b"connection", b"close")
 _NO_STORE: Final = _lines(wire.NO_STORE)

@@ -47,10 +47,8 @@ async def register(exchange: Exchange) -> Answer:
         signed = wire.check_media_type(given)
         body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
         caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
-        if signed:
-            return wire.answer(201, await registration.register(registry, issuer, wire.read_signed(body), caller))
-        presented = wire.read_object(body)
-        return wire.answer(201, await registration.register(registry, issuer, presented, caller))
+        read = wire.read_signed(body) if signed else (presented := wire.read_object(body))
+        return wire.answer(201, await registration.register(registry, issuer, read, caller))
     except ProtocolError as error:
         caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
         await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)

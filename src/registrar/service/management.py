@@ -219,7 +219,7 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
     now = registry.clock() // 1000
     client = await registry.store.find(issuer.name, client_id)
     if client is None or client.state is State.DELETED or client.expired(now):
-        raise BearerError("invalid_token", "The token is not one of this client.")
+        raise _not_of_this_client()
     try:
         judge = issuer.judge(client.policy)
     except Contradiction:
@@ -233,7 +233,7 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
     else:
         record = client.credentials.token_presented(caller.token, now)
         if record is None:
-            raise BearerError("invalid_token", "The registration access token is not one of this client.")
+            raise _not_of_this_client()
     if ManagementProof.CERTIFICATE in management.proofs:
         _check_certificate(client, caller, now)
     if not client.usable:
@@ -244,6 +244,11 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
     return _Session(client, token, record)
 
 
+def _not_of_this_client() -> BearerError:
+    """One answer, whether the client, its token or both are unknown: it must not tell which clients exist."""
+    return BearerError("invalid_token", "The token is not one of this client.")
+
+
 _METHODS: Final = {"GET": "read", "PUT": "update", "DELETE": "delete"}
 
 
@@ -252,7 +257,7 @@ async def _check_access_token(registry: Registry, issuer: Issuer, client: Client
     assert caller.token is not None
     known = await registry.access_tokens(issuer.name, caller.token)
     if known is None or known.client_id != client.client_id or known.subject:
-        raise BearerError("invalid_token", "The access token is not one of this client.", scope=scope)
+        raise _not_of_this_client()
     thumbprint = known.certificate_thumbprint
     if thumbprint and (caller.certificate is None or caller.certificate.thumbprint != thumbprint):
         raise BearerError("invalid_token", "The access token is bound to another certificate.", scope=scope)
@@ -418,8 +423,8 @@ async def _stored(
     try:
         await registry.store.update(client, happened, expected=expected, changes=changes)
     except Conflict as conflict:
-        if parts is not None and str(conflict) != client.client_id:
-            raise used(str(conflict), parts) from None
+        if parts is not None and (refusal := used(str(conflict), parts)):
+            raise refusal from None
         return False
     except NotFound:
         return False

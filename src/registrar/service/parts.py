@@ -245,12 +245,15 @@ def _said(
     return found
 
 
-def used(conflict: str, parts: Parts) -> RegistrationError:
-    """The refusal for what another request has used, or has registered, in the meantime."""
-    if conflict == parts.software:
+def used(conflict: str, parts: Parts) -> RegistrationError | None:
+    """The refusal for what another request has used, or has registered; None where the conflict is about neither."""
+    if conflict and conflict == parts.software:
         return RegistrationError([REGISTERED.refuse("software_id")])
-    body = next((one.item.body for one in parts.changes if isinstance(one, Put) and one.item.key == conflict), b"")
-    return RegistrationError([USED_BEFORE.refuse("body") if body == b"request" else statements.REPLAYED.refuse(MEMBER)])
+    for one in parts.changes:
+        if isinstance(one, Put) and one.item.key == conflict:
+            fresh = USED_BEFORE.refuse("body") if one.item.body == b"request" else statements.REPLAYED.refuse(MEMBER)
+            return RegistrationError([fresh])
+    return None
 
 
 async def documents(registry: Registry, shaped: Shaped, facts: Facts) -> Facts:

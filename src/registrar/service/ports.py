@@ -29,6 +29,50 @@ class Entropy(Protocol):
         ...
 
 
+class FetchError(Exception):
+    """Something was not fetched.
+
+    Args:
+        reason: for a client to read; it tells nothing about the network that the server stands in.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """A document as it was fetched: judged in size and media type, and in nothing else."""
+
+    url: str
+    media_type: str
+    """In lower case, without parameters."""
+    body: bytes
+    expires_in: int | None = None
+    """Seconds for which HTTP caching allows to keep it (RFC 9111); None where the answer says nothing."""
+
+
+class Fetch(Protocol):
+    """The one way to anything that a stranger's URL names."""
+
+    async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = ...) -> Fetched:
+        """The document at a URL.
+
+        Args:
+            url: as it was registered or presented.
+            accept: media types, in which `*` stands for anything: `application/json`, `image/*`.
+            limit: bytes of the document at the most.
+
+        Raises:
+            FetchError: saying why there is none.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go; every later call raises FetchError."""
+        ...
+
+
 class StoreError(Exception):
     """A write that was not made; nothing of it is stored."""
 
@@ -173,27 +217,6 @@ class StoredEvent(msgspec.Struct, frozen=True):
     batch: int
     position: int
     event: Event
-
-
-class Fetched(msgspec.Struct, frozen=True):
-    """Skeleton."""
-
-    url: str
-    media_type: str
-    body: bytes
-    expires_in: int
-
-
-class FetchError(Exception):
-    """Skeleton."""
-
-
-class Fetch(Protocol):
-    """Skeleton."""
-
-    async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = 65_536) -> Fetched:
-        """Skeleton."""
-        ...
 
 
 class AccessToken(msgspec.Struct, frozen=True):

@@ -107,7 +107,9 @@ async def enter(
     except TokenSpent:
         raise spent() from None
     except Conflict as conflict:
-        raise used(str(conflict), parts) from None
+        if taken := used(str(conflict), parts):
+            raise taken from None
+        raise  # an identifier of 128 random bits was taken: not to be expected, and nothing was stored
     return information(
         client,
         secret=issued.secret,

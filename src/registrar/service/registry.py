@@ -104,7 +104,7 @@ def registrable_scopes(settings: IssuerSettings) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What every use case is given; `config.assemble` chooses each."""
+    """What every use case is given: the store, the time, randomness, keys, the issuers by name, the audit, and the way out."""
 
     store: Store
     clock: Clock

@@ -5,6 +5,7 @@ Keys come from the configuration or from the address that it names, never from t
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -96,12 +97,23 @@ async def _verified(
 
 def _by_certificate(trusted: StatementIssuer, form: Form, unverified: UnverifiedJWS, now: int) -> VerifiedJWS:
     """A statement that its subject signed itself, with a certificate of a trusted community (UDAP §1.2)."""
-    chain = unverified.x5c
+    chain = _x5c(unverified)
     leaf = certificate.chain(chain, trusted.anchor_certificates, now)
     verified = jws.verify(unverified, [certificate.public_jwk(chain[0])], form.algorithms)
     if unverified.claims.get("iss") not in leaf.uri:
         raise jws.Refused("its iss is not a name of its certificate")
     return verified
+
+
+def _x5c(unverified: UnverifiedJWS) -> list[bytes]:
+    """The certificates of a header (RFC 7515 §4.1.6): base64 of DER, and not base64url."""
+    found = unverified.header.get("x5c")
+    if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
+        raise jws.Refused("its header has no x5c with certificates")
+    try:
+        return [base64.b64decode(one, validate=True) for one in found]
+    except ValueError:
+        raise jws.Refused("the x5c of its header is not base64") from None
 
 
 def _times(issuer: Issuer, form: Form, claims: Mapping[str, Any], now: int) -> list[Finding]:

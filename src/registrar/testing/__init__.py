@@ -1,15 +1,17 @@
 """What embedders need to test against Registrar: a served application, a clock and randomness that hold still.
 
-`registrar.testing.store_conformance` holds the suite that every store must pass.
+`registrar.testing.store_conformance` holds the suite that every store must pass, `registrar.testing.authority` an
+authority that issues certificates.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import anyio.lowlevel
 import httpx2
 
 from registrar.config import assemble, parse
@@ -18,10 +20,11 @@ from registrar.policy.document import Document
 from registrar.service import templates
 from registrar.service.administration import Operator
 from registrar.service.audit import Audit
-from registrar.service.ports import Store
+from registrar.service.key_sets import KeySets
+from registrar.service.ports import Fetch, Fetched, FetchError, Store
 from registrar.service.registry import Issuer, Registry
 
-__all__ = ["OPEN", "FrozenClock", "Served", "SteppedEntropy", "served"]
+__all__ = ["OPEN", "Documents", "FrozenClock", "Served", "SteppedEntropy", "served"]
 
 OPEN = """
 [server]
@@ -66,6 +69,33 @@ class SteppedEntropy:
         return hashlib.shake_256(self._seed + self._step.to_bytes(8)).digest(count)
 
 
+class Documents:
+    """What can be fetched, held in memory by URL: a `Fetch` without a network.
+
+    What stands under a URL may be changed at any time. An URL that nothing stands under fails.
+    """
+
+    def __init__(self, documents: Mapping[str, bytes | Fetched | FetchError] | None = None) -> None:
+        self.documents: dict[str, bytes | Fetched | FetchError] = dict(documents or {})
+        self.fetched: list[str] = []
+        """The URLs in the order in which they were asked for."""
+
+    async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = 65_536) -> Fetched:
+        """The document at a URL: bytes have the first media type that is accepted, an error is raised."""
+        self.fetched.append(url)
+        await anyio.lowlevel.checkpoint()  # as a fetch from a network: others get their turn meanwhile
+        found = self.documents.get(url, FetchError("it answers with 404 instead of 200"))
+        if isinstance(found, FetchError):
+            raise FetchError(found.reason)
+        document = found if isinstance(found, Fetched) else Fetched(url, accept[0], found)
+        if len(document.body) > limit:
+            raise FetchError(f"it is larger than {limit} bytes")
+        return document
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Served:
     """An application in this process, with a client that talks to it without a socket."""
@@ -87,7 +117,11 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    configuration: str = OPEN, *, clock: FrozenClock | None = None, store: Store | None = None
+    configuration: str = OPEN,
+    *,
+    clock: FrozenClock | None = None,
+    store: Store | None = None,
+    fetch: Fetch | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a configuration in this process.
 
@@ -95,6 +129,7 @@ async def served(
         configuration: TOML as in a configuration file.
         clock: the time; a frozen one where none is given.
         store: what remembers, instead of the configured database; it is closed at the end.
+        fetch: what fetches, instead of the guarded fetcher; `Documents` needs no network.
 
     Raises:
         ConfigurationError: the configuration is not taken.
@@ -106,7 +141,16 @@ async def served(
     if store is not None:
         await assembled.store.close()
     used = store or assembled.store
-    registry = dataclasses.replace(assembled, store=used, clock=time, entropy=entropy, audit=Audit(used, time, entropy))
+    fetching = fetch or assembled.fetch
+    registry = dataclasses.replace(
+        assembled,
+        store=used,
+        clock=time,
+        entropy=entropy,
+        audit=Audit(used, time, entropy),
+        fetch=fetching,
+        key_sets=KeySets(fetching, time, settings.settings.server.key_sets),
+    )
     app = create_app(registry, settings.settings.server)
     # What goes wrong inside must show as the 500 that a client would see, not as an exception in the test.
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
@@ -117,4 +161,5 @@ async def served(
         async with httpx2.AsyncClient(transport=transport, base_url=first.url) as client:
             yield Served(registry, client, time)
     finally:
+        await assembled.fetch.close()
         await used.close()

@@ -5,6 +5,7 @@ Nothing here is for production: keys are made on the spot and written where a te
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import ipaddress
 from collections.abc import Iterable
@@ -57,6 +58,11 @@ class Issued:
     def chain(self) -> tuple[bytes, ...]:
         """The certificate and its intermediates in DER, as they stand in an `x5c`."""
         return tuple(one.public_bytes(Encoding.DER) for one in (self.certificate, *self.intermediates))
+
+    @property
+    def client_cert(self) -> str:
+        """The value of `Client-Cert` by which a trusted proxy hands the certificate on (RFC 9440 §2.2)."""
+        return f":{base64.b64encode(self.der).decode('ascii')}:"
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
         """Write `NAME.pem`, with the intermediates, and `NAME.key`, readable by this user alone; give the two paths."""

@@ -1,0 +1,234 @@
+"""The one guard for everything that is fetched because a stranger named it: key sets, logos, documents.
+
+https to public addresses, one answer of status 200, no redirects, no credentials; bounded in time, in bytes and in how
+many are under way. Exceptions are origins that the operator names in `[server.fetch]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakValueDictionary
+
+from registrar.domain import uri as grammar
+from registrar.domain.settings import Fetching
+from registrar.service.ports import Fetched, FetchError
+
+if TYPE_CHECKING:
+    import httpcore2
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""The numeric addresses of a host; an OSError where it has none."""
+
+LIMIT: Final = 65_536
+"""Bytes of a document where the caller names no limit."""
+URL_LENGTH: Final = 2048
+EXPIRES_AT_MOST: Final = 86_400
+
+_HEAD_BYTES: Final = 16_384
+_OK: Final = 200
+_REDIRECTS: Final = range(300, 400)
+_MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+\-]{1,127}/[a-z0-9!#$&^_.+\-]{1,127}")
+
+
+class _Target(NamedTuple):
+    """A URL that may be asked for, in parts."""
+
+    origin: tuple[str, str, int | None]
+    authority: str
+    path: str
+
+
+class Fetcher:
+    """Fetches, within the bounds of the settings.
+
+    Args:
+        settings: the bounds, and the origins that are exempt from https and public addresses.
+        resolve: how a host's addresses are found, instead of the system's way.
+        connect: how a numeric address is connected to, instead of a socket.
+    """
+
+    def __init__(
+        self,
+        settings: Fetching,
+        *,
+        resolve: Resolve | None = None,
+        connect: httpcore2.AsyncNetworkBackend | None = None,
+    ) -> None:
+        self._settings = settings
+        self._allowed = frozenset(map(grammar.origin_of, settings.allow))
+        self._connect = connect
+        self._resolve = resolve or self._look_up
+        # Threads of our own: a name server that never answers must not take those that others wait for.
+        self._resolvers = ThreadPoolExecutor(settings.at_once, thread_name_prefix="registrar-resolve")
+        self._turns = asyncio.Semaphore(settings.at_once)
+        self._turns_of_hosts: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._closed = False
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext:
+        """Certificates and names are verified, against the system's authorities and those that were configured."""
+        context = ssl.create_default_context()
+        if self._settings.ca_file:
+            context.load_verify_locations(self._settings.ca_file)
+        return context
+
+    async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = LIMIT) -> Fetched:
+        """The document at a URL; see `Fetch`."""
+        target = _target(url)
+        exempt = target.origin in self._allowed
+        if target.origin[0] != "https" and not exempt:
+            raise FetchError("only https URLs are fetched")
+        if self._closed:
+            raise FetchError("the server is stopping")
+        try:
+            async with asyncio.timeout(self._settings.seconds), self._turn(target.origin[1]):
+                return await self._fetch(url, target, accept, min(limit, self._settings.bytes), exempt=exempt)
+        except TimeoutError:
+            raise FetchError(f"it was not fetched within {self._settings.seconds:g} seconds") from None
+
+    async def close(self) -> None:
+        """Let go; every later call raises FetchError."""
+        self._closed = True
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
+
+    @asynccontextmanager
+    async def _turn(self, host: str) -> AsyncIterator[None]:
+        # The host's turn first, so that fetches from one slow host do not wait at the expense of others.
+        of_host = self._turns_of_hosts.setdefault(host, asyncio.Semaphore(self._settings.at_once_per_host))
+        async with of_host, self._turns:
+            yield
+
+    async def _fetch(self, url: str, target: _Target, accept: tuple[str, ...], limit: int, *, exempt: bool) -> Fetched:
+        # Loaded here: most programs that open a registry never fetch.
+        import httpcore2
+
+        from registrar.http.guarded_network import GuardedNetwork
+
+        scheme, host, port = target.origin
+        # Chunked framing may take as much again as the document; what is beyond is no document but an attack.
+        network = GuardedNetwork(self._resolve, self._connect, budget=_HEAD_BYTES + 2 * limit, exempt=exempt)
+        asked = httpcore2.URL(
+            scheme=scheme.encode(), host=host.strip("[]").encode(), port=port, target=target.path.encode()
+        )
+        headers = [
+            (b"Host", target.authority.encode()),
+            (b"User-Agent", b"Registrar"),
+            (b"Accept", ", ".join(kind for kind in accept if "*+" not in kind).encode()),
+            (b"Accept-Encoding", b"identity"),
+            (b"Connection", b"close"),
+        ]
+        try:
+            async with (
+                httpcore2.AsyncConnectionPool(ssl_context=self.tls, network_backend=network) as pool,
+                pool.stream("GET", asked, headers=headers) as answer,
+            ):
+                media_type = _judged(answer.status, answer.headers, accept)
+                body = bytearray()
+                async for piece in answer.aiter_stream():
+                    body += piece
+                    if len(body) > limit:
+                        raise FetchError(f"it is larger than {limit} bytes")
+                return Fetched(url, media_type, bytes(body), _expires_in(answer.headers))
+        except httpcore2.ProtocolError:
+            raise FetchError("its answer is not HTTP") from None
+        except (httpcore2.NetworkError, httpcore2.TimeoutException, ssl.SSLError, OSError) as problem:
+            raise FetchError(_unreachable(problem)) from None
+
+    async def _look_up(self, host: str, port: int) -> Sequence[str]:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(
+            self._resolvers, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )
+        return [str(address[0]) for *_, address in found]
+
+
+def _target(url: str) -> _Target:
+    if len(url) > URL_LENGTH:
+        raise FetchError(f"its URL is longer than {URL_LENGTH} characters")
+    parts = None if grammar.odd_character(url) or grammar.bad_percent(url) else grammar.split(url)
+    if parts is None or parts.scheme not in ("https", "http") or not parts.authority:
+        raise FetchError("only https URLs are fetched")
+    if "@" in parts.authority:
+        raise FetchError("its URL holds user information")
+    if parts.fragment is not None:
+        raise FetchError("its URL has a fragment")
+    host, port = grammar.host_and_port(parts.authority)
+    if not grammar.is_host(host) or (port is not None and not grammar.is_port(port)):
+        raise FetchError("its URL has no valid host and port")
+    query = f"?{parts.query}" if "?" in url else ""
+    return _Target(grammar.origin_of(url), parts.authority, f"{parts.path or '/'}{query}")
+
+
+def _judged(status: int, headers: Sequence[tuple[bytes, bytes]], accept: tuple[str, ...]) -> str:
+    """The media type of an answer that is taken."""
+    if sum(len(name) + len(value) for name, value in headers) > _HEAD_BYTES:
+        raise FetchError(f"its header is larger than {_HEAD_BYTES} bytes")
+    if status in _REDIRECTS:
+        raise FetchError(f"it answers with {status}, and redirects are not followed")
+    if status != _OK:
+        raise FetchError(f"it answers with {status} instead of 200")
+    if [value for value in _values(headers, b"content-encoding") if value.lower() not in ("", "identity")]:
+        raise FetchError("it comes with a content coding although none was asked for")
+    media = [value.partition(";")[0].strip().lower() for value in _values(headers, b"content-type")]
+    if (
+        len(media) != 1
+        or not _MEDIA_TYPE.fullmatch(media[0])
+        or not any(fnmatchcase(media[0], kind) for kind in accept)
+    ):
+        raise FetchError(f"its media type is none of {', '.join(accept)}")
+    return media[0]
+
+
+def _values(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
+    return [value.decode("latin-1").strip() for name, value in headers if name.lower() == wanted]
+
+
+def _expires_in(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
+    """How long an answer may be kept (RFC 9111 §4.2.1), within a day; None where it does not say."""
+    said = ",".join(_values(headers, b"cache-control")).lower()
+    directives = {
+        name.strip(): value.strip(' "') for name, _, value in (part.partition("=") for part in said.split(","))
+    }
+    if "no-store" in directives or "no-cache" in directives:
+        return 0
+    age = _seconds([*_values(headers, b"age"), "0"][0])
+    seconds = _seconds(directives["max-age"]) if "max-age" in directives else _until_expiry(headers)
+    if seconds is None:
+        return None
+    return min(max(0, seconds - age), EXPIRES_AT_MOST)
+
+
+def _seconds(digits: str) -> int:
+    """A delta in seconds; 0, which is stale, where it is none (RFC 9111 §4.2.1)."""
+    return int(digits) if re.fullmatch(r"[0-9]{1,10}", digits) else 0
+
+
+def _until_expiry(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
+    expires, date = _values(headers, b"expires"), _values(headers, b"date")
+    if not expires or not date:
+        return None
+    try:
+        return int((parsedate_to_datetime(expires[0]) - parsedate_to_datetime(date[0])).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return 0
+
+
+def _unreachable(problem: Exception) -> str:
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return "its certificate is not valid for its host"
+        if isinstance(cause, ssl.SSLError):
+            return "no TLS connection to its host came about"
+        cause = cause.__cause__ or cause.__context__
+    return "its host cannot be reached"
