@@ -60,12 +60,11 @@ def _named(name: str, configuration: Configuration) -> Policy:
 
     if name.endswith(".toml"):
         return _only(name, _read(Path(name), configuration))
-    names = name.replace(",", " ").split()
-    if unknown := [one for one in names if one not in configuration.policies] or not names:
-        raise Failure(
-            f"there is no policy {unknown[0] if isinstance(unknown, list) else name}; "
-            f"these are: {', '.join(sorted(configuration.policies))}"
-        )
+    names = name.replace(",", " ").split() or [name]
+    for each in names:
+        if each not in configuration.policies:
+            known = ", ".join(sorted(configuration.policies))
+            raise Failure(f"there is no policy {each}; these are: {known}")
     try:
         return all_of([configuration.policies[one] for one in names])
     except Contradiction as problem:
@@ -250,7 +249,7 @@ def _on_request(
 
     operating.run(configuration, issuer, act)
     one, other = found
-    rows = []
+    rows: list[dict[str, Any]] = []
     if one.refused != other.refused or one.error != other.error:
         rows.append({"where": "outcome", "one": one.error or "registered", "other": other.error or "registered"})
     for name in dict.fromkeys((*(one.metadata or {}), *(other.metadata or {}))):

@@ -59,6 +59,10 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
     """The configured name of the issuer whose software statement it came with."""
     statement_digest: str = ""
     """The SHA-256 of that statement."""
+    statement_software: str = ""
+    """The software that it is about; updates are about the same."""
+    statement_at: int = 0
+    """When it was judged, in seconds since 1970: an update that repeats it is not judged for age again."""
     certificate_subject: str = ""
     """The subject of the certificate that it came with, as RFC 4514 writes it."""
     certificate_thumbprint: str = ""
@@ -129,6 +133,13 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
             for name, value in shown.items()
             if value not in (None, "", {}) and (name, value) != ("expires_at", 0)
         }
+
+
+def tombstone(client: Client, now: int) -> Client:
+    """What is left of a deleted client: who it was, without any credential; its identifier is never issued again."""
+    return msgspec.structs.replace(
+        client, version=client.version + 1, state=State.DELETED, updated_at=now, credentials=Credentials()
+    )
 
 
 def information(

@@ -133,6 +133,8 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     scope: Any = None
     since: int = 0
     software_id: Any = None
+    statement_digest: str = ""
+    statement_issuer: str = ""
     template: str = ""
     time: int
     token_endpoint_auth_method: Any = None
@@ -243,6 +245,8 @@ def registration_detail(
         "policy_digest": policy_digest,
         "version": client.version,
         "certificate_thumbprint": certificate_thumbprint,
+        "statement_issuer": client.admission.statement_issuer,
+        "statement_digest": client.admission.statement_digest,
         "template": client.template,
         "findings": told(findings),
     }
@@ -295,7 +299,9 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
 
 
 def _told(name: str, value: Any) -> Any:
-    """A value as a difference tells it: keys by their thumbprints, the rest as it is."""
+    """A value as a difference tells it: keys and statements by their thumbprints, the rest as it is."""
+    if name == "software_statement" and isinstance(value, str):
+        return hashlib.sha256(value.encode()).hexdigest()
     return jwks.thumbprints(value) if name == "jwks" and value is not None else value
 
 

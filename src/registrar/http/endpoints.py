@@ -48,7 +48,8 @@ async def register(exchange: Exchange) -> Answer:
         body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
         caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
         read = wire.read_signed(body) if signed else (presented := wire.read_object(body))
-        return wire.answer(201, await registration.register(registry, issuer, read, caller))
+        made = await registration.register(registry, issuer, read, caller)
+        return wire.answer(201 if made.new else 200, made.information)
     except ProtocolError as error:
         caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
         await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)

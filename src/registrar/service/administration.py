@@ -10,12 +10,11 @@ import msgspec
 
 from registrar.domain import coherence, credentials
 from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessToken, Kind
-from registrar.domain.client import Client, State
+from registrar.domain.client import Client, State, tombstone
 from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord
 from registrar.domain.events import Actor
 from registrar.policy import Contradiction
 from registrar.service import issuance
-from registrar.service.management import tombstone
 from registrar.service.ports import Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
 

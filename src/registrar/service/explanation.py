@@ -105,7 +105,7 @@ async def explain(
     decision = considered.decision
     return Explanation(
         considered.template.policy if considered.template else policy,
-        considered.policy.digest,
+        considered.judge.policy.digest,
         False,
         events.told(decision.findings),
         template=considered.template.template_id if considered.template else "",

@@ -117,13 +117,11 @@ async def gather(
         )
         return Parts(requested, presented, facts)
     now = registry.clock() // 1000
-    if client is not None and statement == client.metadata.get(MEMBER):
-        # It was judged for age and replay when it was first presented; what it says still holds.
-        now = client.updated_at
-    attestation = await trust.attestation(registry, issuer, policy, statement, now) if statement else None
-    changes = [*_once(issuer, attestation, client, now)] if attestation else []
+    said = statement not in (None, "")
+    attestation = await trust.attestation(registry, issuer, policy, statement, client) if said else None
+    changes = [*_once(issuer, attestation, now)] if attestation else []
     if signed is not None:
-        changes.append(await _signature(registry, issuer, policy, signed, attestation, registry.clock() // 1000))
+        changes.append(await _signature(registry, issuer, policy, signed, attestation, now))
         presented = Presented({name: value for name, value in presented.items() if name not in _REQUEST_CLAIMS})
     found: list[Finding] = []
     provenance: dict[str, str] = {}
@@ -166,12 +164,12 @@ def _assurance(admitted: Assurance, caller: Caller, attestation: Attestation | N
     return found
 
 
-def _once(issuer: Issuer, attestation: Attestation, client: Client | None, now: int) -> list[Change]:
-    """The use of a statement's `jti`, where it may be used once."""
-    if not attestation.once_for or (client is not None and client.metadata.get(MEMBER) == attestation.compact):
+def _once(issuer: Issuer, attestation: Attestation, now: int) -> list[Change]:
+    """The use of a statement's `jti`, where it may be used once: remembered for as long as it could come again."""
+    if not attestation.once_for:
         return []
     key = hashlib.sha256(f"statement\0{attestation.name}\0{attestation.jti}".encode()).hexdigest()
-    ends = max(attestation.expires_at, now + attestation.once_for)
+    ends = max(attestation.expires_at + trust.SKEW, now + attestation.once_for)
     return [Put(Item(issuer.name, USED, key, b"statement", expires_at=ends), 0, now)]
 
 
@@ -205,7 +203,7 @@ async def _signature(
             verified = jws.verify(signed, jwks["keys"], rules.algorithms)
         else:
             verified = jws.verify(signed, (), rules.algorithms)  # the software statement names no keys
-    except (jws.Refused, jws.UnknownKey, KeysUnavailable) as problem:
+    except (jws.Refused, KeysUnavailable) as problem:
         accepted = ", ".join(rules.algorithms)
         raise RegistrationError([SIGNATURE.refuse("body", problem=problem, accepted=accepted)]) from None
     claims = verified.claims

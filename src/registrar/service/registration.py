@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 import msgspec
 
 from registrar.domain import coherence, credentials, events
-from registrar.domain.client import Admission, Client, State, information
+from registrar.domain.client import Client, State
 from registrar.domain.credentials import CLIENT_ID_BYTES
 from registrar.domain.errors import ProtocolError, RegistrationError
-from registrar.domain.events import Actor
 from registrar.domain.findings import Finding, Verdict
 from registrar.domain.metadata import Presented, Registered, SignedRequest
 from registrar.domain.software_statement import MEMBER
 from registrar.domain.template import Template
-from registrar.policy import Contradiction, Decision, Judge, Policy
+from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import demanded
-from registrar.service import instances, issuance
-from registrar.service.admission import Admitted, admit, spent
+from registrar.policy.policy import Repeat
+from registrar.service import instances, issuance, replacement
+from registrar.service.admission import Admitted, actor, admit, recorded, spent
 from registrar.service.audit import Caller
-from registrar.service.parts import SOFTWARE, Parts, documents, gather, used
-from registrar.service.ports import Conflict, Item, Put, TokenSpent
+from registrar.service.parts import Parts, documents, gather, used
+from registrar.service.ports import Conflict, Put, TokenSpent
 from registrar.service.registry import Issuer, Registry
+from registrar.service.replacement import Registration
 
 
-async def register(
-    registry: Registry, issuer: Issuer, body: Presented | SignedRequest, caller: Caller
-) -> dict[str, Any]:
+async def register(registry: Registry, issuer: Issuer, body: Presented | SignedRequest, caller: Caller) -> Registration:
     """Register a client and give the client information response (RFC 7591 §3.2.1).
 
-    When this returns, the client, the use of its token and the audit event are durable, together.
+    When this returns, the client, the use of its token and the audit event are durable, together. Under a policy with
+    `repeat = "replace"`, software that is registered already keeps its identifier, and empty `grant_types` end that.
 
     Args:
         registry: what every use case is given.
@@ -47,18 +47,13 @@ async def register(
         StoreUnavailable: nothing was acknowledged.
     """
     admitted = await admit(registry, issuer, caller.token, registry.clock() // 1000)
-    return await enter(registry, issuer, admitted, body, caller, _actor(admitted, caller))
+    return await enter(registry, issuer, admitted, body, caller)
 
 
 async def enter(
-    registry: Registry,
-    issuer: Issuer,
-    admitted: Admitted,
-    body: Presented | SignedRequest,
-    caller: Caller,
-    actor: Actor,
-) -> dict[str, Any]:
-    """Register a client for a caller that was let in; `actor` is whom the audit names.
+    registry: Registry, issuer: Issuer, admitted: Admitted, body: Presented | SignedRequest, caller: Caller
+) -> Registration:
+    """Register a client for a caller that was let in.
 
     Raises:
         RegistrationError, ProtocolError, StoreUnavailable: as `register`.
@@ -66,7 +61,17 @@ async def enter(
     now_ms = registry.clock()
     now = now_ms // 1000
     considered = await consider(registry, issuer, admitted, body, caller)
-    parts, decision, template, policy = considered.parts, considered.decision, considered.template, considered.policy
+    parts, decision, template, policy = (
+        considered.parts,
+        considered.decision,
+        considered.template,
+        considered.judge.policy,
+    )
+    if considered.ends:
+        return await replacement.cancel(registry, issuer, admitted, parts, caller)
+    replaces = policy.repeat is Repeat.REPLACE
+    if replaces and await replacement.held(registry, issuer, parts, now):
+        return await replacement.replace(registry, issuer, considered.judge, admitted, parts, decision, caller)
     client_id = credentials.client_id(now_ms, registry.entropy(CLIENT_ID_BYTES))
     lifetime = policy.lifetime
     issued = issuance.mint(registry, issuer, client_id, decision.metadata, now, policy)
@@ -79,7 +84,7 @@ async def enter(
         updated_at=now,
         metadata=decision.metadata,
         credentials=issued.credentials,
-        admission=recorded(admitted.admission, parts),
+        admission=recorded(admitted.admission, parts.facts),
         policy=template.policy if template else admitted.policy,
         provenance={**parts.provenance, **decision.provenance},
         template=template.template_id if template else "",
@@ -89,7 +94,7 @@ async def enter(
     event = registry.audit.event(
         "client.registered",
         issuer.name,
-        actor,
+        actor(admitted, caller),
         endpoint=caller.endpoint,
         client_id=client_id,
         token_id=admitted.admission.token_id,
@@ -100,32 +105,33 @@ async def enter(
     )
     changes = parts.changes
     if parts.software:
-        only = Item(issuer.name, SOFTWARE, parts.software, client_id.encode(), client_id=client_id)
-        changes = (*changes, Put(only, 0, now))
+        changes = (*changes, Put(replacement.of_software(client, parts), 0, now))
     try:
         await registry.store.create(client, event, admitted.spend, changes)
     except TokenSpent:
         raise spent() from None
     except Conflict as conflict:
+        if replaces and str(conflict) == parts.software:  # another one came first, and this one comes after it
+            return await replacement.replace(registry, issuer, considered.judge, admitted, parts, decision, caller)
         if taken := used(str(conflict), parts):
             raise taken from None
         raise  # an identifier of 128 random bits was taken: not to be expected, and nothing was stored
-    return information(
-        client,
-        secret=issued.secret,
-        registration_client_uri=issuer.registration_client_uri(client_id) if issued.token else "",
-        registration_access_token=issued.token,
-    )
+    return Registration(issuance.answer(issuer, client, issued))
 
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """A registration that may be: its parts, what they become, of which template, and by which policy."""
+    """A registration that may be: its parts, what they become, of which template, and who judged it."""
 
     parts: Parts
     decision: Decision
     template: Template | None
-    policy: Policy
+    judge: Judge
+    ends: bool = False
+    """Whether it is no registration, but the end of the one that the software has."""
+
+
+_NOTHING: Final = Decision(Registered({}), (), {})
 
 
 async def consider(
@@ -141,13 +147,15 @@ async def consider(
     parts = None
     try:
         parts = await gather(registry, issuer, judge, admitted, body, caller)
+        if replacement.cancels(judge, parts):
+            return Considered(parts, _NOTHING, None, judge, ends=True)
         template = await instances.named(registry, issuer, parts.presented)
         if template is None:
-            return Considered(parts, await decide(registry, judge, parts), None, judge.policy)
+            return Considered(parts, await decide(registry, judge, parts), None, judge)
         # What the way in demands of a caller is demanded of one that names a template too.
         demands = [*demanded(judge.policy.proofs, parts.facts)]
         decision = await instances.decide(registry, issuer, template, parts, demands)
-        return Considered(parts, decision, template, instances.judge_of(issuer, template).policy)
+        return Considered(parts, decision, template, instances.judge_of(issuer, template))
     except RegistrationError as refusal:
         requested = parts.requested if parts else {} if isinstance(body, str) else body
         raise RegistrationError(refusal.findings, requested=requested, token_id=admitted.admission.token_id) from None
@@ -191,24 +199,9 @@ async def decide(registry: Registry, judge: Judge, parts: Parts, found: Sequence
     if facts.statement is None:
         return decision
     # The statement is answered as it came, byte for byte (RFC 7591 §3.2.1), and what it attested beside it.
-    metadata = Registered({**decision.metadata, MEMBER: facts.statement.compact})
+    statement = facts.statement
+    metadata = Registered({**statement.shown, **decision.metadata, MEMBER: statement.compact})
     return msgspec.structs.replace(decision, metadata=metadata)
-
-
-def recorded(admission: Admission, parts: Parts) -> Admission:
-    """How the client was let in, as its record keeps it: an update adds to that, and takes nothing away."""
-    facts = parts.facts
-    if facts.statement is None and facts.certificate is None and not facts.client_class:
-        return admission
-    return msgspec.structs.replace(
-        admission,
-        assurance=facts.assurance,
-        client_class=facts.client_class,
-        statement_issuer=facts.statement.name if facts.statement else admission.statement_issuer,
-        statement_digest=facts.statement.digest if facts.statement else admission.statement_digest,
-        certificate_subject=facts.certificate.subject if facts.certificate else admission.certificate_subject,
-        certificate_thumbprint=facts.certificate.thumbprint if facts.certificate else admission.certificate_thumbprint,
-    )
 
 
 def unkept_secret(registry: Registry, metadata: Registered) -> list[Finding]:
@@ -216,10 +209,3 @@ def unkept_secret(registry: Registry, metadata: Registered) -> list[Finding]:
     if registry.keys or not coherence.needs_symmetric_key(metadata):
         return []
     return [issuance.NO_KEK.refuse("token_endpoint_auth_method")]
-
-
-def _actor(admitted: Admitted, caller: Caller) -> Actor:
-    if admitted.spend is None:
-        return Actor("anonymous", "none", address=caller.address)
-    admission = admitted.admission
-    return Actor("token", "initial_access_token", admission.token_id, admission.owner, caller.address)
