@@ -31,13 +31,14 @@ from registrar.domain.jwks import judge as judge_keys
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS
 from registrar.domain.settings import Issuer as IssuerSettings
-from registrar.domain.settings import Mode, Registration, Server, Settings, StatementIssuer
+from registrar.domain.settings import Mode, Registration, Server, Settings, StatementIssuer, Template
 from registrar.http.fetch import Fetcher
 from registrar.policy import Policy
 from registrar.policy.document import ConfigurationError, Document
 from registrar.policy.evidence import ManagementProof, Proof
 from registrar.policy.loader import Written, form, load_all, shipped
 from registrar.policy.rules import RULE_FUNCTIONS, RuleFunction
+from registrar.service import templates
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
 from registrar.service.registry import Issuer, Registry, registrable_scopes
@@ -52,6 +53,7 @@ __all__ = [
     "development",
     "parse",
     "read",
+    "read_policies",
 ]
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_\-]{0,31}")
@@ -65,6 +67,8 @@ class Configuration:
 
     settings: Settings
     policies: Mapping[str, Policy]
+    functions: Mapping[str, RuleFunction] = dataclasses.field(default_factory=lambda: RULE_FUNCTIONS)
+    """The rules that a policy may name."""
 
     @property
     def loopback(self) -> bool:
@@ -125,15 +129,8 @@ def parse(document: Document) -> Configuration:
         ConfigurationError: as `read`.
     """
     data = dict(document.data)
-    own = data.pop("policy", {})
     functions = _rules(data.pop("rules", {}), document)
-    for name in own:
-        if name in shipped():
-            raise document.error(f"{name} is a profile that ships; give yours another name", "policy", name)
-        if not _NAME.fullmatch(name):
-            raise document.error("a policy's name is 1 to 32 lower-case letters, digits, - and _", "policy", name)
-    written = {name: Written(table, document, ("policy", name)) for name, table in own.items()}
-    policies = {**shipped(), **load_all(written, shipped(), functions)}
+    policies = {**shipped(), **_policies(data.pop("policy", {}), document, functions)}
     if unknown := sorted(set(data) - set(_TABLES)):
         raise document.error(f"unknown table [{unknown[0]}]; known are {', '.join(_TABLES.values())}", unknown[0])
     believed = {
@@ -158,10 +155,34 @@ def parse(document: Document) -> Configuration:
             raise document.error("is where another issuer is reached", "issuer", name, "mutual_tls_url")
     for issuer in issuers.values():
         _check_authorities(issuer, policies, server, document)
-    configuration = Configuration(Settings(server, issuers, believed), policies)
+    configuration = Configuration(Settings(server, issuers, believed), policies, functions)
     _check_transport(configuration, document)
     _check_fetching(server, document)
     return configuration
+
+
+def read_policies(path: Path, beside: Configuration) -> dict[str, Policy]:
+    """The policies in a file: a policy by itself, named as the file is, or the `[policy.NAME]` of a configuration.
+
+    Args:
+        path: the file.
+        beside: the configuration whose policies may be extended, and whose rules may be named.
+
+    Raises:
+        ConfigurationError: as `read`.
+    """
+    try:
+        document = Document(str(path), path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(str(path), 0, f"cannot be read: {problem}") from None
+    if "issuer" in document.data:
+        parsed = parse(document)
+        return {name: parsed.policies[name] for name in document.data.get("policy", {})}
+    if "policy" in document.data:
+        return _policies(document.data["policy"], document, beside.functions)
+    name = path.stem
+    known = {other: one for other, one in beside.policies.items() if other != name}
+    return load_all({name: Written(document.data, document)}, known, beside.functions)
 
 
 def assemble(configuration: Configuration) -> Registry:
@@ -232,6 +253,18 @@ _TABLES: Final = {
 }
 
 
+def _policies(tables: Any, document: Document, functions: Mapping[str, RuleFunction]) -> dict[str, Policy]:
+    if not isinstance(tables, dict):
+        raise document.error("policies are tables: [policy.NAME]", "policy")
+    for name in tables:
+        if name in shipped():
+            raise document.error(f"{name} is a profile that ships; give yours another name", "policy", name)
+        if not _NAME.fullmatch(name):
+            raise document.error("a policy's name is 1 to 32 lower-case letters, digits, - and _", "policy", name)
+    written = {name: Written(table, document, ("policy", name)) for name, table in tables.items()}
+    return load_all(written, shipped(), functions)
+
+
 def _rules(table: Any, document: Document) -> Mapping[str, RuleFunction]:
     """The rules of the user's own, `name = "package.module:function"`, beside those that ship."""
     functions = dict(RULE_FUNCTIONS)
@@ -291,7 +324,14 @@ def _issuer(
         raise document.error("an issuer's name is 1 to 32 lower-case letters, digits, - and _, a letter first", *at)
     if "name" in table:
         raise document.error("the name of an issuer is that of its table", *at, "name")
-    issuer: IssuerSettings = _build(IssuerSettings, table, document, at, name=name)
+    own = dict(table)
+    written = own.pop("template", {})
+    if not isinstance(written, dict) or not all(isinstance(one, dict) for one in written.values()):
+        raise document.error(f"templates are tables: [issuer.{name}.template.NAME]", *at, "template")
+    made = {
+        key: _build(Template, one, document, (*at, "template", key), template_id=key) for key, one in written.items()
+    }
+    issuer: IssuerSettings = _build(IssuerSettings, own, document, at, name=name, template=made)
     _check_url(issuer.url, document, *at, "url")
     if issuer.mutual_tls_url:
         _check_mutual_tls_url(issuer, document, *at, "mutual_tls_url")
@@ -305,6 +345,7 @@ def _issuer(
     _check_path(issuer.registration, document, *at, "registration")
     _check_evidence(issuer, policies[issuer.registration.policy], believed, document, *at, "registration")
     _check_scopes(issuer, document, *at, "scopes")
+    _check_templates(issuer, policies, document, *at, "template")
     for origin in issuer.cors_origins:
         if not _ORIGIN.fullmatch(origin):
             raise document.error(f"{origin} is not an origin such as https://app.example, or *", *at, "cors_origins")
@@ -458,6 +499,27 @@ def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> Non
     for scope in scopes.default:
         if scope not in allowed:
             raise document.error(f"{scope} is not registrable, so it cannot be a default", *path, "default")
+
+
+def _check_templates(issuer: IssuerSettings, policies: Mapping[str, Policy], document: Document, *path: str) -> None:
+    """Each template is judged as a registration is, before anything starts."""
+    if not issuer.template:
+        return
+    if not issuer.registration.templates:
+        raise document.error("registration.templates is off, so these templates would have no instances", *path)
+    bound = Issuer(issuer, policies)
+    for template_id, table in issuer.template.items():
+        for fault in templates.judge(bound, template_id, templates.of_configuration(table)):
+            accepted = f"; accepted: {fault.accepted}" if fault.accepted else ""
+            member = fault.member.partition("[")[0].partition(".")[0]
+            own = (
+                ()
+                if member == "template_id"
+                else (member,)
+                if member in ("allowed", "policy")
+                else ("metadata", member)
+            )
+            raise document.error(f"{fault.member}: {fault.reason}{accepted}", *path, template_id, *own)
 
 
 def _check_transport(configuration: Configuration, document: Document) -> None:

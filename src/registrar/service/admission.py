@@ -33,6 +33,8 @@ class Admitted(msgspec.Struct, frozen=True):
     admission: Admission
     policy: str
     spend: Spend | None = None
+    actor: Actor | None = None
+    """Whom the audit names, where that is an operator and not the caller of the registration endpoint."""
 
 
 async def admit(registry: Registry, issuer: Issuer, presented: PresentedToken | None, now: int) -> Admitted:
@@ -57,8 +59,7 @@ async def admit(registry: Registry, issuer: Issuer, presented: PresentedToken | 
     if (status := token.status(now)) != "active":
         raise BearerError("invalid_token", _WHY[status], scope=SCOPE)
     _check_kind(issuer, token)
-    ceiling = token.scope if len(token.scope) > 1 else ()
-    admission = Admission(_ASSURANCE[token.kind], token.token_id, token.label, token.owner, ceiling)
+    admission = Admission(_ASSURANCE[token.kind], token.token_id, token.label, token.owner, token.ceiling)
     return Admitted(admission, token.policy or issuer.policy.name, Spend(digest, now))
 
 
@@ -104,6 +105,8 @@ def recorded(admission: Admission, facts: Facts) -> Admission:
 
 def actor(admitted: Admitted, caller: Caller) -> Actor:
     """Who an event of a registration is told of."""
+    if admitted.actor is not None:
+        return admitted.actor
     if admitted.spend is None:
         return Actor("anonymous", "none", address=caller.address)
     admission = admitted.admission

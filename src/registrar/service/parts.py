@@ -111,6 +111,7 @@ async def gather(
         token_scope=admission.token_scope,
         owner=admission.owner,
         address=caller.address,
+        client_class=admission.client_class,
         before=client.metadata if client else None,
     )
     if caller.certificate is not None:

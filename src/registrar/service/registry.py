@@ -42,7 +42,13 @@ class Issuer:
         self.name = settings.name
         self.url = settings.url
         self.modes = frozenset(settings.registration.mode)
-        self.offered = Offered({**OFFERED, "scopes_supported": registrable_scopes(settings)})
+        self.offered = Offered(
+            {
+                **OFFERED,
+                "scopes_supported": registrable_scopes(settings),
+                "acr_values_supported": settings.acr_values,
+            }
+        )
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
         self.statement_issuers = tuple(statement_issuers)
         self.certificate_authorities = tuple(certificate_authorities)
@@ -72,6 +78,10 @@ class Issuer:
                 self._judges.clear()
             judge = self._judges[policy] = Judge(whole, self.offered, self.settings.scopes.default)
         return judge
+
+    def with_policy(self, policy: Policy) -> Issuer:
+        """This issuer, if it had one more policy; to try it out."""
+        return Issuer(self.settings, {**self._policies, policy.name: policy}, self.statement_issuers)
 
     def registration_client_uri(self, client_id: str) -> str:
         """Where a client manages its registration; empty where management is off (RFC 7592 §3)."""
