@@ -161,6 +161,7 @@ def token_row(token: InitialAccessToken, now: int) -> dict[str, Any]:
         "policy": token.policy,
         "label": token.label,
         "owner": token.owner,
+        "bound_to": " ".join(token.bound),
     }
 
 

@@ -11,7 +11,6 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from registrar.domain import redirect_uri
 from registrar.domain import uri as grammar
 from registrar.domain.findings import Finding, listed, rule
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS, Kind
@@ -51,7 +50,11 @@ DENIED: Final = rule(
     error=_REDIRECT,
 )
 KIND: Final = rule(
-    "rule.redirect_kinds", "RFC 8252 §7", "is of the kind {kind}, which is not allowed here", "{accepted}", error=_REDIRECT
+    "rule.redirect_kinds",
+    "RFC 8252 §7",
+    "is of the kind {kind}, which is not allowed here",
+    "{accepted}",
+    error=_REDIRECT,
 )
 PRIVATE_USE: Final = rule(
     "rule.private_use_schemes",
@@ -146,8 +149,10 @@ def localhost(metadata: Metadata, _facts: Facts, *, verdict: Verdict = "warn") -
             yield said(LOCALHOST, verdict, name)
 
 
-def redirect_hosts(metadata: Metadata, _facts: Facts, *, allowed: Hosts, verdict: Verdict = "refuse") -> Iterator[Finding]:
-    """https redirect URIs lead to one of these hosts; `*.example.com` is every host below it and not itself."""
+def redirect_hosts(
+    metadata: Metadata, _facts: Facts, *, allowed: Hosts, verdict: Verdict = "refuse"
+) -> Iterator[Finding]:
+    """Redirect URIs on the web lead to one of these hosts; `*.example.com` is every host below it and not itself."""
     for name, host in _on_the_web(metadata):
         if host not in allowed:
             yield said(HOST, verdict, name, host=host, accepted=listed([str(allowed)]))
@@ -166,7 +171,7 @@ def denied_hosts(
     exceptions: Hosts = _NO_HOSTS,
     verdict: Verdict = "refuse",
 ) -> Iterator[Finding]:
-    """https redirect URIs do not lead to these hosts: those of the named lists, and others, but for the exceptions."""
+    """Redirect URIs on the web do not lead to these hosts: those of the named lists, and others, but for the exceptions."""
     for name, host in _on_the_web(metadata):
         if host in exceptions:
             continue
@@ -202,22 +207,25 @@ def private_use_schemes(
 
 
 def application_type(metadata: Metadata, _facts: Facts, *, verdict: Verdict = "refuse") -> Iterator[Finding]:
-    """Redirect URIs fit the `application_type`: web is https away from this machine, native an app on this machine.
+    """Redirect URIs fit the `application_type`: https for web, an app's own scheme or http on this machine for native.
 
-    For native clients https is taken where it leads elsewhere, which the app has claimed (RFC 8252 §7.2).
+    For native clients https is taken where it leads elsewhere, which the app has claimed (RFC 8252 §7.2). Web clients
+    with the implicit grant have no redirect URI on this machine at all.
     """
     native = metadata.get("application_type") == "native"
+    elsewhere = native or "implicit" in metadata.get("grant_types", ())
+    accepted = _NATIVE if native else _WEB
     for name, uri in _redirects(metadata):
         kind = _kind(uri)
-        here = kind is Kind.HTTPS and grammar.host_of(uri) in LOOPBACK_HOSTS
-        if here or (not native and kind is not Kind.HTTPS):
-            accepted = (
-                "http on 127.0.0.1, [::1] or localhost, an app's own scheme, or https on a host of its own"
-                if native
-                else "https on a host that is not this machine; an app on this machine is native"
-            )
-            what = "https on this machine" if here else _SPOKEN[kind]
-            yield said(TYPE, verdict, name, kind=what, type="native" if native else "web", accepted=accepted)
+        if elsewhere and kind is Kind.HTTPS and grammar.host_of(uri) in LOOPBACK_HOSTS:
+            what = "https on this machine"
+        elif not native and kind is not Kind.HTTPS:
+            what = _SPOKEN[kind]
+        else:
+            continue
+        yield said(TYPE, verdict, name, kind=what, type="native" if native else "web", accepted=listed([accepted]))
 
 
+_NATIVE: Final = "http on 127.0.0.1, [::1] or localhost, an app's own scheme, or https on a host of its own"
+_WEB: Final = "https; an app on this machine is native"
 _SPOKEN: Final = {Kind.LOOPBACK: "http on this machine", Kind.PRIVATE_USE: "an app's own scheme"}

@@ -14,7 +14,10 @@ from registrar.policy.operators import as_words
 from registrar.policy.rules.applied import Metadata, Verdict, named, said
 
 PATTERN: Final = rule(
-    "rule.matches", "engineering", "is {given}, which does not have the form that is demanded", "what matches {accepted}"
+    "rule.matches",
+    "engineering",
+    "is {given}, which does not have the form that is demanded",
+    "what matches {accepted}",
 )
 COUNT: Final = rule("rule.maximum", "engineering", "has {count} entries", "at most {accepted}")
 CONTACT: Final = rule(
@@ -27,12 +30,20 @@ BY_VALUE: Final = rule(
     "jwks_uri, so that keys can change without an update",
 )
 KEY_TYPE: Final = rule("rule.key_type", "RFC 7517 §4.1", "has the key type {given}", "{accepted}")
-KEY_SIZE: Final = rule("rule.key_size", "RFC 7518 §3.3, NIST SP 800-131A", "has {given} bits", "at least {accepted} bits")
+KEY_SIZE: Final = rule(
+    "rule.key_size", "RFC 7518 §3.3, NIST SP 800-131A", "has {given} bits", "at least {accepted} bits"
+)
 KEY_ALGORITHM: Final = rule("rule.key_algorithm", "RFC 7517 §4.4", "is for {given}", "{accepted}")
 
 _BITS: Final = {
-    **{"P-256": 256, "P-384": 384, "P-521": 521, "secp256k1": 256},
-    **{"Ed25519": 256, "X25519": 256, "Ed448": 456, "X448": 448},
+    "P-256": 256,
+    "P-384": 384,
+    "P-521": 521,
+    "secp256k1": 256,
+    "Ed25519": 256,
+    "X25519": 256,
+    "Ed448": 456,
+    "X448": 448,
 }
 """Curve -> bits of a key on it."""
 
