@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -175,23 +175,3 @@ def longest(metadata: Metadata, _facts: Facts, *, members: tuple[str, ...], char
         for at, value in enumerate(held) if isinstance(held, list) else ((None, held),):
             if len(value) > characters:
                 yield _at(LONGEST, name if at is None else f"{name}[{at}]", count=len(value), accepted=characters)
-
-
-FUNCTIONS: Final[Mapping[str, Callable[..., Iterable[Finding]]]] = {
-    function.__name__: function
-    for function in (
-        absent,
-        https_redirects,
-        sender_constrained,
-        certificate_attests,
-        subject_of_certificate,
-        exactly_one,
-        holds_with,
-        attested,
-        only_with,
-        needed_with,
-        matches,
-        longest,
-    )
-}
-"""The rules of this module by the names that policies use."""
