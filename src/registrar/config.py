@@ -462,6 +462,8 @@ def _build(kind: type[Any], table: Any, document: Document, path: tuple[str, ...
 
 
 def _value(hint: Any, value: Any, document: Document, path: tuple[str, ...]) -> Any:
+    if hint is Any:  # judged where it is used
+        return value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, value, document, path)
     if typing.get_origin(hint) is dict:
@@ -481,12 +483,12 @@ def _value(hint: Any, value: Any, document: Document, path: tuple[str, ...]) -> 
         return tuple(value)
     if hint is float and type(value) is int:
         return float(value)
-    if type(value) is not (typing.get_origin(hint) or hint):
-        raise document.error(f"needs {_SPOKEN[typing.get_origin(hint) or hint]}", *path)
+    if type(value) is not hint:
+        raise document.error(f"needs {_SPOKEN[hint]}", *path)
     return value
 
 
-_SPOKEN: Final = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
+_SPOKEN: Final = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def _modes(value: Any, document: Document, path: tuple[str, ...]) -> tuple[Mode, ...]:
