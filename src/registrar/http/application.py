@@ -45,6 +45,8 @@ def routes(issuer: Issuer) -> dict[str, Route]:
     for member, path in ENDPOINTS.items():
         methods: Mapping[str, Endpoint] = {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
         table[base + path] = Route(issuer, _KEYS if member == "jwks_uri" else methods, shared=member == "jwks_uri")
+    # The statements that the issuer issued: the last segment is the jti.
+    table[f"{base}/statements/"] = Route(issuer, {"GET": endpoints.statement, "HEAD": endpoints.statement})
     if issuer.enabled:
         table[base + issuer.settings.registration.path] = Route(issuer, {"POST": endpoints.register})
     if issuer.managed:

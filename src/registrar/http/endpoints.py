@@ -11,7 +11,8 @@ from registrar.domain.errors import ProtocolError
 from registrar.domain.settings import Server
 from registrar.http import certificates, wire
 from registrar.http.wire import Answer, Fields, Receive, Scope
-from registrar.service import keys, management, registration
+from registrar.service import keys, management, registration, statements
+from registrar.service.administration import Unknown
 from registrar.service.audit import Caller
 from registrar.service.registry import Issuer, Registry
 
@@ -112,6 +113,20 @@ async def metadata(exchange: Exchange) -> Answer:
 async def jwks(exchange: Exchange) -> Answer:
     """The issuer's public keys."""
     return Answer(200, _PUBLIC, msgspec.json.encode(await keys.published(exchange.registry, exchange.issuer)))
+
+
+async def statement(exchange: Exchange) -> Answer:
+    """What became of a software statement that this issuer issued: its state, and nothing else about it.
+
+    Raises:
+        ProtocolError: `not_found`, where there is none of that `jti`.
+    """
+    registry, issuer, jti = exchange.registry, exchange.issuer, exchange.client_id[:_CLIENT_ID]
+    try:
+        found = await statements.find(registry, issuer, jti)
+    except Unknown:
+        raise ProtocolError("not_found", "No statement of this jti was issued here.") from None
+    return wire.answer(200, {"jti": found.jti, "state": found.state(registry.clock() // 1000).value})
 
 
 async def not_yet(_exchange: Exchange) -> Answer:

@@ -115,3 +115,7 @@ class Registry:
     fetch: Fetch
     key_sets: KeySets
     access_tokens: AccessTokens
+
+    def issuer_at(self, url: str) -> Issuer | None:
+        """The issuer of this registry that has a URL; None where it is somebody else's."""
+        return next((issuer for issuer in self.issuers.values() if issuer.url == url), None)
