@@ -440,7 +440,8 @@ def _check_mutual_tls_url(issuer: IssuerSettings, document: Document, *path: str
 def _check_path(registration: Registration, document: Document, *path: str) -> None:
     if not re.fullmatch(r"(/(?!\.)[A-Za-z0-9_\-.~]+)+", registration.path):
         raise document.error("is a path such as /register", *path, "path")
-    if registration.path in (*ENDPOINTS.values(), "/healthz", "/readyz"):
+    taken = registration.path in (*ENDPOINTS.values(), "/healthz", "/readyz", "/statements")
+    if taken or registration.path.startswith("/admin"):
         raise document.error(f"{registration.path} is the path of another endpoint", *path, "path")
 
 

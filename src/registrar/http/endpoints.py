@@ -26,7 +26,7 @@ class Exchange(NamedTuple):
     scope: Scope
     receive: Receive
     client_id: str = ""
-    """For the client configuration endpoint: the last segment of the path."""
+    """The last segment of the path, where the route is for many; for the administration API, the path below it."""
 
 
 Endpoint = Callable[[Exchange], Awaitable[Answer]]
@@ -47,12 +47,12 @@ async def register(exchange: Exchange) -> Answer:
         token = wire.bearer(scope, given)
         signed = wire.check_media_type(given)
         body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
-        caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
+        caller = Caller(issuer.registration_endpoint, token, address_of(scope), certificate)
         read = wire.read_signed(body) if signed else (presented := wire.read_object(body))
         made = await registration.register(registry, issuer, read, caller)
         return wire.answer(201 if made.new else 200, made.information)
     except ProtocolError as error:
-        caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
+        caller = Caller(issuer.registration_endpoint, token, address_of(scope), certificate)
         await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)
         raise
 
@@ -81,9 +81,9 @@ async def _managing(exchange: Exchange, operation: Callable[[Exchange, Fields, C
         given = wire.fields(scope["headers"])
         certificate = certificates.presented(scope)
         token = wire.bearer(scope, given)
-        return await operation(exchange, given, Caller(endpoint, token, _address(scope), certificate))
+        return await operation(exchange, given, Caller(endpoint, token, address_of(scope), certificate))
     except ProtocolError as error:
-        caller = Caller(endpoint, token, _address(scope), certificate)
+        caller = Caller(endpoint, token, address_of(scope), certificate)
         quota = issuer.settings.audit.refusals_per_minute
         await registry.audit.refused(issuer.name, quota, caller, error, _NOTHING, client_id)
         raise
@@ -145,6 +145,7 @@ _PUBLIC: Final = [
 ]
 
 
-def _address(scope: Scope) -> str:
+def address_of(scope: Scope) -> str:
+    """Where a request came from."""
     peer = scope.get("client")
     return peer[0] if peer else ""

@@ -49,7 +49,7 @@ class Issuer:
         )
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
         self.statement_issuers = tuple(statement_issuers)
-        self._policies = policies
+        self.policies = policies
         self._judges: dict[str, Judge] = {}
         self.policy = policies[settings.registration.policy]
         registration = settings.registration
@@ -68,9 +68,9 @@ class Issuer:
         """
         if (judge := self._judges.get(policy)) is None:
             names = policy.split()
-            if not names or not all(name in self._policies for name in names):
+            if not names or not all(name in self.policies for name in names):
                 return None
-            whole = all_of([self._policies[name] for name in names])
+            whole = all_of([self.policies[name] for name in names])
             if len(self._judges) >= _JUDGES:  # tokens name few combinations; a token for each would be a mistake
                 self._judges.clear()
             judge = self._judges[policy] = Judge(whole, self.offered, self.settings.scopes.default)
@@ -78,7 +78,7 @@ class Issuer:
 
     def with_policy(self, policy: Policy) -> Issuer:
         """This issuer, if it had one more policy; to try it out."""
-        return Issuer(self.settings, {**self._policies, policy.name: policy}, self.statement_issuers)
+        return Issuer(self.settings, {**self.policies, policy.name: policy}, self.statement_issuers)
 
     def registration_client_uri(self, client_id: str) -> str:
         """Where a client manages its registration; empty where management is off (RFC 7592 §3)."""

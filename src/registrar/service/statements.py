@@ -184,9 +184,8 @@ def _attested(members: Mapping[str, Any], software_id: str) -> dict[str, Any]:
     return given
 
 
-async def every(registry: Registry, issuer: Issuer) -> AsyncIterator[Statement]:
+async def every(registry: Registry, issuer: Issuer, after: str = "") -> AsyncIterator[Statement]:
     """Every statement that is remembered."""
-    after = ""
     while page := await registry.store.items(issuer.name, KIND, after=after, limit=_PAGE):
         for item in page:
             yield _decode(item.body)
