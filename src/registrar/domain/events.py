@@ -239,7 +239,7 @@ def registration_detail(
         "software_id": metadata.get("software_id"),
         "jwks_uri": metadata.get("jwks_uri"),
         "jwk_thumbprints": jwks.thumbprints(metadata["jwks"]) if "jwks" in metadata else None,
-        "assurance": client.admission.assurance.value,
+        "assurance": client.admission.shown.value,
         "token_label": client.admission.label,
         "policy": client.policy,
         "policy_digest": policy_digest,

@@ -319,7 +319,7 @@ def _logout_uri(value: Any, name: str) -> Sequence[Finding]:
 
 
 def _webhooks(value: Any, name: str) -> Sequence[Finding]:
-    """https URLs to which a path is added: none ends in a slash, and none has a query (Open Finance Brasil DCR §7.1)."""
+    """Https URLs to which a path is added: none ends in a slash, and none has a query (Open Finance Brasil DCR §7.1)."""
     faults = _texts(value, name)
     if not faults:
         faults = [

@@ -125,7 +125,9 @@ class Judge:
         members: dict[str, Any] = {**shaped, **outline.members}
         for name in outline.dropped:
             del members[name]
-        findings = [*found, *outline.findings]
+        findings = [*found]
+        before = len(findings)  # what a statement changed is attested, and not the policy's
+        findings.extend(outline.findings)
         if self._localised:
             self._judge_translations(members, findings)
         findings.extend(demanded(self.policy.proofs, facts))
@@ -137,7 +139,7 @@ class Judge:
                 narrowed_ |= _take_away(members, rule_(members, facts), findings)
         if narrowed_ or not outline.coherent or "redirect_uris" not in members or not _BESIDE.isdisjoint(members):
             _judge_together(members, facts, findings)
-        provenance = {one.member: "policy" for one in findings if one.verdict is Verdict.CHANGED}
+        provenance = {one.member: "policy" for one in findings[before:] if one.verdict is Verdict.CHANGED}
         return Decision(Registered(members), tuple(findings), provenance)
 
     def _judge_translations(self, members: dict[str, Any], findings: list[Finding]) -> None:

@@ -106,12 +106,15 @@ def spent() -> BearerError:
 
 
 def recorded(admission: Admission, facts: Facts) -> Admission:
-    """How the client was let in, as its record keeps it: an update adds to that, and takes nothing away."""
-    if facts.statement is None and facts.certificate is None and not facts.client_class:
+    """How the client was let in, as its record keeps it.
+
+    What a request came with counts for that request: an update without the statement does not go on under its name.
+    """
+    if facts.statement is None and facts.certificate is None and not facts.client_class and not admission.reached:
         return admission
     return msgspec.structs.replace(
         admission,
-        assurance=facts.assurance,
+        reached=facts.assurance if facts.assurance is not admission.assurance else None,
         client_class=facts.client_class,
         statement_issuer=facts.statement.name if facts.statement else admission.statement_issuer,
         statement_digest=facts.statement.digest if facts.statement else admission.statement_digest,

@@ -24,7 +24,7 @@ from registrar.service import instances, issuance
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.issuance import Cabinet
-from registrar.service.parts import Parts, gather, used
+from registrar.service.parts import Parts, gather, used, vouched
 from registrar.service.ports import Conflict, NotFound, StoreUnavailable
 from registrar.service.registration import decide, policy_in_force
 from registrar.service.registry import Issuer, Registry
@@ -228,7 +228,7 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
         if record is None:
             raise _not_of_this_client()
     if ManagementProof.CERTIFICATE in management.proofs:
-        _check_certificate(client, caller, now)
+        _check_certificate(issuer, client, caller, now)
     if not client.usable:
         raise ProtocolError("access_denied", "This client is suspended; its operator can tell why.")
     if operation not in management.operations:
@@ -266,11 +266,11 @@ async def _check_access_token(
         raise BearerError("insufficient_scope", f"The access token lacks the scope {scope}.", scope=scope)
 
 
-def _check_certificate(client: Client, caller: Caller, now: int) -> None:
+def _check_certificate(issuer: Issuer, client: Client, caller: Caller, now: int) -> None:
     """The certificate of the registration, or a later one of the same subject; renewing one must lock nobody out."""
-    presented, known = caller.certificate, client.admission
+    presented, known = vouched(issuer, caller, now), client.admission
     if presented is None:
-        raise BearerError("invalid_token", "A client certificate is needed beside the token.")
+        raise BearerError("invalid_token", "A client certificate of a trusted authority is needed beside the token.")
     same_subject = known.certificate_subject and certificate.names_match(known.certificate_subject, presented)
     if not presented.valid_at(now) or not (same_subject or presented.thumbprint == known.certificate_thumbprint):
         raise BearerError("invalid_token", "The client certificate is not one of this client.")
@@ -407,11 +407,14 @@ def _version(secrets: tuple[SecretRecord, ...]) -> int:
 
 
 def provenance_after(client: Client, parts: Parts, decision: Decision) -> dict[str, str]:
-    """Where each member is from; a value that the policy set stays the policy's when it comes back unchanged."""
+    """Where each member is from; a value that the policy set stays the policy's when it comes back unchanged.
+
+    What a statement attested does not stay so by itself: the update has to come with the statement.
+    """
     kept = {
         name: origin
         for name, origin in client.provenance.items()
-        if name in decision.metadata and decision.metadata[name] == client.metadata.get(name)
+        if origin == "policy" and decision.metadata.get(name) == client.metadata.get(name)
     }
     return {**kept, **parts.provenance, **decision.provenance}
 

@@ -28,6 +28,7 @@ class Issuer:
         settings: what the operator configured.
         policies: every policy that is configured or shipped, by name.
         statement_issuers: whose software statements are believed here.
+        certificate_authorities: whose client certificates (DER) count as evidence here.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Issuer:
         settings: IssuerSettings,
         policies: Mapping[str, Policy],
         statement_issuers: Sequence[StatementIssuer] = (),
+        certificate_authorities: Sequence[bytes] = (),
     ) -> None:
         self.settings = settings
         self.name = settings.name
@@ -49,6 +51,7 @@ class Issuer:
         )
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
         self.statement_issuers = tuple(statement_issuers)
+        self.certificate_authorities = tuple(certificate_authorities)
         self.policies = policies
         self._judges: dict[str, Judge] = {}
         self.policy = policies[settings.registration.policy]
@@ -78,7 +81,8 @@ class Issuer:
 
     def with_policy(self, policy: Policy) -> Issuer:
         """This issuer, if it had one more policy; to try it out."""
-        return Issuer(self.settings, {**self.policies, policy.name: policy}, self.statement_issuers)
+        policies = {**self.policies, policy.name: policy}
+        return Issuer(self.settings, policies, self.statement_issuers, self.certificate_authorities)
 
     def registration_client_uri(self, client_id: str) -> str:
         """Where a client manages its registration; empty where management is off (RFC 7592 §3)."""
