@@ -320,9 +320,7 @@ async def test_another_issuer() -> None:
         token = await operator(server)
 
         refused(await server.client.get("/other/admin/api/clients", headers=bearer(token)), "not_found", status=404)
-    async with served(
-        configured(issuer=ON, tables=other.replace('/other"\n', f'/other"\n{ON}\n', 1))
-    ) as server:
+    async with served(configured(issuer=ON, tables=other.replace('/other"\n', f'/other"\n{ON}\n', 1))) as server:
         token = await operator(server)
 
         foreign = await server.client.get("/other/admin/api/clients", headers=bearer(token))

@@ -201,7 +201,9 @@ authentication = ["initial_access_token"]
         }
         made = {
             name: str(
-                (await registration.register(server.registry, server.issuer, Presented(body), by)).information["client_id"]
+                (await registration.register(server.registry, server.issuer, Presented(body), by)).information[
+                    "client_id"
+                ]
             )
             for name, (body, by) in bodies.items()
         }
