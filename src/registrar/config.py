@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import dataclasses
 import enum
+import inspect
 import os
 import re
 import ssl
 import stat
 import time
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -33,7 +34,8 @@ from registrar.domain.server_metadata import ENDPOINTS
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode, Registration, Server, Settings, StatementIssuer, Template
 from registrar.http.fetch import Fetcher
-from registrar.policy import Policy
+from registrar.policy import Contradiction, Policy, all_of, classes
+from registrar.policy.classes import ClientClass
 from registrar.policy.document import ConfigurationError, Document
 from registrar.policy.evidence import ManagementProof, Proof
 from registrar.policy.loader import Written, form, load_all, shipped
@@ -69,6 +71,8 @@ class Configuration:
     policies: Mapping[str, Policy]
     functions: Mapping[str, RuleFunction] = dataclasses.field(default_factory=lambda: RULE_FUNCTIONS)
     """The rules that a policy may name."""
+    classes: Mapping[str, ClientClass] = dataclasses.field(default_factory=classes.shipped)
+    """The classes of clients that an issuer may choose."""
 
     @property
     def loopback(self) -> bool:
@@ -156,7 +160,10 @@ def parse(document: Document) -> Configuration:
             raise document.error("is where another issuer is reached", "issuer", name, "mutual_tls_url")
     for issuer in issuers.values():
         _check_authorities(issuer, policies, server, document)
-    configuration = Configuration(Settings(server, issuers, believed), policies, functions)
+    known = {**classes.shipped(), **_classes(data.get("class", {}), policies, document)}
+    for issuer in issuers.values():
+        _check_classes(issuer, known, policies, document)
+    configuration = Configuration(Settings(server, issuers, believed), policies, functions, known)
     _check_transport(configuration, document)
     _check_fetching(server, document)
     return configuration
@@ -204,6 +211,8 @@ def assemble(configuration: Configuration) -> Registry:
             configuration.policies,
             [believed[one] for one in settings.registration.statement_issuers],
             _authorities(settings, server),
+            [configuration.classes[one] for one in settings.registration.classes],
+            _function(settings.registration.attestation) if settings.registration.attestation else None,
         )
         for name, settings in configuration.settings.issuer.items()
     }
@@ -250,6 +259,7 @@ _TABLES: Final = {
     "issuer": "issuer.NAME",
     "policy": "policy.NAME",
     "statement_issuer": "statement_issuer.NAME",
+    "class": "class.NAME",
     "rules": "rules",
 }
 
@@ -274,15 +284,12 @@ def _rules(table: Any, document: Document) -> Mapping[str, RuleFunction]:
     for name, where in table.items():
         if name in RULE_FUNCTIONS:
             raise document.error(f"{name} is a rule that ships; give yours another name", "rules", name)
-        module, _, attribute = where.partition(":") if isinstance(where, str) else ("", "", "")
         try:
-            function = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as problem:
-            raise document.error(
-                f'a rule is "package.module:function"; {where} cannot be had: {problem}', "rules", name
-            ) from None
-        if not callable(function):
-            raise document.error(f"{where} is no function", "rules", name)
+            function = _function(where)
+        except ValueError as problem:
+            raise document.error(f"a rule is {problem}", "rules", name) from None
+        if faults := _unfit(function):
+            raise document.error(f"{where} {faults}", "rules", name)
         functions[name] = function
     return functions
 
@@ -291,6 +298,69 @@ def _urls(issuers: Any) -> frozenset[str]:
     """Where the issuers of this configuration are; it is not checked yet."""
     tables = issuers.values() if isinstance(issuers, dict) else ()
     return frozenset(str(table.get("url")) for table in tables if isinstance(table, dict))
+
+
+def _function(where: Any) -> Callable[..., Any]:
+    """What `package.module:function` names.
+
+    Raises:
+        ValueError: it cannot be had.
+    """
+    module, _, attribute = where.partition(":") if isinstance(where, str) else ("", "", "")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise ValueError(f'"package.module:function"; {where} cannot be had: {problem}') from None
+    if not callable(found):
+        raise ValueError(f'"package.module:function"; {where} is no function')
+    return typing.cast("Callable[..., Any]", found)
+
+
+def _unfit(function: Callable[..., Any]) -> str:
+    """Why a function is no rule; what a policy may set has to have types, because they say what is taken."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError, ValueError) as problem:
+        return f"cannot be read as a rule: {problem}"
+    places = [one for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    if len(places) != 2 or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):  # noqa: PLR2004
+        return "is no rule; a rule is a function of the members and the facts, and its arguments are keywords"
+    untyped = [one.name for one in parameters if one not in places and one.name not in hints]
+    return f"has no type for {untyped[0]}" if untyped else ""
+
+
+def _classes(tables: Any, policies: Mapping[str, Policy], document: Document) -> dict[str, ClientClass]:
+    """The classes of clients of the user's own."""
+    if not isinstance(tables, dict):
+        raise document.error("classes are tables: [class.NAME]", "class")
+    for name in tables:
+        if name in classes.shipped():
+            raise document.error(f"{name} is a class that ships; give yours another name", "class", name)
+        if not _NAME.fullmatch(name):
+            raise document.error("a class's name is 1 to 32 lower-case letters, digits, - and _", "class", name)
+    return {name: classes.load(name, table, policies, document) for name, table in tables.items()}
+
+
+def _check_classes(
+    issuer: IssuerSettings, known: Mapping[str, ClientClass], policies: Mapping[str, Policy], document: Document
+) -> None:
+    """The classes exist, and their policies can be met together with the issuer's."""
+    at = ("issuer", issuer.name, "registration")
+    for name in issuer.registration.classes:
+        if name not in known:
+            raise document.error(f"there is no class {name}; these are: {', '.join(known)}", *at, "classes")
+        try:
+            all_of([policies[one] for one in (issuer.registration.policy, *known[name].policies)])
+        except Contradiction as problem:
+            raise document.error(
+                f"nothing could be registered in the class {name}: {problem}", *at, "classes"
+            ) from None
+    if issuer.registration.attestation:
+        try:
+            _function(issuer.registration.attestation)
+        except ValueError as problem:
+            raise document.error(f"is {problem}", *at, "attestation") from None
 
 
 def _statement_issuer(name: str, table: Any, document: Document, ours: frozenset[str]) -> StatementIssuer:

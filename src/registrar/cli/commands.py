@@ -207,6 +207,13 @@ def token() -> None:
     show_default=True,
     help="Its scopes; without dcr it registers nothing, and further ones are all that may be registered with it.",
 )
+@click.option(
+    "--address", "addresses", multiple=True, help="An address or a network from which alone it works; may be repeated."
+)
+@click.option(
+    "--certificate", default="", help="The thumbprint (x5t#S256) of the certificate beside which alone it works."
+)
+@click.option("--attestation", is_flag=True, help="It works only with an attestation that the issuer believes.")
 def issue_token(
     config: Path | None,
     dev: bool,
@@ -219,6 +226,9 @@ def issue_token(
     label: str,
     owner: str,
     scope: str,
+    addresses: tuple[str, ...],
+    certificate: str,
+    attestation: bool,
 ) -> None:
     """Issue an initial access token and print it, this once."""
     from registrar.cli import operating
@@ -234,6 +244,9 @@ def issue_token(
             max_uses=uses,
             lifetime=expires_in,
             scope=tuple(scope.split()),
+            addresses=addresses,
+            certificate=certificate,
+            attestation=attestation,
         )
         members = issued.public(desk.now)
         Output(as_json).record(

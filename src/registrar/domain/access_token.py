@@ -54,6 +54,18 @@ class InitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int = 0
     """Seconds since 1970; 0 is never."""
     revoked_at: int = 0
+    addresses: tuple[str, ...] = ()
+    """Networks from which alone it registers anything."""
+    certificate: str = ""
+    """The thumbprint of the client certificate beside which alone it does (RFC 8705 §3.1)."""
+    attestation: bool = False
+    """Whether the issuer's attestation function has to believe what comes with it."""
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """What it is bound to, so that a copy of it is of no use elsewhere."""
+        bindings = {"address": self.addresses, "certificate": self.certificate, "attestation": self.attestation}
+        return tuple(name for name, value in bindings.items() if value)
 
     @property
     def ceiling(self) -> tuple[str, ...]:
@@ -75,6 +87,7 @@ class InitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
             "policy": self.policy,
             "label": self.label,
             "owner": self.owner,
+            "bound_to": " ".join(self.bound),
         }
 
     def status(self, now: int) -> str:

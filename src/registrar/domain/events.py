@@ -105,7 +105,9 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     allowed: Any = None
     assurance: str = ""
     authentication: str
+    bound_to: Any = None
     certificate_thumbprint: str = ""
+    client_class: str = ""
     client_id: str = ""
     client_name: Any = None
     count: int = 0
@@ -241,6 +243,7 @@ def registration_detail(
         "jwk_thumbprints": jwks.thumbprints(metadata["jwks"]) if "jwks" in metadata else None,
         "assurance": client.admission.shown.value,
         "token_label": client.admission.label,
+        "client_class": client.admission.client_class,
         "policy": client.policy,
         "policy_digest": policy_digest,
         "version": client.version,

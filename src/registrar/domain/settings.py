@@ -88,6 +88,14 @@ class Registration:
         "",
         "A file of authorities (PEM) whose client certificates count as evidence here; empty: `server.mutual_tls.client_ca`. Certificates of others prove a key and no name.",
     )
+    classes: tuple[str, ...] = _setting(
+        (),
+        "The classes of clients that may register here, shipped ones or a `[class.NAME]`; the first whose facts hold is a client's. Without any, clients are not told apart.",
+    )
+    attestation: str = _setting(
+        "",
+        "A function of your own, `package.module:function`, that judges the `OAuth-Client-Attestation` header of a registration; it may be async.",
+    )
     templates: bool = _setting(True, "Whether instances of templates may be registered.")
     full: bool = _setting(True, "Whether clients of their own, without a template, may be registered.")
     management: bool = _setting(

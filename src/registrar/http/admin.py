@@ -17,7 +17,7 @@ from registrar.domain.client import Assurance, State
 from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
 from registrar.domain.findings import shown
 from registrar.domain.metadata import Presented, SignedRequest
-from registrar.http import wire
+from registrar.http import certificates, wire
 from registrar.http.endpoints import Exchange, address_of
 from registrar.http.wire import Answer, Fields
 from registrar.policy.comparison import told
@@ -81,23 +81,26 @@ async def serve(exchange: Exchange) -> Answer:
     """
     registry, issuer, _, scope, _, path = exchange
     door = f"{issuer.url}{PREFIX}{path[:_NAME]}"
-    token = None
+    address = address_of(scope)
+    caller = Caller(door, address=address)
     body: dict[str, Any] = {}
     try:
         given = wire.fields(scope["headers"])
-        token = wire.bearer(scope, given)
+        attestation = wire.attestation(scope) if issuer.attest else ""
+        token, certificate = wire.bearer(scope, given), certificates.presented(scope)
+        caller = Caller(door, token, address, certificate, attestation=attestation)
         row, name = _row(scope["method"], path)
-        held = await admission.operator(registry, issuer, token, row.scope, registry.clock() // 1000)
+        held = await admission.operator(registry, issuer, caller, row.scope)
         body = await _body(exchange, given)
         query = dict(parse_qsl(scope["query_string"].decode("ascii", "replace")))
-        operator = Operator(held.owner, door, held.token_id, address_of(scope))
+        operator = Operator(held.owner, door, held.token_id, address)
         return await row.act(Call(registry, issuer, operator, held, name, body, query))
     except Unknown as problem:
-        raise await _refused(exchange, door, token, ProtocolError("not_found", _said(problem)), body) from None
+        raise await _refused(exchange, caller, ProtocolError("not_found", _said(problem)), body) from None
     except Refused as problem:
-        raise await _refused(exchange, door, token, ProtocolError("conflict", _said(problem)), body) from None
+        raise await _refused(exchange, caller, ProtocolError("conflict", _said(problem)), body) from None
     except ProtocolError as error:
-        await _refused(exchange, door, token, error, body)
+        await _refused(exchange, caller, error, body)
         raise
 
 
@@ -112,11 +115,8 @@ async def _body(exchange: Exchange, given: Fields) -> dict[str, Any]:
     return wire.read_object(content)
 
 
-async def _refused(
-    exchange: Exchange, door: str, token: Any, error: ProtocolError, body: Mapping[str, Any]
-) -> ProtocolError:
+async def _refused(exchange: Exchange, caller: Caller, error: ProtocolError, body: Mapping[str, Any]) -> ProtocolError:
     issuer = exchange.issuer
-    caller = Caller(door, token, address_of(exchange.scope))
     quota = issuer.settings.audit.refusals_per_minute
     requested = body if isinstance(error, RegistrationError) else _NOTHING
     await exchange.registry.audit.refused(issuer.name, quota, caller, error, requested, kind="administration.refused")

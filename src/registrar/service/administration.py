@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -14,11 +15,13 @@ from registrar.domain.client import Client, State, tombstone
 from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord
 from registrar.domain.events import Actor
 from registrar.policy import Contradiction
+from registrar.policy.rules.applied import Networks
 from registrar.service import issuance
 from registrar.service.ports import Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
 
 _TOKEN_ID_BYTES: Final = 8
+_THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_\-]{43}")
 _ATTEMPTS: Final = 100
 """How often an act is tried again after another writer came first: a client that is busy changing itself must not
 keep its operator from suspending it."""
@@ -60,6 +63,9 @@ async def issue_token(
     max_uses: int = 1,
     lifetime: int = 0,
     scope: tuple[str, ...] = (SCOPE,),
+    addresses: tuple[str, ...] = (),
+    certificate: str = "",
+    attestation: bool = False,
 ) -> tuple[PresentedToken, InitialAccessToken]:
     """Issue an initial access token; its value is shown this once and can be shown never again.
 
@@ -73,6 +79,9 @@ async def issue_token(
         owner: who answers for what is registered with it; needed for the kind `user`.
         max_uses: how many registrations; 0 is unlimited.
         lifetime: seconds until it expires; 0 is never.
+        addresses: networks from which alone it registers anything.
+        certificate: the thumbprint (`x5t#S256`) of the client certificate beside which alone it does.
+        attestation: whether the issuer's attestation function has to believe what comes with it.
         scope: without `dcr` it registers nothing; scopes beside it are all that may be registered with it, and those
             of `ADMINISTRATION` open the administration API.
 
@@ -91,6 +100,14 @@ async def issue_token(
         raise Refused("scopes of administration are for tokens of the kind operator")
     if kind is Kind.USER and not owner:
         raise Refused("a token of a user needs its owner")
+    try:
+        Networks.from_words(addresses)
+    except ValueError as problem:
+        raise Refused(str(problem)) from None
+    if certificate and not _THUMBPRINT.fullmatch(certificate):
+        raise Refused("a certificate is named by its thumbprint: the SHA-256 of its DER in base64url, 43 characters")
+    if attestation and issuer.attest is None:
+        raise Refused(f"{issuer.name} has no attestation function, so nothing could be attested")
     now_ms = registry.clock()
     value = issuance.mint_token(registry)
     token = InitialAccessToken(
@@ -105,6 +122,9 @@ async def issue_token(
         max_uses=max_uses,
         created_at=now_ms // 1000,
         expires_at=now_ms // 1000 + lifetime if lifetime else 0,
+        addresses=addresses,
+        certificate=certificate,
+        attestation=attestation,
     )
     detail = {
         "kind_of_token": kind.value,
@@ -113,6 +133,7 @@ async def issue_token(
         "max_uses": max_uses,
         "expires_at": token.expires_at,
         "token_scope": list(scope),
+        "bound_to": list(token.bound),
     }
     event = registry.audit.event(
         "token.issued",

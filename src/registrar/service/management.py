@@ -20,7 +20,7 @@ from registrar.domain.settings import Rotate
 from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import ManagementProof
 from registrar.policy.policy import Management
-from registrar.service import instances, issuance
+from registrar.service import instances, issuance, versions
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.issuance import Cabinet
@@ -155,6 +155,7 @@ async def update(
             _event(registry, "client.updated", after, caller, now_ms, detail),
             *_rotations(registry, session, renewal, caller, now_ms),
         ]
+        parts = await versions.moved(registry, client, parts, now)
         if await _stored(registry, after, happened, client.version, parts):
             return _answer(issuer, after, renewal)
     raise ProtocolError("temporarily_unavailable")
@@ -182,6 +183,7 @@ async def judge_update(
         if template is None:
             raise ProtocolError("access_denied", "The template of this client is gone.")
         return parts, await instances.decide(registry, issuer, template, parts, found, strict=True)
+    parts = await versions.looked_up(registry, issuer, judge, parts, client)
     return parts, await decide(registry, judge, parts, found)
 
 

@@ -19,7 +19,7 @@ from registrar.domain.template import Template
 from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import demanded
 from registrar.policy.policy import Repeat
-from registrar.service import instances, issuance, replacement
+from registrar.service import classification, instances, issuance, replacement, versions
 from registrar.service.admission import Admitted, actor, admit, recorded, spent
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, documents, gather, used
@@ -46,8 +46,7 @@ async def register(registry: Registry, issuer: Issuer, body: Presented | SignedR
         ProtocolError: registration is disabled, or the policy of the token is configured no more.
         StoreUnavailable: nothing was acknowledged.
     """
-    admitted = await admit(registry, issuer, caller.token, registry.clock() // 1000)
-    return await enter(registry, issuer, admitted, body, caller)
+    return await enter(registry, issuer, await admit(registry, issuer, caller), body, caller)
 
 
 async def enter(
@@ -61,12 +60,8 @@ async def enter(
     now_ms = registry.clock()
     now = now_ms // 1000
     considered = await consider(registry, issuer, admitted, body, caller)
-    parts, decision, template, policy = (
-        considered.parts,
-        considered.decision,
-        considered.template,
-        considered.judge.policy,
-    )
+    admitted, parts, decision = considered.admitted, considered.parts, considered.decision
+    template, policy = considered.template, considered.judge.policy
     if considered.ends:
         return await replacement.cancel(registry, issuer, admitted, parts, caller)
     replaces = policy.repeat is Repeat.REPLACE
@@ -106,6 +101,7 @@ async def enter(
     changes = parts.changes
     if parts.software:
         changes = (*changes, Put(replacement.of_software(client, parts), 0, now))
+    changes = (*changes, *versions.claimed(client, parts, now))
     try:
         await registry.store.create(client, event, admitted.spend, changes)
     except TokenSpent:
@@ -121,8 +117,9 @@ async def enter(
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """A registration that may be: its parts, what they become, of which template, and who judged it."""
+    """A registration that may be: how it was let in, its parts, what they become, of which template, and who judged it."""
 
+    admitted: Admitted
     parts: Parts
     decision: Decision
     template: Template | None
@@ -148,14 +145,17 @@ async def consider(
     try:
         parts = await gather(registry, issuer, judge, admitted, body, caller)
         if replacement.cancels(judge, parts):
-            return Considered(parts, _NOTHING, None, judge, ends=True)
+            return Considered(admitted, parts, _NOTHING, None, judge, ends=True)
+        admitted, parts = classification.classified(issuer, admitted, parts)
+        judge = policy_in_force(issuer, admitted.policy)
+        parts = await versions.looked_up(registry, issuer, judge, parts)
         template = await instances.named(registry, issuer, parts.presented)
         if template is None:
-            return Considered(parts, await decide(registry, judge, parts), None, judge)
+            return Considered(admitted, parts, await decide(registry, judge, parts), None, judge)
         # What the way in demands of a caller is demanded of one that names a template too.
         demands = [*demanded(judge.policy.proofs, parts.facts)]
         decision = await instances.decide(registry, issuer, template, parts, demands)
-        return Considered(parts, decision, template, instances.judge_of(issuer, template))
+        return Considered(admitted, parts, decision, template, instances.judge_of(issuer, template))
     except RegistrationError as refusal:
         requested = parts.requested if parts else {} if isinstance(body, str) else body
         raise RegistrationError(refusal.findings, requested=requested, token_id=admitted.admission.token_id) from None
