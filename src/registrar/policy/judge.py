@@ -126,8 +126,8 @@ class Judge:
         for name in outline.dropped:
             del members[name]
         findings = [*found]
-        before = len(findings)  # what a statement changed is attested, and not the policy's
-        findings.extend(outline.findings)
+        before = len(findings)
+        findings += outline.findings
         if self._localised:
             self._judge_translations(members, findings)
         findings.extend(demanded(self.policy.proofs, facts))
