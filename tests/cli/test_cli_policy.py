@@ -92,7 +92,7 @@ def test_diff(partner: Desk) -> None:
     assert (None, {"rule": "localhost", "verdict": "refuse"}) in [
         (row["one"], row["other"]) for row in differences["differences"] if row["where"] == "rules"
     ]
-    assert {row["where"]: row["other"] for row in differences["request"]}["outcome"] == "invalid_client_metadata"
+    assert {row["where"]: row["other"] for row in differences["request"]}["outcome"] == "invalid_redirect_uri"
     assert partner.told("policy", "diff", "default", "default") == {"differences": []}
     assert "client_name" in partner.done("policy", "diff", "default", "partner.toml", "request.json")
 
