@@ -333,3 +333,13 @@ async def test_pages_of_other_origins_do_not_call_it() -> None:
         answer = await server.client.get(f"{API}clients", headers={"origin": "https://evil.example"})
 
         assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_bound_token() -> None:
+    """A token that is bound to addresses opens the API from these alone."""
+    async with served(configured(issuer=ON)) as server:
+        elsewhere = (await issue(server, scope=("admin.clients",), addresses=("192.0.2.0/24",)))[0]
+        here = (await issue(server, scope=("admin.clients",), addresses=("127.0.0.0/8",)))[0]
+
+        refused(await call(server, elsewhere, "GET", "clients"), "invalid_token", status=401)
+        assert (await call(server, here, "GET", "clients")).status_code == 200

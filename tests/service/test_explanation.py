@@ -222,3 +222,19 @@ authentication = ["initial_access_token"]
         assert [one.rule for one in found[made["nameless"]].findings] == ["policy.essential"]
         assert [one.rule for one in found[made["unknown"]].findings] == ["evidence.initial_access_token"]
         assert [one async for one in impact(server.registry, server.issuer, judge, "another")] == []
+
+
+async def test_class_that_is_supposed() -> None:
+    """A class that the caller is supposed to be of brings its policies, as it does at a registration."""
+    text = configuration().replace('policy = "partner"', 'classes = ["ephemeral"]')
+    async with served(text) as server:
+        request = Presented({"client_name": "Agent", "jwks_uri": "https://agent.example/jwks"})
+        none = await explain(server.registry, server.issuer, "default", request, Supposed())
+
+        found = await explain(
+            server.registry, server.issuer, "default", request, Supposed(Assurance.CLIENT, client_class="ephemeral")
+        )
+
+        assert (none.refused, none.findings[-1].rule) == (True, "class.none")
+        assert not found.refused, found.findings
+        assert found.policy == "default ephemeral"
