@@ -179,7 +179,9 @@ def test_a_rule_may_only_warn(name: str) -> None:
     _, _, arguments, _, members, facts = next(case for case in CASES if case[1] == name and case[3])
     verdict = "drop" if RULE_FUNCTIONS[name].__kwdefaults__["verdict"] == "drop" else "warn"
     plain = ", ".join(part for part in arguments.split(", ") if not part.startswith("verdict"))
-    found = of_rules(judged(f"{{ rule = '{name}', {plain + ', ' if plain else ''}verdict = '{verdict}' }}", members, facts))
+    found = of_rules(
+        judged(f"{{ rule = '{name}', {plain + ', ' if plain else ''}verdict = '{verdict}' }}", members, facts)
+    )
 
     assert found
     assert {one.verdict for one in found} == {Verdict.CHANGED if verdict == "drop" else Verdict.WARNED}
@@ -226,7 +228,9 @@ def test_a_ceiling_may_leave_no_scope() -> None:
 @given(
     st.lists(st.sampled_from(["openid", "read", "write"]), unique=True),
     st.lists(
-        st.tuples(st.sampled_from([*Assurance]), st.lists(st.sampled_from(["openid", "read"]), min_size=1, unique=True)),
+        st.tuples(
+            st.sampled_from([*Assurance]), st.lists(st.sampled_from(["openid", "read"]), min_size=1, unique=True)
+        ),
         max_size=3,
     ),
 )
@@ -245,7 +249,9 @@ def test_a_rule_cannot_add() -> None:
     """A rule that would register more than was judged is stopped: adding is for operators, which say so."""
 
     def generous(metadata: Mapping[str, Any], _facts: Facts) -> list[Finding]:
-        return [RULES["rule.ceiling"].change("scope", metadata.get("scope"), "read write", given="", below="", accepted="")]
+        return [
+            RULES["rule.ceiling"].change("scope", metadata.get("scope"), "read write", given="", below="", accepted="")
+        ]
 
     with pytest.raises(WideningError, match="scope"):
         judged("{ rule = 'generous' }", {**CODE, "scope": "read"}, generous=generous)
@@ -261,10 +267,14 @@ def test_the_lists_that_ship() -> None:
         found = deny_lists()[name]
         assert found.hosts
         assert found.reason.isascii()
-        assert not [host for host in ("claude.ai", "chatgpt.com", "vscode.dev", "www.cursor.com") if host in found.hosts]
+        assert not [
+            host for host in ("claude.ai", "chatgpt.com", "vscode.dev", "www.cursor.com") if host in found.hosts
+        ]
 
 
-@pytest.mark.parametrize("word", ["", "*", "*.", "A.example", "a.example/", "https://a.example", "a..b", "*.*.b", "a b"])
+@pytest.mark.parametrize(
+    "word", ["", "*", "*.", "A.example", "a.example/", "https://a.example", "a..b", "*.*.b", "a b"]
+)
 def test_what_is_no_host(word: str) -> None:
     """What could never be the host of a redirect URI, or would be too many, is refused."""
     with pytest.raises(ValueError, match="is no host"):
@@ -297,7 +307,10 @@ def test_the_example_key_is_a_key() -> None:
         ("{ rule = 'redirect_hosts', allowed = ['https://a.example'] }", "https://a.example is no host such as"),
         ("{ rule = 'denied_hosts', lists = ['everything'] }", "lists is one of open_redirectors, user_content"),
         ("{ rule = 'redirect_kinds', allowed = ['http'] }", "allowed is one of https, loopback, private_use"),
-        ("{ rule = 'matches', members = ['client_name'], pattern = '(a+)+b' }", "repeats what repeats or chooses already"),
+        (
+            "{ rule = 'matches', members = ['client_name'], pattern = '(a+)+b' }",
+            "repeats what repeats or chooses already",
+        ),
         ("{ rule = 'matches', members = ['client_name'], pattern = 3 }", "pattern is a pattern"),
         ("{ rule = 'matches', members = ['zzz'], pattern = 'a' }", "zzz, which is not a member of client metadata"),
         ("{ rule = 'maximum', members = ['contacts'], items = -1 }", "items is a whole number"),
@@ -320,7 +333,15 @@ def test_rules_that_are_not_taken(written: str, reason: str) -> None:
 # --- all of them, over anything ------------------------------------------------------------------------------------------------
 
 _uris = st.sampled_from(
-    [HTTPS, "https://t.co/", "https://x.github.io/", "http://localhost/", "http://127.0.0.1:1/", "a.b:/c", "cursor://x/y"]
+    [
+        HTTPS,
+        "https://t.co/",
+        "https://x.github.io/",
+        "http://localhost/",
+        "http://127.0.0.1:1/",
+        "a.b:/c",
+        "cursor://x/y",
+    ]
 )
 _members = st.fixed_dictionaries(
     {"redirect_uris": st.lists(_uris, min_size=1, max_size=4, unique=True)},
