@@ -81,6 +81,7 @@ BROKEN = marked(
     ("OIDC-22 META-27", "encryption:id_token_encrypted_response_enc", CODE, {"id_token_encrypted_response_enc": "A128GCM"}),
     ("OIDC-22 META-30", "encryption:userinfo_encrypted_response_enc", CODE, {"userinfo_encrypted_response_enc": "A128GCM"}),
     ("OIDC-22 META-33", "encryption:request_object_encryption_enc", CODE, {"request_object_encryption_enc": "A128GCM"}),
+    ("METAX-2", "encryption:authorization_encrypted_response_enc", CODE, {"authorization_encrypted_response_enc": "A128GCM"}),
     ("META-54", "encryption:introspection_encrypted_response_enc", CODE, {"introspection_encrypted_response_enc": "A128GCM"}),
     *(
         ("OIDC-53", f"public_symmetric:{name}", CODE, {"token_endpoint_auth_method": "none", "jwks": JWKS, name: value})

@@ -68,7 +68,7 @@ ERRORS: Final = _table(
         "invalid_request",
         400,
         "RFC 6750 §3.1",
-        "The request itself is malformed or lacks what the policy demands beside its members: a repeated header, a token in the query, no TLS, no client certificate, or what is no HTTP request.",
+        "The request itself is malformed, or lacks what the policy demands beside the metadata: a repeated header, a token in the query, no TLS, no client certificate, or what is no HTTP request.",
     ),
     ErrorKind(
         "token_required",
@@ -185,7 +185,6 @@ _PRECEDENCE: Final = (
     "invalid_redirect_uri",
     "invalid_webhook_uris",
     "invalid_client_metadata",
-    "invalid_request",
 )
 
 

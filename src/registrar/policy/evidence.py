@@ -11,7 +11,7 @@ import msgspec
 from registrar.domain.certificate import Certificate
 from registrar.domain.client import Assurance
 from registrar.domain.findings import Finding, Rule, listed, rule
-from registrar.domain.software_statement import INVALID, MEMBER, Attestation
+from registrar.domain.software_statement import INVALID, MEMBER, Attestation, Use
 
 
 class Proof(enum.StrEnum):
@@ -157,7 +157,7 @@ def under_ceilings(scope: str, facts: Facts) -> Iterator[Finding]:
     ceilings = []
     if facts.token_scope:
         ceilings.append((TOKEN_CEILING, list(facts.token_scope)))
-    if facts.statement is not None and facts.statement.uses.get("scope") == "limit":
+    if facts.statement is not None and facts.statement.uses.get("scope") in (Use.LIMIT, Use.WITHIN):
         ceilings.append((STATEMENT_CEILING, str(facts.statement.members.get("scope", "")).split()))
     for said, ceiling in ceilings:
         words = scope.split()

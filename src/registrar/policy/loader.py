@@ -314,12 +314,15 @@ def form(table: Mapping[str, Any], document: Document, *path: str) -> Form:
         given["status"] = {claim: _words(rows, claim, None, document, (*path, "status")) for claim in rows}
     if "roles" in table:
         rows = dict(_table(table, "roles", document, path))
-        claim = rows.pop("claim", None)
+        claim, use = rows.pop("claim", None), rows.pop("use", Use.LIMIT)
+        if use not in (Use.LIMIT, Use.WITHIN):
+            raise document.error(f"use is {Use.LIMIT} or {Use.WITHIN}", *path, "roles", "use")
         if not isinstance(claim, str) or not rows:
             raise document.error(
                 'roles needs the claim that holds them, and rows such as AISP = ["accounts"]', *path, "roles"
             )
-        given["roles"] = Roles(claim, {role: _words(rows, role, None, document, (*path, "roles")) for role in rows})
+        scopes = {role: _words(rows, role, None, document, (*path, "roles")) for role in rows}
+        given["roles"] = Roles(claim, scopes, Use(use))
     for member in given.get("attests", ()):
         if member not in MEMBERS or MEMBERS[member].role is not Role.CLIENT:
             raise document.error(

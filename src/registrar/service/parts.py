@@ -192,6 +192,9 @@ def _software(policy: Policy, attestation: Attestation | None) -> str:
     return hashlib.sha256(f"{attestation.name}\0{attestation.software or attestation.issuer}".encode()).hexdigest()
 
 
+_KEYS_OF_ITS_OWN: Final = ("jwk", "jku", "x5c", "x5u")
+
+
 async def _signature(
     registry: Registry,
     issuer: Issuer,
@@ -208,6 +211,9 @@ async def _signature(
     if attestation is None:
         raise RegistrationError([statements.CLAIM.refuse(MEMBER, claim="software_statement", accepted="a statement")])
     rules = policy.request
+    if brought := [name for name in _KEYS_OF_ITS_OWN if name in signed.header]:
+        problem, accepted = f"its header brings keys along ({brought[0]})", "a kid and nothing more"
+        raise RegistrationError([SIGNATURE.refuse("body", problem=problem, accepted=accepted)])
     jwks_uri, jwks = attestation.members.get("jwks_uri"), attestation.members.get("jwks")
     try:
         if isinstance(jwks_uri, str):

@@ -8,6 +8,7 @@ away.
 - `members`: what a member, or a key in one, has to look like.
 - `capabilities`: which grants, scopes and ways of authenticating go together, and how much whoever registers may have.
 - `origin`: where a registration comes from.
+- `ecosystems`: what regulated ecosystems ask of members, certificates and statements together.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from registrar.policy.rules import addresses, capabilities, members, origin
+from registrar.policy.rules import addresses, capabilities, ecosystems, members, origin
 from registrar.policy.rules.applied import AppliedRule, Metadata, RuleFunction
 
 __all__ = ["RULE_FUNCTIONS", "AppliedRule", "Metadata", "RuleFunction"]
@@ -46,6 +47,17 @@ RULE_FUNCTIONS: Final[Mapping[str, RuleFunction]] = MappingProxyType(
             origin.token_bound,
             origin.attested,
             origin.single_instance,
+            ecosystems.absent,
+            ecosystems.https_redirects,
+            ecosystems.sender_constrained,
+            ecosystems.certificate_attests,
+            ecosystems.subject_of_certificate,
+            ecosystems.exactly_one,
+            ecosystems.holds_with,
+            ecosystems.statement_holds,
+            ecosystems.only_with,
+            ecosystems.needed_with,
+            ecosystems.longest,
         )
     }
 )
