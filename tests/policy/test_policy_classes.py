@@ -139,7 +139,7 @@ def test_preregistered(lists: str, claimed: str, facts: Facts, known: bool) -> N
         (3, "owner is a non-empty list", "admission = ['open']\nwhen = { owner = [] }"),
         (3, "owner is a list of strings", "admission = ['open']\nwhen = { owner = 'ann' }"),
         (3, "root is no assurance; these are: open", "admission = ['open']\nwhen = { assurance = ['root'] }"),
-        (3, "there is no policy zzz; these are: default", "admission = ['open']\npolicy = ['zzz']"),
+        (3, "there is no policy zzz; these are: ", "admission = ['open']\npolicy = ['zzz']"),
         (2, "preregistered and the lists", "admission = ['preregistered']"),
         (2, "preregistered and the lists", "admission = ['open']\nsoftware = ['x']"),
     ],

@@ -151,7 +151,7 @@ def test_a_policy_inside_a_configuration() -> None:
         (1, "a rule is a table such as", "rules = ['same_host']"),
         (2, "a rule is a table such as", "\nrules = [{ verdict = 'warn' }]"),
         (1, "a rule is a table such as", "rules = [{ rule = 1 }]"),
-        (1, "there is no rule nothing; these are: localhost, same_host", "rules = [{ rule = 'nothing' }]"),
+        (1, "there is no rule nothing; these are: ", "rules = [{ rule = 'nothing' }]"),
         (1, "rule same_host needs members", "rules = [{ rule = 'same_host' }]"),
         (1, "rule localhost has no members; it takes verdict", "rules = [{ rule = 'localhost', members = ['logo_uri'] }]"),
         (1, "verdict is one of refuse, warn", "rules = [{ rule = 'localhost', verdict = 'ignore' }]"),
