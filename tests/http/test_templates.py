@@ -306,7 +306,7 @@ async def test_unknown_template() -> None:
         assert client["client_name" if "client_name" in client else "software_id"] == "field-ap"
 
 
-async def test_modes(tmp_path: Path) -> None:
+async def test_modes() -> None:
     """Templates combine with every mode: who may register an instance is who may register at all."""
     async with served(configured("client")) as server:
         await create(server)

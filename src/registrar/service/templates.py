@@ -84,9 +84,8 @@ async def find(registry: Registry, issuer: Issuer, template_id: str) -> Template
     return _decode(item.body)
 
 
-async def every(registry: Registry, issuer: Issuer) -> AsyncIterator[Template]:
+async def every(registry: Registry, issuer: Issuer, after: str = "") -> AsyncIterator[Template]:
     """Every template of an issuer by its name, deleted ones included."""
-    after = ""
     while page := await registry.store.items(issuer.name, template.KIND, after=after, limit=_PAGE):
         for item in page:
             yield _decode(item.body)
