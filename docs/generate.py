@@ -68,8 +68,10 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.registration", settings.Registration),
     ("issuer.NAME.registration_access_token", settings.RegistrationAccessToken),
     ("issuer.NAME.client_secret", settings.ClientSecret),
+    ("issuer.NAME.udap", settings.Udap),
     ("issuer.NAME.scopes", settings.Scopes),
     ("issuer.NAME.audit", settings.Audit),
+    ("statement_issuer.NAME", settings.StatementIssuer),
 )
 _SPOKEN: Final[Mapping[Any, str]] = {str: "string", int: "whole number", float: "number", bool: "true or false"}
 

@@ -51,12 +51,14 @@ async def ecosystem(
     scopes: Iterable[str] = (),
     policy: str = "",
     anchors: str = "",
+    other_anchors: str = "",
     tokens: Tokens | None = None,
     tables: str = "",
 ) -> AsyncIterator[Served]:
     """A server under a profile that believes a directory, reached through a proxy that ends mutual TLS.
 
-    `policy` is TOML of a policy that extends the profile; `anchors` is a file of authorities instead of a key set.
+    `policy` is TOML of a policy that extends the profile; `anchors` is a file of authorities instead of a key set,
+    and `other_anchors` that of a second community.
     """
     believed = (
         f"anchors = {json.dumps(anchors)}"
@@ -77,8 +79,9 @@ catalogue = {json.dumps(["openid", "offline_access", *scopes])}
 [issuer.main.registration]
 mode = "open"
 policy = "{name}"
-statement_issuers = ["directory"]
+statement_issuers = {json.dumps(["directory", *(["other"] if other_anchors else [])])}
 {f'[policy.own]{chr(10)}extends = ["{profile}"]{chr(10)}{policy}' if policy else ""}
+{f"[statement_issuer.other]{chr(10)}anchors = {json.dumps(other_anchors)}" if other_anchors else ""}
 {tables}
 """
     async with served(text, clock=directory.clock, fetch=directory.documents, access_tokens=tokens) as server:  # type: ignore[arg-type]

@@ -161,7 +161,7 @@ async def test_fapi2_pushes_requests_and_binds_tokens_either_way() -> None:
 
 
 async def test_fapi2_lets_native_applications_listen_on_loopback() -> None:
-    """http is for loopback and native applications alone; a private scheme is for nobody."""
+    """Http is for loopback and native applications alone; a private scheme is for nobody."""
     async with served(under("fapi2")) as server:
         made(await post(server, application_type="native", redirect_uris=["http://127.0.0.1/cb"]))
         answer = await post(server, application_type="native", redirect_uris=["http://tpp.example/cb"])

@@ -16,7 +16,7 @@ from registrar.http import endpoints, wire
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import keys
+from registrar.service import keys, udap
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
@@ -24,6 +24,7 @@ log = logging.getLogger("registrar")
 
 _PREFLIGHT_HEADERS: Final = b"authorization, content-type, mcp-protocol-version"
 _METADATA: Final = {"GET": endpoints.metadata, "HEAD": endpoints.metadata}
+_COMMUNITY: Final = {"GET": endpoints.udap, "HEAD": endpoints.udap}
 _KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}
 _CONFIGURATION: Final = {"GET": endpoints.read, "PUT": endpoints.update, "DELETE": endpoints.delete}
 
@@ -44,6 +45,8 @@ def routes(issuer: Issuer) -> dict[str, Route]:
     for member, path in ENDPOINTS.items():
         methods: Mapping[str, Endpoint] = {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
         table[base + path] = Route(issuer, _KEYS if member == "jwks_uri" else methods, shared=member == "jwks_uri")
+    if udap.serves(issuer):
+        table[f"{base}/.well-known/udap"] = Route(issuer, _COMMUNITY)
     if issuer.enabled:
         table[base + issuer.settings.registration.path] = Route(issuer, {"POST": endpoints.register})
     if issuer.managed:
