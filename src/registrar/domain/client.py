@@ -48,6 +48,7 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the client was let in; it stays with the record, so that a registration can be traced to its token."""
 
     assurance: Assurance
+    """What the mode and the token verified; it stays."""
     token_id: str = ""
     label: str = ""
     owner: str = ""
@@ -66,6 +67,13 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
     certificate_subject: str = ""
     """The subject of the certificate that it came with, as RFC 4514 writes it."""
     certificate_thumbprint: str = ""
+    reached: Assurance | None = None
+    """What the request that was judged last came with, where a statement or a certificate made it more than `assurance`."""
+
+    @property
+    def shown(self) -> Assurance:
+        """What people are told of it."""
+        return self.reached or self.assurance
 
 
 class Client(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -115,11 +123,12 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
             "client_id_issued_at": self.created_at,
             "updated_at": self.updated_at,
             "policy": self.policy,
-            "assurance": self.admission.assurance.value,
+            "assurance": self.admission.shown.value,
             "owner": self.admission.owner,
             "token_id": self.admission.token_id,
             "token_label": self.admission.label,
             "template": self.template,
+            "suspended_by_template": self.suspended_by_template or None,
             "class": self.admission.client_class,
             "statement_issuer": self.admission.statement_issuer,
             "expires_at": self.expires_at,

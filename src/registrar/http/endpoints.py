@@ -47,7 +47,9 @@ async def register(exchange: Exchange) -> Answer:
         token = wire.bearer(scope, given)
         signed = wire.check_media_type(given)
         body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
-        caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
+        chain = certificates.chain(scope) if certificate else ()
+        attestation = wire.attestation(scope) if issuer.attest else ""
+        caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate, chain, attestation)
         read = wire.read_signed(body) if signed else (presented := wire.read_object(body))
         made = await registration.register(registry, issuer, read, caller)
         return wire.answer(201 if made.new else 200, made.information)
@@ -81,7 +83,8 @@ async def _managing(exchange: Exchange, operation: Callable[[Exchange, Fields, C
         given = wire.fields(scope["headers"])
         certificate = certificates.presented(scope)
         token = wire.bearer(scope, given)
-        return await operation(exchange, given, Caller(endpoint, token, _address(scope), certificate))
+        chain = certificates.chain(scope) if certificate else ()
+        return await operation(exchange, given, Caller(endpoint, token, _address(scope), certificate, chain))
     except ProtocolError as error:
         caller = Caller(endpoint, token, _address(scope), certificate)
         quota = issuer.settings.audit.refusals_per_minute

@@ -136,7 +136,7 @@ class Judge:
             narrowed_ = _take_away(members, under_ceilings(members["scope"], facts), findings)
         for about, rule_ in self._rules:
             if not about or not about.isdisjoint(members) or "#" in "".join(members):
-                narrowed_ |= _take_away(members, rule_(members, facts), findings)
+                narrowed_ |= _take_away(members, tuple(rule_(members, facts)), findings)
         if narrowed_ or not outline.coherent or "redirect_uris" not in members or not _BESIDE.isdisjoint(members):
             _judge_together(members, facts, findings)
         provenance = {one.member: "policy" for one in findings[before:] if one.verdict is Verdict.CHANGED}

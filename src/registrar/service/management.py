@@ -17,14 +17,14 @@ from registrar.domain.events import Actor, Event
 from registrar.domain.findings import Finding, rule
 from registrar.domain.metadata import NOT_IN_PUT, Presented, Registered, SignedRequest
 from registrar.domain.settings import Rotate
-from registrar.policy import Decision, Judge
+from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import ManagementProof
 from registrar.policy.policy import Management
-from registrar.service import instances, issuance
+from registrar.service import instances, issuance, versions
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.issuance import Cabinet
-from registrar.service.parts import Parts, gather, used
+from registrar.service.parts import Parts, gather, used, vouched
 from registrar.service.ports import Conflict, NotFound, StoreUnavailable
 from registrar.service.registration import decide, policy_in_force
 from registrar.service.registry import Issuer, Registry
@@ -155,6 +155,7 @@ async def update(
             _event(registry, "client.updated", after, caller, now_ms, detail),
             *_rotations(registry, session, renewal, caller, now_ms),
         ]
+        parts = await versions.moved(registry, client, parts, now)
         if await _stored(registry, after, happened, client.version, parts):
             return _answer(issuer, after, renewal)
     raise ProtocolError("temporarily_unavailable")
@@ -181,7 +182,8 @@ async def _decision(
         template = await instances.find(registry, issuer, client.template)
         if template is None:
             raise ProtocolError("access_denied", "The template of this client is gone.")
-        return parts, instances.decide(issuer, template, parts, found, strict=True)
+        return parts, await instances.decide(registry, issuer, template, parts, found, strict=True)
+    parts = await versions.looked_up(registry, issuer, judge, parts, client)
     return parts, await decide(registry, judge, parts, found)
 
 
@@ -213,7 +215,10 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
     client = await registry.store.find(issuer.name, client_id)
     if client is None or client.state is State.DELETED or client.expired(now):
         raise _not_of_this_client()
-    judge = issuer.judge(client.policy)
+    try:
+        judge = issuer.judge(client.policy)
+    except Contradiction:
+        judge = None
     management = judge.policy.management if judge else Management()
     record = None
     token = caller.token
@@ -225,7 +230,7 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
         if record is None:
             raise _not_of_this_client()
     if ManagementProof.CERTIFICATE in management.proofs:
-        _check_certificate(client, caller, now)
+        _check_certificate(issuer, client, caller, now)
     if not client.usable:
         raise ProtocolError("access_denied", "This client is suspended; its operator can tell why.")
     if operation not in management.operations:
@@ -263,11 +268,11 @@ async def _check_access_token(
         raise BearerError("insufficient_scope", f"The access token lacks the scope {scope}.", scope=scope)
 
 
-def _check_certificate(client: Client, caller: Caller, now: int) -> None:
+def _check_certificate(issuer: Issuer, client: Client, caller: Caller, now: int) -> None:
     """The certificate of the registration, or a later one of the same subject; renewing one must lock nobody out."""
-    presented, known = caller.certificate, client.admission
+    presented, known = vouched(issuer, caller, now), client.admission
     if presented is None:
-        raise BearerError("invalid_token", "A client certificate is needed beside the token.")
+        raise BearerError("invalid_token", "A client certificate of a trusted authority is needed beside the token.")
     same_subject = known.certificate_subject and certificate.names_match(known.certificate_subject, presented)
     if not presented.valid_at(now) or not (same_subject or presented.thumbprint == known.certificate_thumbprint):
         raise BearerError("invalid_token", "The client certificate is not one of this client.")
@@ -404,11 +409,14 @@ def _version(secrets: tuple[SecretRecord, ...]) -> int:
 
 
 def _provenance(client: Client, decision: Decision) -> dict[str, str]:
-    """A value that the policy set stays the policy's when the client sends it back unchanged."""
+    """A value that the policy set stays the policy's when the client sends it back unchanged.
+
+    What a statement attested does not stay so by itself: the update has to come with the statement.
+    """
     kept = {
         name: origin
         for name, origin in client.provenance.items()
-        if name in decision.metadata and decision.metadata[name] == client.metadata.get(name)
+        if origin == "policy" and decision.metadata.get(name) == client.metadata.get(name)
     }
     return kept | dict(decision.provenance)
 

@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from registrar.domain import jws
+import msgspec
+
+from registrar.domain import certificate, jws
 from registrar.domain import software_statement as statements
+from registrar.domain.certificate import Certificate
 from registrar.domain.client import Assurance, Client
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.findings import Finding, rule
@@ -22,6 +25,7 @@ from registrar.domain.software_statement import MEMBER, Attestation
 from registrar.policy import Facts, Judge, Policy
 from registrar.policy.pattern import compiled
 from registrar.policy.policy import Repeat
+from registrar.policy.rules.origin import AGAIN
 from registrar.service import trust
 from registrar.service.admission import Admitted
 from registrar.service.audit import Caller
@@ -69,6 +73,8 @@ class Parts:
     """Identifiers that are used up with the registration."""
     software: str = ""
     """The key of the software, where it may have one registration alone."""
+    version: str = ""
+    """The key of the version of the software, where that may."""
 
 
 async def gather(
@@ -97,26 +103,29 @@ async def gather(
     """
     policy = judge.policy
     admission = admitted.admission
-    before = client.metadata if client else None
     signed = _read(policy, body) if isinstance(body, str) else None
     if signed is None and policy.request.signed == "required":
         raise ProtocolError("unsupported_media_type", "The body must be a JWT: application/jwt or application/jose.")
     requested = presented = Presented(signed.claims) if signed else cast("Presented", body)
+    facts = Facts(
+        admission.assurance,
+        token_id=admission.token_id,
+        token_label=admission.label,
+        token_scope=admission.token_scope,
+        owner=admission.owner,
+        address=caller.address,
+        client_class=admission.client_class,
+        token_bound=admitted.bound,
+        attested=admitted.attested,
+        before=client.metadata if client else None,
+    )
+    if caller.certificate is not None:
+        facts = _with_certificate(facts, vouched(issuer, caller, registry.clock() // 1000))
     statement = presented.get(MEMBER) if issuer.statement_issuers else None
-    if statement in (None, "") and signed is None:
-        facts = Facts(
-            _assurance(admission.assurance, caller, None),
-            token_id=admission.token_id,
-            token_label=admission.label,
-            token_scope=admission.token_scope,
-            owner=admission.owner,
-            address=caller.address,
-            certificate=caller.certificate,
-            before=before,
-        )
+    said = statement not in (None, "")
+    if not said and signed is None:
         return Parts(requested, presented, facts)
     now = registry.clock() // 1000
-    said = statement not in (None, "")
     attestation = await trust.attestation(registry, issuer, policy, statement, client) if said else None
     changes = [*_once(issuer, attestation, now)] if attestation else []
     if signed is not None:
@@ -127,19 +136,35 @@ async def gather(
     if attestation is not None:
         presented, found, provenance = statements.overlay(presented, attestation)
         found = [*attestation.findings, *found]
-    facts = Facts(
-        _assurance(admission.assurance, caller, attestation),
-        token_id=admission.token_id,
-        token_label=admission.label,
-        token_scope=admission.token_scope,
-        owner=admission.owner,
-        address=caller.address,
+    assurance = Assurance.STATEMENT if attestation else facts.assurance
+    facts = msgspec.structs.replace(
+        facts,
+        assurance=facts.assurance if facts.assurance.reaches(assurance) else assurance,
         statement=attestation,
-        certificate=caller.certificate,
         signed=signed is not None,
-        before=before,
     )
     return Parts(requested, presented, facts, tuple(found), provenance, tuple(changes), _software(policy, attestation))
+
+
+def vouched(issuer: Issuer, caller: Caller, now: int) -> Certificate | None:
+    """The caller's certificate, where an authority that this issuer trusts vouches for it.
+
+    A proxy may let self-signed certificates through, for clients that authenticate with one (RFC 8705 §2.2). Whoever
+    has such a one has proven a key and no name.
+    """
+    if caller.certificate is None or not issuer.certificate_authorities:
+        return None
+    try:
+        return certificate.chain([caller.certificate.der, *caller.chain], issuer.certificate_authorities, now)
+    except (certificate.Untrusted, certificate.Unreadable):
+        return None
+
+
+def _with_certificate(facts: Facts, known: Certificate | None) -> Facts:
+    if known is None:
+        return facts
+    assurance = facts.assurance if facts.assurance.reaches(Assurance.CERTIFICATE) else Assurance.CERTIFICATE
+    return msgspec.structs.replace(facts, certificate=known, assurance=assurance)
 
 
 def _read(policy: Policy, body: str) -> UnverifiedJWS:
@@ -150,16 +175,6 @@ def _read(policy: Policy, body: str) -> UnverifiedJWS:
         return jws.read(body, trust.LIMIT)
     except jws.Malformed as problem:
         raise RegistrationError([MALFORMED.refuse("body", problem=problem)]) from None
-
-
-def _assurance(admitted: Assurance, caller: Caller, attestation: Attestation | None) -> Assurance:
-    """The strongest of what was verified."""
-    found = admitted
-    if attestation is not None and not found.reaches(Assurance.STATEMENT):
-        found = Assurance.STATEMENT
-    if caller.certificate is not None and not found.reaches(Assurance.CERTIFICATE):
-        found = Assurance.CERTIFICATE
-    return found
 
 
 def _once(issuer: Issuer, attestation: Attestation, now: int) -> list[Change]:
@@ -251,6 +266,8 @@ def used(conflict: str, parts: Parts) -> RegistrationError | None:
     """The refusal for what another request has used, or has registered; None where the conflict is about neither."""
     if conflict and conflict == parts.software:
         return RegistrationError([REGISTERED.refuse("software_id")])
+    if conflict and conflict == parts.version:
+        return RegistrationError([AGAIN.refuse("software_id")])
     for one in parts.changes:
         if isinstance(one, Put) and one.item.key == conflict:
             fresh = USED_BEFORE.refuse("body") if one.item.body == b"request" else statements.REPLAYED.refuse(MEMBER)
@@ -263,8 +280,6 @@ async def documents(registry: Registry, shaped: Shaped, facts: Facts) -> Facts:
     uri = shaped.get("sector_identifier_uri")
     if uri is None:
         return facts
-    import msgspec
-
     try:
         fetched = await registry.fetch(uri, accept=("application/json",), limit=_SECTOR_BYTES)
         document = msgspec.json.decode(fetched.body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -47,7 +47,7 @@ SUBJECT: Final = rule(
 EXACTLY_ONE: Final = rule("rule.exactly_one", "UDAP §2", "holds {count} of {accepted}", "exactly one of {accepted}")
 HOLDS_WITH: Final = rule("rule.holds_with", "UDAP §2", "holds {given} without {needs}", "{given} together with {needs}")
 NOT_ATTESTED: Final = rule(
-    "rule.attested", "UDAP §2", "is missing from the software statement", "a statement with this claim"
+    "rule.statement_says", "UDAP §2", "is missing from the software statement", "a statement with this claim"
 )
 ONLY_WITH: Final = rule(
     "rule.only_with", "engineering", "is for registrations in which {other} is {value}", "the registration without it"
@@ -55,7 +55,9 @@ ONLY_WITH: Final = rule(
 NEEDED_WITH: Final = rule(
     "rule.needed_with", "engineering", "is missing, and {other} is {value}", "the member beside it"
 )
-MATCHES: Final = rule("rule.matches", "engineering", "is {given}", "what matches {accepted}")
+NONE_MATCHES: Final = rule(
+    "rule.some_match", "engineering", "holds nothing that is {accepted}", "one that is {accepted}"
+)
 LONGEST: Final = rule("rule.longest", "engineering", "has {count} characters", "at most {accepted} characters")
 
 
@@ -121,7 +123,9 @@ def holds_with(metadata: Metadata, _facts: Facts, *, member: str, value: str, ne
         yield HOLDS_WITH.refuse(member, given=value, needs=needs)
 
 
-def attested(metadata: Metadata, facts: Facts, *, required: tuple[str, ...], grant: str = "") -> Iterator[Finding]:
+def statement_says(
+    metadata: Metadata, facts: Facts, *, required: tuple[str, ...], grant: str = ""
+) -> Iterator[Finding]:
     """The statement itself says each of the members, where the grant is registered or none is named."""
     if facts.statement is None or (grant and grant not in metadata.get("grant_types", ())):
         return
@@ -155,17 +159,13 @@ def _holds(found: Any, value: str) -> bool:
     return value in found if isinstance(found, list) else found == value
 
 
-def matches(
-    metadata: Metadata, _facts: Facts, *, member: str, pattern: re.Pattern[str], some: bool = False
+def some_match(
+    metadata: Metadata, _facts: Facts, *, member: str, pattern: re.Pattern[str], spoken: str
 ) -> Iterator[Finding]:
-    """A member, or each item of it, matches a pattern whole; with `some`, one item is enough."""
+    """One item of a list, at least, matches a pattern whole; `spoken` says to people which."""
     held = metadata.get(member)
-    if held is None:
-        return
-    values = held if isinstance(held, list) else [held]
-    others = [value for value in values if not (isinstance(value, str) and pattern.fullmatch(value))]
-    if others and (not some or len(others) == len(values)):
-        yield _at(MATCHES, member, given=others[0], accepted=pattern.pattern)
+    if held and not any(isinstance(item, str) and pattern.fullmatch(item) for item in held):
+        yield _at(NONE_MATCHES, member, accepted=listed([spoken]))
 
 
 def longest(metadata: Metadata, _facts: Facts, *, members: tuple[str, ...], characters: int) -> Iterator[Finding]:
@@ -175,23 +175,3 @@ def longest(metadata: Metadata, _facts: Facts, *, members: tuple[str, ...], char
         for at, value in enumerate(held) if isinstance(held, list) else ((None, held),):
             if len(value) > characters:
                 yield _at(LONGEST, name if at is None else f"{name}[{at}]", count=len(value), accepted=characters)
-
-
-FUNCTIONS: Final[Mapping[str, Callable[..., Iterable[Finding]]]] = {
-    function.__name__: function
-    for function in (
-        absent,
-        https_redirects,
-        sender_constrained,
-        certificate_attests,
-        subject_of_certificate,
-        exactly_one,
-        holds_with,
-        attested,
-        only_with,
-        needed_with,
-        matches,
-        longest,
-    )
-}
-"""The rules of this module by the names that policies use."""
