@@ -48,17 +48,16 @@ RULE_FUNCTIONS: Final[Mapping[str, RuleFunction]] = MappingProxyType(
             origin.attested,
             origin.single_instance,
             ecosystems.absent,
+            ecosystems.https_redirects,
+            ecosystems.sender_constrained,
             ecosystems.certificate_attests,
+            ecosystems.subject_of_certificate,
             ecosystems.exactly_one,
             ecosystems.holds_with,
-            ecosystems.https_redirects,
-            ecosystems.longest,
-            ecosystems.needed_with,
+            ecosystems.statement_holds,
             ecosystems.only_with,
-            ecosystems.sender_constrained,
-            ecosystems.some_match,
-            ecosystems.statement_says,
-            ecosystems.subject_of_certificate,
+            ecosystems.needed_with,
+            ecosystems.longest,
         )
     }
 )

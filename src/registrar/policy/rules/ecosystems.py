@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -14,8 +13,7 @@ from registrar.domain.findings import Finding, Rule, listed, rule
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.software_statement import MEMBER, UNAPPROVED
 from registrar.policy.evidence import Facts
-
-Metadata = Mapping[str, Any]
+from registrar.policy.rules.applied import Metadata
 
 ABSENT: Final = rule("rule.absent", "engineering", "is not registered under this policy", "the registration without it")
 HTTPS_REDIRECT: Final = rule(
@@ -47,16 +45,13 @@ SUBJECT: Final = rule(
 EXACTLY_ONE: Final = rule("rule.exactly_one", "UDAP §2", "holds {count} of {accepted}", "exactly one of {accepted}")
 HOLDS_WITH: Final = rule("rule.holds_with", "UDAP §2", "holds {given} without {needs}", "{given} together with {needs}")
 NOT_ATTESTED: Final = rule(
-    "rule.statement_says", "UDAP §2", "is missing from the software statement", "a statement with this claim"
+    "rule.statement_holds", "UDAP §2", "is missing from the software statement", "a statement with this claim"
 )
 ONLY_WITH: Final = rule(
     "rule.only_with", "engineering", "is for registrations in which {other} is {value}", "the registration without it"
 )
 NEEDED_WITH: Final = rule(
     "rule.needed_with", "engineering", "is missing, and {other} is {value}", "the member beside it"
-)
-NONE_MATCHES: Final = rule(
-    "rule.some_match", "engineering", "holds nothing that is {accepted}", "one that is {accepted}"
 )
 LONGEST: Final = rule("rule.longest", "engineering", "has {count} characters", "at most {accepted} characters")
 
@@ -123,7 +118,7 @@ def holds_with(metadata: Metadata, _facts: Facts, *, member: str, value: str, ne
         yield HOLDS_WITH.refuse(member, given=value, needs=needs)
 
 
-def statement_says(
+def statement_holds(
     metadata: Metadata, facts: Facts, *, required: tuple[str, ...], grant: str = ""
 ) -> Iterator[Finding]:
     """The statement itself says each of the members, where the grant is registered or none is named."""
@@ -157,15 +152,6 @@ def needed_with(
 
 def _holds(found: Any, value: str) -> bool:
     return value in found if isinstance(found, list) else found == value
-
-
-def some_match(
-    metadata: Metadata, _facts: Facts, *, member: str, pattern: re.Pattern[str], spoken: str
-) -> Iterator[Finding]:
-    """One item of a list, at least, matches a pattern whole; `spoken` says to people which."""
-    held = metadata.get(member)
-    if held and not any(isinstance(item, str) and pattern.fullmatch(item) for item in held):
-        yield _at(NONE_MATCHES, member, accepted=listed([spoken]))
 
 
 def longest(metadata: Metadata, _facts: Facts, *, members: tuple[str, ...], characters: int) -> Iterator[Finding]:
