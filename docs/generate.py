@@ -71,11 +71,16 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.registration", settings.Registration),
     ("issuer.NAME.registration_access_token", settings.RegistrationAccessToken),
     ("issuer.NAME.client_secret", settings.ClientSecret),
+    ("issuer.NAME.udap", settings.Udap),
     ("issuer.NAME.scopes", settings.Scopes),
     ("issuer.NAME.openid", settings.OpenID),
     ("issuer.NAME.authorization", settings.Authorization),
     ("issuer.NAME.authorization.resources.API", settings.Resource),
+    ("issuer.NAME.people", settings.People),
+    ("issuer.NAME.upstream", settings.Upstream),
     ("issuer.NAME.audit", settings.Audit),
+    ("issuer.NAME.template.ID", settings.Template),
+    ("statement_issuer.NAME", settings.StatementIssuer),
 )
 _SPOKEN: Final[Mapping[Any, str]] = {str: "string", int: "whole number", float: "number", bool: "true or false"}
 
@@ -93,7 +98,9 @@ def settings_page() -> Iterator[str]:
         rows = []
         for field in dataclasses.fields(kind):
             hint = typing.get_type_hints(kind)[field.name]
-            if "meaning" not in field.metadata or dataclasses.is_dataclass(_default(field)) or _is_tables(hint):
+            if "meaning" not in field.metadata or any(map(dataclasses.is_dataclass, typing.get_args(hint))):
+                continue  # tables of their own
+            if dataclasses.is_dataclass(_default(field)):
                 continue
             rows.append((code(field.name), _type(hint), code(_toml(field, hint)), field.metadata["meaning"]))
         yield from table(("setting", "type", "default", "meaning"), rows)
@@ -134,6 +141,8 @@ def _type(hint: Any) -> str:
         return "string, or list of strings"
     if typing.get_origin(hint) is tuple:
         return "list of strings"
+    if typing.get_origin(hint) is dict:
+        return "table"
     return _SPOKEN.get(hint, "string")
 
 

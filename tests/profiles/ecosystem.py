@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
@@ -14,7 +18,7 @@ from registrar.domain.access_token import ACCESS_TOKEN, AccessToken
 from registrar.service import access
 from registrar.service.ports import Item
 from registrar.storage.memory import MemoryStore
-from registrar.testing import Served, served
+from registrar.testing import FrozenClock, Served, served
 from registrar.testing.authority import Issued
 from registrar.testing.directory import Directory
 
@@ -63,6 +67,14 @@ class _Store(MemoryStore):
         return Item(issuer, kind, key, msgspec.json.encode(known), client_id=known.client_id) if known else None
 
 
+@cache
+def folder() -> Path:
+    """Where the authorities of client certificates are written, until the tests end."""
+    found = TemporaryDirectory()
+    atexit.register(found.cleanup)
+    return Path(found.name)
+
+
 @asynccontextmanager
 async def ecosystem(
     profile: str,
@@ -71,12 +83,14 @@ async def ecosystem(
     scopes: Iterable[str] = (),
     policy: str = "",
     anchors: str = "",
+    other_anchors: str = "",
     tokens: Tokens | None = None,
     tables: str = "",
 ) -> AsyncIterator[Served]:
     """A server under a profile that believes a directory, reached through a proxy that ends mutual TLS.
 
-    `policy` is TOML of a policy that extends the profile; `anchors` is a file of authorities instead of a key set.
+    `policy` is TOML of a policy that extends the profile; `anchors` is a file of authorities instead of a key set,
+    and `other_anchors` that of a second community.
     """
     believed = (
         f"anchors = {json.dumps(anchors)}"
@@ -84,6 +98,7 @@ async def ecosystem(
         else (f'issuer = "{directory.url}"\njwks_uri = "{directory.jwks_uri}"')
     )
     name = "own" if policy else profile
+    authorities = directory.authority.write(folder())
     text = f"""
 [server]
 database = "memory:"
@@ -97,13 +112,15 @@ catalogue = {json.dumps(["openid", "offline_access", *scopes])}
 [issuer.main.registration]
 mode = "open"
 policy = "{name}"
-statement_issuers = ["directory"]
+certificate_authorities = {json.dumps(str(authorities))}
+statement_issuers = {json.dumps(["directory", *(["other"] if other_anchors else [])])}
 {f'[policy.own]{chr(10)}extends = ["{profile}"]{chr(10)}{policy}' if policy else ""}
+{f"[statement_issuer.other]{chr(10)}anchors = {json.dumps(other_anchors)}" if other_anchors else ""}
 {tables}
 """
-    async with served(
-        text, clock=directory.clock, fetch=directory.documents, store=_Store(tokens or Tokens())
-    ) as server:
+    clock = directory.clock
+    assert isinstance(clock, FrozenClock)
+    async with served(text, clock=clock, fetch=directory.documents, store=_Store(tokens or Tokens())) as server:
         yield server
 
 

@@ -80,7 +80,7 @@ FAPI2 = [
     ("jwks", {"keys": [SMALL]}),
     ("jwks_uri", "http://tpp.example/jwks"),
 ]
-FAPI1 = [row for row in FAPI2 if row[0] not in ("tls_client_certificate_bound_access_tokens",)] + [
+FAPI1 = [row for row in FAPI2 if row[0] != "tls_client_certificate_bound_access_tokens"] + [
     ("token_endpoint_auth_signing_alg", "EdDSA"),
     ("id_token_signed_response_alg", "EdDSA"),
     ("userinfo_signed_response_alg", "EdDSA"),

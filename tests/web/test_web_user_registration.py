@@ -8,7 +8,7 @@ import pytest
 from browsing import ALLOW, CONFIGURATION, Browser, add, asking, exchange, issuing
 
 from registrar.domain.metadata import Presented
-from registrar.service import administration
+from registrar.service import client_administration
 from registrar.testing import Served
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ INSTANCE = {"client_name": "Mail on Alice's phone", "redirect_uris": ["com.examp
 
 async def shipped(server: Served) -> dict[str, Any]:
     """The app as everybody has it: a client_id and nothing else."""
-    made = await administration.create_client(server.registry, server.issuer, server.operator, Presented(dict(APP)))
+    made = await client_administration.create(server.registry, server.issuer, server.operator, Presented(dict(APP)))
     return dict(made)
 
 

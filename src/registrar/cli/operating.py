@@ -21,7 +21,7 @@ from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.metadata import Presented
 from registrar.policy.document import ConfigurationError
-from registrar.service import administration, keys
+from registrar.service import administration, client_administration, keys
 from registrar.service.administration import Operator, Refused
 from registrar.service.last_use import at as last_use_at
 from registrar.service.ports import ClientQuery, SigningKey, StoreUnavailable
@@ -141,7 +141,7 @@ async def create_client(desk: Desk, metadata: Mapping[str, Any]) -> Mapping[str,
         Failure: the metadata may not be registered.
     """
     try:
-        return await administration.create_client(desk.registry, desk.issuer, desk.operator, Presented(dict(metadata)))
+        return await client_administration.create(desk.registry, desk.issuer, desk.operator, Presented(dict(metadata)))
     except ProtocolError as refusal:
         raise Failure(refusal.description) from None
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from registrar.domain import coherence, credentials
 from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessToken, Kind
-from registrar.domain.client import Admission, Assurance, Client, State, tombstone
+from registrar.domain.client import Client, State, tombstone
 from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord
 from registrar.domain.events import Actor
-from registrar.domain.metadata import Presented
-from registrar.policy import Contradiction
+from registrar.policy import Contradiction, Policy
 from registrar.policy.rules.applied import Networks
-from registrar.service import issuance, registration
-from registrar.service.admission import Admitted
-from registrar.service.audit import Caller
+from registrar.service import issuance
 from registrar.service.ports import Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
 
@@ -168,24 +165,6 @@ async def revoke_token(registry: Registry, issuer: Issuer, operator: Operator, t
         raise Refused(f"the initial access token {token_id} is revoked already") from None
 
 
-async def create_client(
-    registry: Registry, issuer: Issuer, operator: Operator, presented: Presented
-) -> Mapping[str, Any]:
-    """Register a client by the operator's own word: the client information, shown this once.
-
-    Its metadata is judged as everybody's is, but that it may hold any scope of the catalogue, the operators' and `dcr`
-    too: this is how a client is made that earns the tokens with which others register.
-
-    Raises:
-        RegistrationError: with every fault.
-        StoreUnavailable: nothing was stored.
-    """
-    admission = Admission(Assurance.OPERATOR, owner=operator.person)
-    admitted = Admitted(admission, issuer.policy.name, actor=operator.actor())
-    made = await registration.enter(registry, issuer, admitted, presented, Caller(operator.door))
-    return made.information
-
-
 async def suspend(registry: Registry, issuer: Issuer, operator: Operator, client_id: str, reason: str = "") -> Client:
     """Suspend a client: its registration stays, and everything it asks for is refused until it is resumed.
 
@@ -239,7 +218,9 @@ async def rotate_secret(
         if not coherence.needs_secret(client.metadata) or not held.secrets:
             raise Refused(f"{client_id} authenticates without a secret")
         cabinet = issuance.new_cabinet(registry, issuer, client_id)
-        minted, record = cabinet.mint_secret(held.secrets[0].version + 1, now)
+        judge = issuer.judge(client.policy)
+        most = issuance.most(judge.policy if judge else Policy(""), client.expires_at, now)
+        minted, record = cabinet.mint_secret(held.secrets[0].version + 1, now, most)
         old = [issuance.superseded(one, now + window) for one in held.secrets]
         tokens = tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens)
         living = [one for one in old if one.lives(now)][: issuance.SUPERSEDED]
