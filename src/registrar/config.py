@@ -139,7 +139,8 @@ def parse(document: Document) -> Configuration:
     if unknown := sorted(set(data) - set(_TABLES)):
         raise document.error(f"unknown table [{unknown[0]}]; known are {', '.join(_TABLES.values())}", unknown[0])
     believed = {
-        name: _statement_issuer(name, table, document) for name, table in data.get("statement_issuer", {}).items()
+        name: _statement_issuer(name, table, document, _urls(data.get("issuer", {})))
+        for name, table in data.get("statement_issuer", {}).items()
     }
     server = _build(Server, data.get("server", {}), document, ("server",))
     tables = data.get("issuer", {})
@@ -294,6 +295,12 @@ def _rules(table: Any, document: Document) -> Mapping[str, RuleFunction]:
     return functions
 
 
+def _urls(issuers: Any) -> frozenset[str]:
+    """Where the issuers of this configuration are; it is not checked yet."""
+    tables = issuers.values() if isinstance(issuers, dict) else ()
+    return frozenset(str(table.get("url")) for table in tables if isinstance(table, dict))
+
+
 def _function(where: Any) -> Callable[..., Any]:
     """What `package.module:function` names.
 
@@ -357,7 +364,7 @@ def _check_classes(
             raise document.error(f"is {problem}", *at, "attestation") from None
 
 
-def _statement_issuer(name: str, table: Any, document: Document) -> StatementIssuer:
+def _statement_issuer(name: str, table: Any, document: Document, ours: frozenset[str]) -> StatementIssuer:
     """Whose statements are believed: by their keys, by the address of their keys, or by certificates."""
     at = ("statement_issuer", name)
     if not _NAME.fullmatch(name) or not isinstance(table, dict):
@@ -369,7 +376,10 @@ def _statement_issuer(name: str, table: Any, document: Document) -> StatementIss
             raise document.error(f"unknown setting {key}", *at, key)
     found: StatementIssuer = _build(StatementIssuer, own, document, at, name=name, form=how)
     given = [key for key in ("jwks_uri", "jwks", "anchors") if getattr(found, key)]
-    if len(given) != 1:
+    if found.issuer in ours:
+        if given:
+            raise document.error("is an issuer of this configuration, whose keys are at hand", *at, given[0])
+    elif len(given) != 1:
         raise document.error("is known by one of jwks_uri, jwks and anchors", *at)
     if bool(found.issuer) == bool(found.anchors):
         raise document.error("issuer is the iss of its statements; with anchors it is that of each certificate", *at)
@@ -526,7 +536,8 @@ def _check_mutual_tls_url(issuer: IssuerSettings, document: Document, *path: str
 def _check_path(registration: Registration, document: Document, *path: str) -> None:
     if not re.fullmatch(r"(/(?!\.)[A-Za-z0-9_\-.~]+)+", registration.path):
         raise document.error("is a path such as /register", *path, "path")
-    if registration.path in (*ENDPOINTS.values(), "/healthz", "/readyz"):
+    taken = registration.path in (*ENDPOINTS.values(), "/healthz", "/readyz", "/statements")
+    if taken or registration.path.startswith("/admin"):
         raise document.error(f"{registration.path} is the path of another endpoint", *path, "path")
 
 

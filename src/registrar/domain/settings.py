@@ -257,7 +257,10 @@ class StatementIssuer:
     """`[statement_issuer.NAME]`: whose software statements are believed, and how its signatures are verified."""
 
     name: str
-    issuer: str = _setting("", "The `iss` of its statements.")
+    issuer: str = _setting(
+        "",
+        "The `iss` of its statements. The URL of an issuer of this configuration needs no keys: its own are at hand, and a statement is used up by the registration that comes with it.",
+    )
     jwks_uri: str = _setting("", "Where its keys are published; a directory's own address, whatever a statement says.")
     jwks: dict[str, Any] = _setting({}, "Its keys, where they were handed over: `{ keys = [...] }`.")
     anchors: str = _setting(
