@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from registrar.domain import uri as grammar
 from registrar.domain.access_token import SCOPE
+from registrar.domain.certificate import read as read_certificate
 from registrar.domain.certificate import read_pem
 from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys, PresentedToken
 from registrar.domain.jwks import judge as judge_keys
@@ -415,6 +416,7 @@ def _issuer(
     _check_url(issuer.url, document, *at, "url")
     if issuer.mutual_tls_url:
         _check_mutual_tls_url(issuer, document, *at, "mutual_tls_url")
+    issuer = _with_udap(issuer, document, *at, "udap")
     if issuer.registration.policy not in policies:
         raise document.error(
             f"there is no policy {issuer.registration.policy}; these are: {', '.join(sorted(policies))}",
@@ -503,6 +505,25 @@ def _check_url(url: str, document: Document, *path: str) -> None:
         raise document.error("an issuer's url has no query, no fragment and no trailing slash (RFC 8414 §2)", *path)
     if parts.scheme == "http" and host not in LOOPBACK_HOSTS:
         raise document.error("an issuer's url is https, except on loopback (RFC 8414 §2)", *path)
+
+
+def _with_udap(issuer: IssuerSettings, document: Document, *path: str) -> IssuerSettings:
+    """The settings with the certificate that signs the metadata for a community."""
+    given = issuer.udap
+    if given.chain or given.private_key:
+        raise document.error("takes certificate and key", *path)
+    if bool(given.certificate) != bool(given.key):
+        raise document.error("certificate and key go together", *path)
+    if not given.certificate:
+        return issuer
+    try:
+        chain, key = read_pem(Path(given.certificate).read_bytes()), Path(given.key).read_bytes()
+        named = read_certificate(chain[0]).uri
+    except (OSError, ValueError) as problem:
+        raise document.error(f"cannot be read: {problem}", *path) from None
+    if issuer.url not in named:
+        raise document.error(f"its certificate does not name {issuer.url} as a URI", *path, "certificate")
+    return dataclasses.replace(issuer, udap=dataclasses.replace(given, chain=chain, private_key=key))
 
 
 def _check_mutual_tls_url(issuer: IssuerSettings, document: Document, *path: str) -> None:

@@ -114,6 +114,21 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Udap:
+    """`[issuer.NAME.udap]`: with what the issuer signs its metadata for a community (`/.well-known/udap`)."""
+
+    certificate: str = _setting(
+        "",
+        "The certificate chain (PEM) of the issuer in the community; its URL stands in it as a URI. Empty: unsigned.",
+    )
+    key: str = _setting("", "Its private key (PEM).")
+    chain: tuple[bytes, ...] = ()
+    """What was read from `certificate`."""
+    private_key: bytes = dataclasses.field(default=b"", repr=False)
+    """What was read from `key`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """`[issuer.NAME.template.TEMPLATE_ID]`: a client that instances refer to."""
 
@@ -155,6 +170,7 @@ class Issuer:
         "",
         "Where this issuer is reached with client certificates: https, with the path of `url`. Its endpoints there are published as `mtls_endpoint_aliases` (RFC 8705 §5).",
     )
+    udap: Udap = _setting(Udap(), "What a UDAP community finds.")
     scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
     audit: Audit = _setting(Audit(), "What is recorded.")
     template: dict[str, Template] = _setting({}, "The templates by name.")

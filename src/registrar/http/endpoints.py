@@ -12,6 +12,7 @@ from registrar.domain.settings import Server
 from registrar.http import certificates, wire
 from registrar.http.wire import Answer, Fields, Receive, Scope
 from registrar.service import keys, management, registration, statements
+from registrar.service import udap as udap_discovery
 from registrar.service.administration import Unknown
 from registrar.service.audit import Caller
 from registrar.service.registry import Issuer, Registry
@@ -111,6 +112,11 @@ async def _delete(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
 async def metadata(exchange: Exchange) -> Answer:
     """The issuer's discovery document (RFC 8414 §3.2)."""
     return Answer(200, _PUBLIC, msgspec.json.encode(exchange.issuer.metadata()))
+
+
+async def udap(exchange: Exchange) -> Answer:
+    """What a UDAP community finds of the issuer (UDAP Server Metadata §1)."""
+    return Answer(200, _PUBLIC, msgspec.json.encode(udap_discovery.metadata(exchange.registry, exchange.issuer)))
 
 
 async def jwks(exchange: Exchange) -> Answer:

@@ -133,7 +133,7 @@ async def update(
         except RegistrationError as refusal:
             requested = {} if isinstance(body, str) else body
             raise RegistrationError(refusal.findings, requested=requested) from None
-        lifetime = judge.policy.lifetime.secret
+        lifetime = issuance.most(judge.policy, client.expires_at, now)
         renewal = _renew(registry, issuer, session, decision.metadata, now, updating=True, lifetime=lifetime)
         after = msgspec.structs.replace(
             client,
