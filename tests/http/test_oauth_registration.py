@@ -26,7 +26,7 @@ from registering import MEMBERS, bearer, events, post, refused, register
 from registrar.domain.client import Assurance
 from registrar.domain.errors import RegistrationError
 from registrar.domain.metadata import Presented
-from registrar.service import administration
+from registrar.service import administration, client_administration
 from registrar.testing import Documents, Served, served
 
 pytestmark = pytest.mark.anyio
@@ -45,10 +45,8 @@ KEY = key()
 
 async def created(server: Served, members: Any) -> dict[str, Any]:
     """A client that the operator makes."""
-    made = await administration.create_client(
-        server.registry, server.issuer, server.operator, Presented(dict(members))
-    )
-    return dict(made)
+    operator = server.operator
+    return await client_administration.create(server.registry, server.issuer, operator, Presented(dict(members)))
 
 
 async def persons(server: Served, app: Any, scope: str = "dcr") -> str:
@@ -266,7 +264,7 @@ async def test_a_foreign_token_is_strict(changes: dict[str, Any], status: int) -
 async def test_a_token_that_is_asked_about(tmp_path: Path) -> None:
     """A token that is no JWT is introspected at the issuers that are configured for it, with the credentials there."""
     secret = tmp_path / "secret"
-    secret.write_text("s3cret\n")  # noqa: ASYNC240 (nothing else runs)
+    secret.write_text("s3cret\n")
     secret.chmod(0o600)
     url = "https://idp.example/introspect"
     tables = f"""
