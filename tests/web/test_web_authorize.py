@@ -529,7 +529,19 @@ async def test_an_answer_in_a_form(server: Served, browser: Browser) -> None:
     assert script is not None
     digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
     assert policy.endswith(f"script-src 'sha256-{digest}'")
-    assert "form-action https://app.example/cb" in policy
+    assert "form-action 'self' https:;" in policy
+
+
+async def test_an_address_cannot_write_into_the_policy(server: Served, browser: Browser) -> None:
+    """A redirect URI may hold a semicolon, which ends a directive of the Content-Security-Policy."""
+    uri = "https://app.example/cb;sandbox"
+    client = await register(server, redirect_uris=[uri])
+    await browser.open(asking(client, response_mode="form_post"))
+    await browser.sign_in()
+    assert "sandbox" not in browser.page.headers["content-security-policy"]
+    await browser.submit(ALLOW)
+    assert browser.read.forms[0].action == uri
+    assert "sandbox" not in browser.page.headers["content-security-policy"]
 
 
 async def test_an_issuer_with_a_path() -> None:

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 import pytest
-from browsing import CHALLENGE, asking, register
+from browsing import CHALLENGE, Reading, asking, register
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -72,8 +72,9 @@ async def holds(answer: httpx2.Response) -> None:
         assert location.startswith(("https://app.example/cb?", "https://app.example/cb#", "/sign-in?i=", "/authorize"))
     else:
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
-        assert "javascript:" not in answer.text.lower()
-        assert "evil.example" not in answer.text
+        page = Reading(answer.text)
+        leads = [*(link["href"] for link in page.links), *(form.action for form in page.forms), *page.resources]
+        assert [one for one in leads if not one.startswith(("/", "https://app.example/cb"))] == []
 
 
 @pytest.mark.requirement("BASE-13")
