@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 import msgspec
@@ -283,11 +284,21 @@ def used(conflict: str, parts: Parts) -> RegistrationError | None:
     return None
 
 
-async def documents(registry: Registry, shaped: Shaped, facts: Facts) -> Facts:
-    """The facts with the documents that the judgement needs (OpenID Connect Registration §5): fetched, then judged."""
+async def documents(
+    registry: Registry, shaped: Shaped, facts: Facts, judged: Mapping[str, Any] = MappingProxyType({})
+) -> Facts:
+    """The facts with the documents that the judgement needs (OpenID Connect Registration §5): fetched, then judged.
+
+    A document is checked when a registration is judged, and not again: of a template whose metadata was `judged`, it is
+    known to list these redirect URIs.
+    """
     uri = shaped.get("sector_identifier_uri")
     if uri is None:
         return facts
+    document: Any
+    redirects = shaped.get("redirect_uris")
+    if uri == judged.get("sector_identifier_uri") and redirects == judged.get("redirect_uris"):
+        return msgspec.structs.replace(facts, documents={**facts.documents, "sector_identifier_uri": redirects or []})
     try:
         fetched = await registry.fetch(uri, accept=("application/json",), limit=_SECTOR_BYTES)
         document = msgspec.json.decode(fetched.body)
