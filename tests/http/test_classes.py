@@ -187,7 +187,7 @@ async def test_tokens_bound_to_addresses() -> None:
         issued = (await events(server, "token.issued"))[-1]
 
     refused(answer, "invalid_token", status=401)
-    assert answer.json()["error_description"] == "The initial access token is bound to another address."
+    assert answer.json()["error_description"] == "The initial access token is bound to other addresses than this one."
     assert tokens[token_id] == 0
     assert issued["bound_to"] == ["address"]
 
@@ -205,7 +205,10 @@ async def test_tokens_bound_to_a_certificate() -> None:
         with pytest.raises(Refused, match="no attestation function"):
             await issue(server, "client", attestation=True)
 
-    assert answer.json()["error_description"] == "The initial access token is bound to another certificate."
+    assert (
+        answer.json()["error_description"]
+        == "The initial access token is bound to a client certificate that did not come with the request."
+    )
 
 
 def believes(attestation: str) -> bool:
@@ -252,7 +255,10 @@ async def test_attestations(own: str, function: str, caplog: pytest.LogCaptureFi
         kept = await manage(server, answer.json(), "PUT", as_update(answer.json()))
 
     assert answer.status_code == 201
-    assert without.json()["error_description"] == "The initial access token is bound to another attestation."
+    assert (
+        without.json()["error_description"]
+        == "The initial access token is bound to an attestation, and none that is believed came with the request."
+    )
     refused(long, "invalid_request")
     assert kept.status_code == 200  # an update is proven by its own token
     assert "managed-device" not in caplog.text
@@ -290,6 +296,17 @@ async def test_a_version_is_registered_once() -> None:
     refused(again, "invalid_client_metadata", "software_id")
     refused(taken, "invalid_client_metadata", "software_id")
     assert [one.status_code for one in (kept, moved, free, last, *unnamed)] == [200, 200, 200, 201, 201, 201]
+
+
+@pytest.mark.requirement("R7591-68")
+async def test_other_software_is_not_counted() -> None:
+    """Where the rule names software, other software may be registered as often as it likes, at the same time too."""
+    tables = '[policy.single]\nrules = [{ rule = "single_instance", software = ["app"] }]'
+    async with served(configured("open", registration='policy = "single"', tables=tables)) as server:
+        others = await asyncio.gather(*(post(server, {**MEMBERS, "software_id": "tool"}) for _ in range(4)))
+        ours = [await post(server, {**MEMBERS, "software_id": "app"}) for _ in range(2)]
+
+    assert [one.status_code for one in (*others, *ours)] == [201] * 5 + [400]
 
 
 @pytest.mark.requirement("R7591-68")
