@@ -165,7 +165,7 @@ def a_token(token_id: str = "t1", *, issuer: str = "main", **changed: Any) -> In
         max_uses=_USES,
         created_at=NOW,
         expires_at=_LATER,
-        addresses=("10.0.0.0/8", "2001:db8::/32"),
+        addresses=("192.0.2.0/24",),
         certificate="thumbprint",
         attestation=True,
     )
