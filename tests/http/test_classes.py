@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +33,7 @@ from registrar.policy import Facts
 from registrar.policy.document import Document
 from registrar.service.administration import Refused
 from registrar.testing import FrozenClock, served
+from registrar.testing.authority import Authority
 
 pytestmark = pytest.mark.anyio
 
@@ -209,6 +213,36 @@ async def test_tokens_bound_to_a_certificate() -> None:
         answer.json()["error_description"]
         == "The initial access token is bound to a client certificate that did not come with the request."
     )
+
+
+@pytest.mark.requirement("SEED-18", "SEED-82")
+async def test_certificates_make_a_class_and_free_a_bound_token(tmp_path: Path) -> None:
+    """With its certificate, handed on by a trusted proxy, a client is of another class and its bound token works."""
+    authority = Authority()
+    issued, other = authority.issue("CN=app,O=Example"), authority.issue("CN=other,O=Example")
+    (tmp_path / "authorities.pem").write_bytes(authority.pem)
+    registration = f'certificate_authorities = "{tmp_path}/authorities.pem"\nclasses = ["certified", "application"]'
+    text = configured("client", registration=registration).replace(
+        "[server]", '[server]\ntrusted_proxies = ["127.0.0.1"]', 1
+    )
+
+    def headers(token: str, certificate: str) -> dict[str, str]:
+        return {**bearer(token), "x-forwarded-proto": "https", "client-cert": certificate}
+
+    async with served(text) as server:
+        thumbprint = base64.urlsafe_b64encode(hashlib.sha256(issued.der).digest()).rstrip(b"=").decode()
+        bound, _ = await issue(server, "client", certificate=thumbprint, max_uses=0)
+        plain, _ = await issue(server, "client", max_uses=0)
+        answers = [
+            await server.client.post("/register", json=MACHINE, headers=headers(bound, issued.client_cert)),
+            await server.client.post("/register", json=MACHINE, headers=headers(bound, other.client_cert)),
+            await server.client.post("/register", json=MACHINE, headers=headers(plain, other.client_cert)),
+            await post(server, PUBLIC, plain),
+        ]
+        told = [one["client_class"] for one in await events(server, "client.registered")]
+
+    assert [one.status_code for one in answers] == [201, 401, 201, 201]
+    assert told == ["certified", "certified", "application"]
 
 
 def believes(attestation: str) -> bool:
