@@ -7,7 +7,6 @@ Two numbers each: the first time that a registration of its kind is seen, and ev
 decided is remembered by the values that they look at.
 """
 
-
 from __future__ import annotations
 
 import argparse
