@@ -129,7 +129,7 @@ async def test_what_is_of_no_class_is_refused() -> None:
     assert client["client_id"]
 
 
-@pytest.mark.requirement("SEED-82", "SEED-67")
+@pytest.mark.requirement("SEED-82")
 async def test_preregistered_software_alone_is_admitted() -> None:
     """An allow-list of software lets in what it names, where a token stands behind the claim, and nothing else."""
     tables = """

@@ -194,7 +194,7 @@ def test_a_rule_may_only_warn(name: str) -> None:
 # --- what rules take away ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("SEED-5", "SEED-97")
+@pytest.mark.requirement("SEED-5")
 def test_refresh_tokens_are_dropped_from_clients_without_a_secret() -> None:
     """By default the grant is taken away with a finding, and the rest is registered."""
     decision = judged("{ rule = 'refresh_requires_confidential' }", {**PUBLIC, "grant_types": BOTH})

@@ -189,13 +189,11 @@ def _words(
     return tuple(words)
 
 
-_PROOFS: Final = tuple(proof for proof in Proof if proof is not Proof.PREREGISTERED)
+PROOFS: Final = tuple(proof for proof in Proof if proof is not Proof.PREREGISTERED)
 """What a policy may demand; the others are a class's to demand."""
 
 
-def alternatives(
-    words: Iterable[str], document: Document, *path: str, known: Sequence[Proof] = _PROOFS
-) -> Alternatives:
+def alternatives(words: Iterable[str], document: Document, *path: str, known: Sequence[Proof] = PROOFS) -> Alternatives:
     """`["statement+certificate", "initial_access_token"]`: each is enough by itself, and all of it has to be there.
 
     Raises:
