@@ -90,7 +90,8 @@ async def replace(
             updated_at=now,
             metadata=decision.metadata,
             credentials=issued.credentials,
-            admission=recorded(admitted.admission, parts.facts),
+            # Whoever shows no token of their own goes on under the one that let the software in.
+            admission=recorded(admitted.admission if admitted.spend else before.admission, parts.facts),
             policy=admitted.policy,
             provenance={**parts.provenance, **decision.provenance},
             expires_at=now + lifetime if lifetime else 0,
