@@ -152,7 +152,10 @@ async def gather(
         statement=attestation,
         signed=signed is not None,
     )
-    return Parts(requested, presented, facts, tuple(found), provenance, tuple(changes), _software(policy, attestation))
+    software = _software(policy, attestation)
+    if client is not None and software and not client.admission.statement_software:
+        changes.append(Put(of_software(client, software), 0, now))  # it comes to be the software's with this update
+    return Parts(requested, presented, facts, tuple(found), provenance, tuple(changes), software)
 
 
 def vouched(issuer: Issuer, caller: Caller, now: int) -> Certificate | None:
@@ -193,6 +196,12 @@ def _once(issuer: Issuer, attestation: Attestation, now: int) -> list[Change]:
     key = hashlib.sha256(f"statement\0{attestation.name}\0{attestation.jti}".encode()).hexdigest()
     ends = max(attestation.expires_at + trust.SKEW, now + attestation.once_for)
     return [Put(Item(issuer.name, USED, key, b"statement", expires_at=ends), 0, now)]
+
+
+def of_software(client: Client, software: str) -> Item:
+    """The record that a piece of software has this client."""
+    body, ends = client.client_id.encode(), client.expires_at
+    return Item(client.issuer, SOFTWARE, software, body, client_id=client.client_id, expires_at=ends)
 
 
 def _software(policy: Policy, attestation: Attestation | None) -> str:
