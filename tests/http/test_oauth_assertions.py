@@ -157,6 +157,7 @@ async def test_one_client_cannot_speak_for_another() -> None:
         refused(await asserted(server, **forged), "invalid_client", status=401)
 
 
+@pytest.mark.requirement("R7591-18", "SEED-69")
 async def test_a_new_key_works_at_once() -> None:
     """A key that is new at the client's jwks_uri authenticates without an update, and a removed one stops."""
     old, new = key("old"), key("new")
@@ -170,6 +171,7 @@ async def test_a_new_key_works_at_once() -> None:
         refused(await asserted(server, **assertion(server, client, old)), "invalid_client", status=401)
 
 
+@pytest.mark.requirement("R7591-18")
 async def test_a_jwks_uri_that_does_not_answer() -> None:
     """Without its keys a client cannot be authenticated; it is told why, and no stranger learns of the network."""
     async with served(authorizing(), fetch=Documents()) as server:

@@ -461,7 +461,7 @@ class _Engine:
 
 def _refuses_first(changes: Sequence[Change]) -> bool:
     """Whether only the first of several changes can be refused, when nothing has been written yet."""
-    return all(isinstance(one, DropAll) or one.expected is None for one in changes[1:])
+    return all(isinstance(one, (DropAll, Tell)) or one.expected is None for one in changes[1:])
 
 
 def _connect(path: Path) -> apsw.Connection:
