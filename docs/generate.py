@@ -8,8 +8,10 @@ python docs/generate.py --check   writes nothing; exit status 1 and the names of
 from __future__ import annotations
 
 import dataclasses
+import enum
 import inspect
 import json
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,8 +27,14 @@ from registrar.domain.errors import ERRORS
 from registrar.domain.events import EVENTS
 from registrar.domain.findings import RULES, Rule
 from registrar.domain.metadata import ECHOED_EMPTY, LIMITS, MEMBERS, Member, Role
-from registrar.policy.loader import shipped
+from registrar.domain.software_statement import Form
+from registrar.policy import classes
+from registrar.policy.classes import When
+from registrar.policy.evidence import ManagementProof, Proof
+from registrar.policy.loader import FEATURES, PROOFS, shipped
+from registrar.policy.policy import Repeat, Request
 from registrar.policy.rules import RULE_FUNCTIONS
+from registrar.policy.rules.applied import Hosts
 
 FOLDER: Final = Path(__file__).parent / "reference"
 NOTE: Final = "<!-- Written by docs/generate.py from the program's own tables. Change those, then run it. -->"
@@ -68,11 +76,16 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.registration", settings.Registration),
     ("issuer.NAME.registration_access_token", settings.RegistrationAccessToken),
     ("issuer.NAME.client_secret", settings.ClientSecret),
+    ("issuer.NAME.udap", settings.Udap),
     ("issuer.NAME.scopes", settings.Scopes),
     ("issuer.NAME.openid", settings.OpenID),
     ("issuer.NAME.authorization", settings.Authorization),
     ("issuer.NAME.authorization.resources.API", settings.Resource),
+    ("issuer.NAME.people", settings.People),
+    ("issuer.NAME.upstream", settings.Upstream),
     ("issuer.NAME.audit", settings.Audit),
+    ("issuer.NAME.template.ID", settings.Template),
+    ("statement_issuer.NAME", settings.StatementIssuer),
 )
 _SPOKEN: Final[Mapping[Any, str]] = {str: "string", int: "whole number", float: "number", bool: "true or false"}
 
@@ -90,18 +103,32 @@ def settings_page() -> Iterator[str]:
         rows = []
         for field in dataclasses.fields(kind):
             hint = typing.get_type_hints(kind)[field.name]
-            if "meaning" not in field.metadata or dataclasses.is_dataclass(_default(field)) or _is_tables(hint):
+            if "meaning" not in field.metadata or any(map(dataclasses.is_dataclass, typing.get_args(hint))):
+                continue  # tables of their own
+            if dataclasses.is_dataclass(_default(field)):
                 continue
             rows.append((code(field.name), _type(hint), code(_toml(field, hint)), field.metadata["meaning"]))
         yield from table(("setting", "type", "default", "meaning"), rows)
     yield "## `[policy.NAME]`"
     yield ""
-    yield "A policy of your own; [concepts](../guide/concepts.md#policy) explains it, and [rules](rules.md) lists what it can name."
+    yield "A policy of your own; [policies](../guide/policies.md) tells how one is written, and [rules](rules.md) lists what it can name."
     yield ""
     yield from table(
         ("setting", "type", "default", "meaning"),
         (
             ("`description`", "string", '`""`', "What it is for, for people."),
+            (
+                "`extends`",
+                "list of strings",
+                "`[]`",
+                "Policies that it completes and narrows; never wider than any of them.",
+            ),
+            (
+                "`features`",
+                "list of strings",
+                "`[]`",
+                f"Groups of members that are served under it alone: {', '.join(map(code, FEATURES))}.",
+            ),
             ("`metadata`", "table", "`{}`", "Member of client metadata -> its operators."),
             (
                 "`rules`",
@@ -109,11 +136,80 @@ def settings_page() -> Iterator[str]:
                 "`[]`",
                 'Rules by name, each with its arguments: `{ rule = "localhost", verdict = "refuse" }`.',
             ),
+            (
+                "`registration.authentication`",
+                "list of strings",
+                "`[]`",
+                f"What a registration has to come with, beside what the mode demands; alternatives, each of these joined by `+`: {', '.join(map(code, PROOFS))}.",
+            ),
+            (
+                "`statement`",
+                "table",
+                "none",
+                f"How software statements are read: {', '.join(map(code, Form.__struct_fields__))}.",
+            ),
+            ("`request`", "table", "none", f"How requests are written: {_fields(Request)}."),
+            (
+                "`management.authentication`",
+                "list of strings",
+                '`["registration_access_token"]`',
+                f"What whoever manages a registration has to show, all of it: {', '.join(map(code, ManagementProof))}.",
+            ),
+            ("`management.scope`", "string", '`""`', "The scope of that access token."),
+            ("`management.operations`", "list of strings", '`["read", "update", "delete"]`', "What may be done."),
+            (
+                "`repeat`",
+                "string",
+                '`"new"`',
+                f"What a registration does of software that is registered already: {', '.join(map(code, Repeat))}.",
+            ),
+            (
+                "`lifetime.client`, `lifetime.secret`",
+                "whole number",
+                "`0`",
+                "Seconds until the client ends, and its secret; 0 is never.",
+            ),
         ),
     )
     yield "Policies that ship with the program:"
     yield ""
     yield from table(("name", "description"), ((code(name), policy.description) for name, policy in shipped().items()))
+    yield "## `[class.NAME]`"
+    yield ""
+    yield "A class of clients of your own, for issuers that list it under `classes`; [policies](../guide/policies.md#classes-of-clients) explains them."
+    yield ""
+    yield from table(
+        ("setting", "type", "default", "meaning"),
+        (
+            ("`description`", "string", '`""`', "What it is, for people."),
+            (
+                "`when`",
+                "table",
+                "`{}`",
+                f"The facts that make a client one of it, all that are listed: {_fields(When)}.",
+            ),
+            (
+                "`admission`",
+                "list of strings",
+                "needed",
+                f"With what it is admitted: `open`, or alternatives of {', '.join(map(code, Proof))}, joined by `+` where several are needed.",
+            ),
+            ("`policy`", "list of strings", "`[]`", "Policies that judge it beside the issuer's or the token's."),
+            ("`software`", "list of strings", "`[]`", "The `software_id`s that are `preregistered`."),
+            ("`owners`", "list of strings", "`[]`", "The owners that are."),
+        ),
+    )
+    yield "Classes that ship with the program:"
+    yield ""
+    yield from table(("name", "description"), ((code(one.name), one.description) for one in classes.shipped().values()))
+    yield "## `[rules]`"
+    yield ""
+    yield 'Rules of your own: `name = "package.module:function"`; [policies](../guide/policies.md#a-rule-of-your-own) has an example.'
+    yield ""
+
+
+def _fields(kind: type[Any]) -> str:
+    return ", ".join(code(field.name) for field in dataclasses.fields(kind))
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -131,6 +227,8 @@ def _type(hint: Any) -> str:
         return "string, or list of strings"
     if typing.get_origin(hint) is tuple:
         return "list of strings"
+    if typing.get_origin(hint) is dict:
+        return "table"
     return _SPOKEN.get(hint, "string")
 
 
@@ -217,14 +315,42 @@ def _rule_row(rule: Rule) -> tuple[str, str, str, str, str]:
 
 def _arguments(function: Callable[..., Any]) -> str:
     said = []
+    hints = typing.get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
-        if parameter.default is inspect.Parameter.empty:
-            said.append(f"`{name}` (a list of members)")
-        else:
-            said.append(f'`{name}`: `"refuse"` or `"warn"`; `"{parameter.default}"` by default')
-    return "; ".join(said)
+        needed = parameter.default is inspect.Parameter.empty
+        default = "needed" if needed else f"{_argument_default(parameter.default)} by default"
+        said.append(f"{code(name)}: {_argument_type(name, hints[name])}; {default}")
+    return ". ".join(said)
+
+
+def _argument_type(name: str, hint: Any) -> str:
+    """What an argument of a rule takes, in words."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return " or ".join(code(f'"{value}"') for value in arguments)
+    if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
+        return "one of " + ", ".join(code(f'"{value}"') for value in hint)
+    if hint in _SPOKEN:
+        return _SPOKEN[hint]
+    if origin is tuple and arguments[0] is not str:
+        return "a list, each " + _argument_type(name, arguments[0])
+    if hint is Hosts:
+        return "a list of hosts"
+    return (
+        "a pattern"
+        if origin is re.Pattern
+        else f"a list of {name if name in ('members', 'scopes', 'grants') else 'strings'}"
+    )
+
+
+def _argument_default(value: Any) -> str:
+    if value in ((), False) or (isinstance(value, Hosts) and not value):
+        return "none"
+    if isinstance(value, tuple):
+        return code(_list(value))
+    return code(f'"{value}"' if isinstance(value, str) else f"{value}")
 
 
 def _first_line(documented: Any) -> str:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import dataclasses
 import enum
+import inspect
 import os
 import re
 import ssl
 import stat
 import time
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -24,20 +25,32 @@ from pathlib import Path
 from typing import Any, Final
 
 from registrar.domain import uri as grammar
-from registrar.domain.access_token import SCOPE
+from registrar.domain.access_token import SCOPE, Kind
+from registrar.domain.certificate import read as read_certificate
 from registrar.domain.certificate import read_pem
 from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys
 from registrar.domain.jwks import judge as judge_keys
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS, PAGES
-from registrar.domain.settings import Clients, Mode, Registration, Server, Settings, StatementIssuer
+from registrar.domain.settings import (
+    Clients,
+    Mode,
+    Registration,
+    Server,
+    Settings,
+    StatementIssuer,
+    Template,
+    TokenIssuer,
+)
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.http.fetch import Fetcher
-from registrar.policy import Policy
+from registrar.policy import Contradiction, Policy, all_of, classes
+from registrar.policy.classes import ClientClass
 from registrar.policy.document import ConfigurationError, Document
 from registrar.policy.evidence import ManagementProof, Proof
 from registrar.policy.loader import Written, form, load_all, shipped
 from registrar.policy.rules import RULE_FUNCTIONS, RuleFunction
+from registrar.service import templates
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
 from registrar.service.registry import Issuer, Registry, registrable_scopes
@@ -52,6 +65,7 @@ __all__ = [
     "development",
     "parse",
     "read",
+    "read_policies",
 ]
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_\-]{0,31}")
@@ -65,6 +79,10 @@ class Configuration:
 
     settings: Settings
     policies: Mapping[str, Policy]
+    functions: Mapping[str, RuleFunction] = dataclasses.field(default_factory=lambda: RULE_FUNCTIONS)
+    """The rules that a policy may name."""
+    classes: Mapping[str, ClientClass] = dataclasses.field(default_factory=classes.shipped)
+    """The classes of clients that an issuer may choose."""
 
     @property
     def loopback(self) -> bool:
@@ -129,19 +147,13 @@ def parse(document: Document) -> Configuration:
         ConfigurationError: as `read`.
     """
     data = dict(document.data)
-    own = data.pop("policy", {})
     functions = _rules(data.pop("rules", {}), document)
-    for name in own:
-        if name in shipped():
-            raise document.error(f"{name} is a profile that ships; give yours another name", "policy", name)
-        if not _NAME.fullmatch(name):
-            raise document.error("a policy's name is 1 to 32 lower-case letters, digits, - and _", "policy", name)
-    written = {name: Written(table, document, ("policy", name)) for name, table in own.items()}
-    policies = {**shipped(), **load_all(written, shipped(), functions)}
+    policies = {**shipped(), **_policies(data.pop("policy", {}), document, functions)}
     if unknown := sorted(set(data) - set(_TABLES)):
         raise document.error(f"unknown table [{unknown[0]}]; known are {', '.join(_TABLES.values())}", unknown[0])
     believed = {
-        name: _statement_issuer(name, table, document) for name, table in data.get("statement_issuer", {}).items()
+        name: _statement_issuer(name, table, document, _urls(data.get("issuer", {})))
+        for name, table in data.get("statement_issuer", {}).items()
     }
     server = _build(Server, data.get("server", {}), document, ("server",))
     tables = data.get("issuer", {})
@@ -162,10 +174,37 @@ def parse(document: Document) -> Configuration:
             raise document.error("is where another issuer is reached", "issuer", name, "mutual_tls_url")
     for issuer in issuers.values():
         _check_authorities(issuer, policies, server, document)
-    configuration = Configuration(Settings(server, issuers, believed), policies)
+    known = {**classes.shipped(), **_classes(data.get("class", {}), policies, document)}
+    for issuer in issuers.values():
+        _check_classes(issuer, known, policies, document)
+    configuration = Configuration(Settings(server, issuers, believed), policies, functions, known)
     _check_transport(configuration, document)
     _check_fetching(server, document)
     return configuration
+
+
+def read_policies(path: Path, beside: Configuration) -> dict[str, Policy]:
+    """The policies in a file: a policy by itself, named as the file is, or the `[policy.NAME]` of a configuration.
+
+    Args:
+        path: the file.
+        beside: the configuration whose policies may be extended, and whose rules may be named.
+
+    Raises:
+        ConfigurationError: as `read`.
+    """
+    try:
+        document = Document(str(path), path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(str(path), 0, f"cannot be read: {problem}") from None
+    if "issuer" in document.data:
+        parsed = parse(document)
+        return {name: parsed.policies[name] for name in document.data.get("policy", {})}
+    if "policy" in document.data:
+        return _policies(document.data["policy"], document, beside.functions)
+    name = path.stem
+    known = {other: one for other, one in beside.policies.items() if other != name}
+    return load_all({name: Written(document.data, document)}, known, beside.functions)
 
 
 def assemble(configuration: Configuration) -> Registry:
@@ -186,6 +225,8 @@ def assemble(configuration: Configuration) -> Registry:
             configuration.policies,
             [believed[one] for one in settings.registration.statement_issuers],
             _authorities(settings, server),
+            [configuration.classes[one] for one in settings.registration.classes],
+            _function(settings.registration.attestation) if settings.registration.attestation else None,
         )
         for name, settings in configuration.settings.issuer.items()
     }
@@ -227,8 +268,21 @@ _TABLES: Final = {
     "issuer": "issuer.NAME",
     "policy": "policy.NAME",
     "statement_issuer": "statement_issuer.NAME",
+    "class": "class.NAME",
     "rules": "rules",
 }
+
+
+def _policies(tables: Any, document: Document, functions: Mapping[str, RuleFunction]) -> dict[str, Policy]:
+    if not isinstance(tables, dict):
+        raise document.error("policies are tables: [policy.NAME]", "policy")
+    for name in tables:
+        if name in shipped():
+            raise document.error(f"{name} is a profile that ships; give yours another name", "policy", name)
+        if not _NAME.fullmatch(name):
+            raise document.error("a policy's name is 1 to 32 lower-case letters, digits, - and _", "policy", name)
+    written = {name: Written(table, document, ("policy", name)) for name, table in tables.items()}
+    return load_all(written, shipped(), functions)
 
 
 def _rules(table: Any, document: Document) -> Mapping[str, RuleFunction]:
@@ -239,20 +293,86 @@ def _rules(table: Any, document: Document) -> Mapping[str, RuleFunction]:
     for name, where in table.items():
         if name in RULE_FUNCTIONS:
             raise document.error(f"{name} is a rule that ships; give yours another name", "rules", name)
-        module, _, attribute = where.partition(":") if isinstance(where, str) else ("", "", "")
         try:
-            function = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as problem:
-            raise document.error(
-                f'a rule is "package.module:function"; {where} cannot be had: {problem}', "rules", name
-            ) from None
-        if not callable(function):
-            raise document.error(f"{where} is no function", "rules", name)
+            function = _function(where)
+        except ValueError as problem:
+            raise document.error(f"a rule is {problem}", "rules", name) from None
+        if faults := _unfit(function):
+            raise document.error(f"{where} {faults}", "rules", name)
         functions[name] = function
     return functions
 
 
-def _statement_issuer(name: str, table: Any, document: Document) -> StatementIssuer:
+def _urls(issuers: Any) -> frozenset[str]:
+    """Where the issuers of this configuration are; it is not checked yet."""
+    tables = issuers.values() if isinstance(issuers, dict) else ()
+    return frozenset(str(table.get("url")) for table in tables if isinstance(table, dict))
+
+
+def _function(where: Any) -> Callable[..., Any]:
+    """What `package.module:function` names.
+
+    Raises:
+        ValueError: it cannot be had.
+    """
+    module, _, attribute = where.partition(":") if isinstance(where, str) else ("", "", "")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise ValueError(f'"package.module:function"; {where} cannot be had: {problem}') from None
+    if not callable(found):
+        raise ValueError(f'"package.module:function"; {where} is no function')  # noqa: TRY004 (what the configuration says is no value for it)
+    return typing.cast("Callable[..., Any]", found)
+
+
+def _unfit(function: Callable[..., Any]) -> str:
+    """Why a function is no rule; what a policy may set has to have types, because they say what is taken."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError, ValueError) as problem:
+        return f"cannot be read as a rule: {problem}"
+    places = [one for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    if len(places) != 2 or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):  # noqa: PLR2004
+        return "is no rule; a rule is a function of the members and the facts, and its arguments are keywords"
+    untyped = [one.name for one in parameters if one not in places and one.name not in hints]
+    return f"has no type for {untyped[0]}" if untyped else ""
+
+
+def _classes(tables: Any, policies: Mapping[str, Policy], document: Document) -> dict[str, ClientClass]:
+    """The classes of clients of the user's own."""
+    if not isinstance(tables, dict):
+        raise document.error("classes are tables: [class.NAME]", "class")
+    for name in tables:
+        if name in classes.shipped():
+            raise document.error(f"{name} is a class that ships; give yours another name", "class", name)
+        if not _NAME.fullmatch(name):
+            raise document.error("a class's name is 1 to 32 lower-case letters, digits, - and _", "class", name)
+    return {name: classes.load(name, table, policies, document) for name, table in tables.items()}
+
+
+def _check_classes(
+    issuer: IssuerSettings, known: Mapping[str, ClientClass], policies: Mapping[str, Policy], document: Document
+) -> None:
+    """The classes exist, and their policies can be met together with the issuer's."""
+    at = ("issuer", issuer.name, "registration")
+    for name in issuer.registration.classes:
+        if name not in known:
+            raise document.error(f"there is no class {name}; these are: {', '.join(known)}", *at, "classes")
+        try:
+            all_of([policies[one] for one in (issuer.registration.policy, *known[name].policies)])
+        except Contradiction as problem:
+            raise document.error(
+                f"nothing could be registered in the class {name}: {problem}", *at, "classes"
+            ) from None
+    if issuer.registration.attestation:
+        try:
+            _function(issuer.registration.attestation)
+        except ValueError as problem:
+            raise document.error(f"is {problem}", *at, "attestation") from None
+
+
+def _statement_issuer(name: str, table: Any, document: Document, ours: frozenset[str]) -> StatementIssuer:
     """Whose statements are believed: by their keys, by the address of their keys, or by certificates."""
     at = ("statement_issuer", name)
     if not _NAME.fullmatch(name) or not isinstance(table, dict):
@@ -264,7 +384,10 @@ def _statement_issuer(name: str, table: Any, document: Document) -> StatementIss
             raise document.error(f"unknown setting {key}", *at, key)
     found: StatementIssuer = _build(StatementIssuer, own, document, at, name=name, form=how)
     given = [key for key in ("jwks_uri", "jwks", "anchors") if getattr(found, key)]
-    if len(given) != 1:
+    if found.issuer in ours:
+        if given:
+            raise document.error("is an issuer of this configuration, whose keys are at hand", *at, given[0])
+    elif len(given) != 1:
         raise document.error("is known by one of jwks_uri, jwks and anchors", *at)
     if bool(found.issuer) == bool(found.anchors):
         raise document.error("issuer is the iss of its statements; with anchors it is that of each certificate", *at)
@@ -290,10 +413,18 @@ def _issuer(
         raise document.error("an issuer's name is 1 to 32 lower-case letters, digits, - and _, a letter first", *at)
     if "name" in table:
         raise document.error("the name of an issuer is that of its table", *at, "name")
-    issuer: IssuerSettings = _build(IssuerSettings, table, document, at, name=name)
+    own = dict(table)
+    written = own.pop("template", {})
+    if not isinstance(written, dict) or not all(isinstance(one, dict) for one in written.values()):
+        raise document.error(f"templates are tables: [issuer.{name}.template.NAME]", *at, "template")
+    made = {
+        key: _build(Template, one, document, (*at, "template", key), template_id=key) for key, one in written.items()
+    }
+    issuer: IssuerSettings = _build(IssuerSettings, own, document, at, name=name, template=made)
     _check_url(issuer.url, document, *at, "url")
     if issuer.mutual_tls_url:
         _check_mutual_tls_url(issuer, document, *at, "mutual_tls_url")
+    issuer = _with_udap(issuer, document, *at, "udap")
     if issuer.registration.policy not in policies:
         raise document.error(
             f"there is no policy {issuer.registration.policy}; these are: {', '.join(sorted(policies))}",
@@ -305,6 +436,7 @@ def _issuer(
     _check_evidence(issuer, policies[issuer.registration.policy], believed, document, *at, "registration")
     _check_scopes(issuer, document, *at, "scopes")
     _check_people(issuer, document, *at)
+    _check_templates(issuer, policies, document, *at, "template")
     for origin in issuer.cors_origins:
         if not _ORIGIN.fullmatch(origin):
             raise document.error(f"{origin} is not an origin such as https://app.example, or *", *at, "cors_origins")
@@ -319,6 +451,8 @@ def _issuer(
         if getattr(issuer.openid, key) <= 0:
             raise document.error("is more than 0", *at, "openid", key)
     _check_authorization(issuer, document, *at, "authorization")
+    for other, believed_token in issuer.registration.token_issuers.items():
+        _check_token_issuer(believed_token, document, *at, "registration", "token_issuers", other)
     if issuer.audit.refusals_per_minute < 1:
         raise document.error("at least one refusal a minute is recorded", *at, "audit", "refusals_per_minute")
     return issuer
@@ -340,6 +474,8 @@ def _build(kind: type[Any], table: Any, document: Document, path: tuple[str, ...
 
 
 def _value(hint: Any, value: Any, document: Document, path: tuple[str, ...]) -> Any:
+    if hint is Any:  # judged where it is used
+        return value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, value, document, path)
     if typing.get_origin(hint) is dict:
@@ -359,12 +495,12 @@ def _value(hint: Any, value: Any, document: Document, path: tuple[str, ...]) -> 
         return tuple(value)
     if hint is float and type(value) is int:
         return float(value)
-    if type(value) is not (typing.get_origin(hint) or hint):
-        raise document.error(f"needs {_SPOKEN[typing.get_origin(hint) or hint]}", *path)
+    if type(value) is not hint:
+        raise document.error(f"needs {_SPOKEN[hint]}", *path)
     return value
 
 
-_SPOKEN: Final = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
+_SPOKEN: Final = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def _modes(value: Any, document: Document, path: tuple[str, ...]) -> tuple[Mode, ...]:
@@ -393,6 +529,25 @@ def _check_url(url: str, document: Document, *path: str) -> None:
         raise document.error("an issuer's url is https, except on loopback (RFC 8414 §2)", *path)
 
 
+def _with_udap(issuer: IssuerSettings, document: Document, *path: str) -> IssuerSettings:
+    """The settings with the certificate that signs the metadata for a community."""
+    given = issuer.udap
+    if given.chain or given.private_key:
+        raise document.error("takes certificate and key", *path)
+    if bool(given.certificate) != bool(given.key):
+        raise document.error("certificate and key go together", *path)
+    if not given.certificate:
+        return issuer
+    try:
+        chain, key = read_pem(Path(given.certificate).read_bytes()), Path(given.key).read_bytes()
+        named = read_certificate(chain[0]).uri
+    except (OSError, ValueError) as problem:
+        raise document.error(f"cannot be read: {problem}", *path) from None
+    if issuer.url not in named:
+        raise document.error(f"its certificate does not name {issuer.url} as a URI", *path, "certificate")
+    return dataclasses.replace(issuer, udap=dataclasses.replace(given, chain=chain, private_key=key))
+
+
 def _check_mutual_tls_url(issuer: IssuerSettings, document: Document, *path: str) -> None:
     _check_url(issuer.mutual_tls_url, document, *path)
     own, main = grammar.split(issuer.mutual_tls_url), grammar.split(issuer.url)
@@ -403,7 +558,8 @@ def _check_mutual_tls_url(issuer: IssuerSettings, document: Document, *path: str
 def _check_path(registration: Registration, document: Document, *path: str) -> None:
     if not re.fullmatch(r"(/(?!\.)[A-Za-z0-9_\-.~]+)+", registration.path):
         raise document.error("is a path such as /register", *path, "path")
-    if registration.path in (*ENDPOINTS.values(), *PAGES.values(), "/healthz", "/readyz"):
+    taken = (*ENDPOINTS.values(), *PAGES.values(), "/healthz", "/readyz", "/statements")
+    if registration.path in taken or registration.path.startswith("/admin"):
         raise document.error(f"{registration.path} is the path of another endpoint", *path, "path")
 
 
@@ -483,12 +639,16 @@ def _check_people(issuer: IssuerSettings, document: Document, *path: str) -> Non
     if "openid" not in upstream.scopes:
         raise document.error("has to name openid, without which nobody is told who signed in", *at, "scopes")
     if upstream.client_secret_file:
-        try:
-            open_to_others = stat.S_IMODE(Path(upstream.client_secret_file).stat().st_mode) & 0o077
-        except OSError as problem:
-            raise document.error(f"cannot be read: {problem}", *at, "client_secret_file") from None
-        if open_to_others:
-            raise document.error("the file can be read by others; chmod 600", *at, "client_secret_file")
+        _check_secret_file(upstream.client_secret_file, document, *at, "client_secret_file")
+
+
+def _check_secret_file(file: str, document: Document, *path: str) -> None:
+    try:
+        open_to_others = stat.S_IMODE(Path(file).stat().st_mode) & 0o077
+    except OSError as problem:
+        raise document.error(f"cannot be read: {problem}", *path) from None
+    if open_to_others:
+        raise document.error("the file can be read by others; chmod 600", *path)
 
 
 def _check_authorization(issuer: IssuerSettings, document: Document, *path: str) -> None:
@@ -508,11 +668,47 @@ def _check_authorization(issuer: IssuerSettings, document: Document, *path: str)
         raise document.error("is an absolute URI without a fragment (RFC 8707 §2)", *path, "default_resource")
 
 
+def _check_token_issuer(other: TokenIssuer, document: Document, *path: str) -> None:
+    if not _NAME.fullmatch(path[-1]):
+        raise document.error("has a name of 1 to 32 lower-case letters, digits, - and _", *path)
+    if other.kind not in ("", Kind.CLIENT, Kind.USER):
+        raise document.error("is client, user, or empty", *path, "kind")
+    if not other.jwks_uri and not other.introspection_endpoint:
+        raise document.error("needs issuer and jwks_uri, or introspection_endpoint", *path)
+    if bool(other.jwks_uri) != bool(other.issuer):
+        raise document.error("issuer and jwks_uri go together", *path, "issuer")
+    if other.introspection_endpoint:
+        if not other.client_id:
+            raise document.error("needs client_id and client_secret_file beside it", *path, "introspection_endpoint")
+        _check_secret_file(other.client_secret_file, document, *path, "client_secret_file")
+
+
 _ALLOWED: Final = {
     "refresh_tokens": (Clients.ALL, Clients.CONFIDENTIAL),
     "refresh_token_rotation": (Clients.ALL, Clients.PUBLIC),
     "pkce": (Clients.ALL, Clients.PUBLIC),
 }
+
+
+def _check_templates(issuer: IssuerSettings, policies: Mapping[str, Policy], document: Document, *path: str) -> None:
+    """Each template is judged as a registration is, before anything starts."""
+    if not issuer.template:
+        return
+    if not issuer.registration.templates:
+        raise document.error("registration.templates is off, so these templates would have no instances", *path)
+    bound = Issuer(issuer, policies)
+    for template_id, table in issuer.template.items():
+        for fault in templates.judge(bound, template_id, templates.of_configuration(table)):
+            accepted = f"; accepted: {fault.accepted}" if fault.accepted else ""
+            member = fault.member.partition("[")[0].partition(".")[0]
+            own = (
+                ()
+                if member == "template_id"
+                else (member,)
+                if member in ("allowed", "policy")
+                else ("metadata", member)
+            )
+            raise document.error(f"{fault.member}: {fault.reason}{accepted}", *path, template_id, *own)
 
 
 def _check_transport(configuration: Configuration, document: Document) -> None:

@@ -162,4 +162,6 @@ def test_order_of_the_commands(desk: Desk) -> None:
     listed = desk.done("--help").partition("Commands:\n")[2]
 
     names = [line.split()[0] for line in listed.splitlines()]
-    assert names == ["init", "serve", "demo", "register", "token", "client", "keys", "user"]
+    assert names == [
+        *["init", "serve", "demo", "register", "token", "client", "keys", "user", "policy", "statement", "template"]
+    ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registering import MACHINE, MEMBERS, as_update, bearer, configured, manage, post, refused, register, started
+from registering import MEMBERS, as_update, bearer, configured, manage, post, refused, register, started
 
 from registrar.config import ConfigurationError, parse
 from registrar.domain.metadata import MEMBERS as TABLE
@@ -28,7 +28,6 @@ P256 = {
 }
 HOST = "https://as.example"
 OAUTH, OPENID = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
-NOT_SERVED_YET = ["authorization_endpoint"]
 
 
 async def fetched(server: Served, url: str = HOST + OAUTH) -> dict[str, Any]:
@@ -314,7 +313,12 @@ async def test_the_published_keys_are_public_and_named() -> None:
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "application/json"
         keys = answer.json()["keys"]
-        assert {key.get("alg") for key in keys} == {None, "ES256", "EdDSA"}, "an RSA key serves RS256 and PS256"
+        # The RSA key names no algorithm: it signs with RS256 and with PS256.
+        assert sorted((key["kty"], key.get("alg")) for key in keys) == [
+            ("EC", "ES256"),
+            ("OKP", "EdDSA"),
+            ("RSA", None),
+        ]
         assert len({key["kid"] for key in keys}) == len(keys)
         for key in keys:
             assert not {"d", "p", "q", "dp", "dq", "qi", "oth", "k"} & set(key)
@@ -325,23 +329,6 @@ async def test_the_published_keys_are_public_and_named() -> None:
         await register(server, {**MEMBERS, "jwks": {"keys": keys}})
         await started(server)
         assert (await server.client.get("/jwks")).json() == {"keys": keys}
-
-
-@pytest.mark.requirement("DISC-21")
-@pytest.mark.parametrize("member", NOT_SERVED_YET)
-async def test_endpoints_to_come_say_so(member: str) -> None:
-    """Published because clients' schemas demand it: 503 temporarily_unavailable as JSON, with Retry-After."""
-    async with served(configured(url=f"{HOST}/t1")) as server:
-        endpoint = (await fetched(server, f"{HOST}{OAUTH}/t1"))[member]
-        client = await register(server, MACHINE)
-        for answer in (
-            await server.client.get(endpoint, params={"client_id": client["client_id"]}),
-            await server.client.post(endpoint, data={"grant_type": "client_credentials"}),
-        ):
-            refused(answer, "temporarily_unavailable", status=503)
-            assert int(answer.headers["retry-after"]) > 0
-            assert answer.headers["cache-control"] == "no-cache, no-store"
-            assert "location" not in answer.headers
 
 
 # --- pages of other origins ---------------------------------------------------------------------------------------------

@@ -72,9 +72,7 @@ async def error(server: Served, given: Any) -> RequestError:
 
 async def allowed(server: Served, made: AuthorizationRequest) -> dict[str, str]:
     """What reaches the client when Alice allows a request."""
-    return parameters_of(
-        await authorization_response.allow(server.registry, server.issuer, made, ALICE, made.scope)
-    )
+    return parameters_of(await authorization_response.allow(server.registry, server.issuer, made, ALICE, made.scope))
 
 
 def parameters_of(answer: Redirect | FormPost) -> dict[str, str]:
@@ -379,7 +377,9 @@ async def test_hybrid_answers_under_their_policy() -> None:
 SIGNS = {**WEB, "jwks": published(KEY)}
 
 
-def object_of(server: Served, client: Any, key: Any = KEY, alg: str = "ES256", header: Any = None, **changes: Any) -> str:
+def object_of(
+    server: Served, client: Any, key: Any = KEY, alg: str = "ES256", header: Any = None, **changes: Any
+) -> str:
     """A request object; `changes` are to its claims, None leaves one out."""
     claims = {**asked(client), "iss": client["client_id"], "aud": server.issuer.url, **changes}
     return signed(key, claims, alg, **(header or {}))
@@ -391,7 +391,9 @@ async def test_a_request_by_value() -> None:
     async with served(authorizing()) as server:
         client = await register(server, {**SIGNS, "request_object_signing_alg": "ES256"})
         given = {"client_id": client["client_id"], "request": object_of(server, client, max_age=5)}
-        made = await judged(server, {**given, "scope": "write", "state": "other", "redirect_uri": "https://evil.example"})
+        made = await judged(
+            server, {**given, "scope": "write", "state": "other", "redirect_uri": "https://evil.example"}
+        )
         assert (made.scope, made.state, made.redirect_uri, made.max_age) == (("read",), "s", CALLBACK, 5)
         rsa = key("rsa", "RSA")
         other = await register(server, {**SIGNS, "jwks": published(KEY, rsa), "request_object_signing_alg": "PS256"})

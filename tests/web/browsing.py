@@ -44,7 +44,7 @@ class Form:
     buttons: list[tuple[str, str]] = field(default_factory=list)
 
 
-class _Reader(HTMLParser):
+class Reading(HTMLParser):
     """The forms, links and images of a page."""
 
     def __init__(self, text: str) -> None:
@@ -91,9 +91,9 @@ class Browser:
         return self.response
 
     @property
-    def read(self) -> _Reader:
+    def read(self) -> Reading:
         """The page's forms and links."""
-        return _Reader(self.page.text)
+        return Reading(self.page.text)
 
     @property
     def words(self) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from browsing import ALLOW, CONFIGURATION, ISSUER, REFUSE, Browser, add, asking, exchange, register
+from browsing import ALLOW, CONFIGURATION, ISSUER, REFUSE, Browser, add, asking, exchange, issuing, register
 
 from registrar.authorization import grant, people
 from registrar.service import administration
@@ -452,3 +454,181 @@ async def test_pages_read_without_sight(server: Served, browser: Browser) -> Non
         assert re.search(r"<title>[^<]+</title>", text)
         fields = re.findall(r'<input id="(\w+)"', text)
         assert all(f'<label for="{name}">' in text for name in fields)
+
+
+# --- what cannot be ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("BASE-26")
+async def test_an_error_before_the_sign_in_is_shown(server: Served, browser: Browser) -> None:
+    """Who registered an address by themselves sends nobody there with a request that is wrong on purpose (RFC 9700)."""
+    client = await register(server)
+    wrong = asking(client, scope="unknown")
+    await browser.open(wrong)
+    assert browser.page.status_code == 400
+    assert "it is answered at app.example" in browser.words
+    (back,) = [link["href"] for link in browser.read.links]
+    assert back.startswith("https://app.example/cb?error=invalid_scope")
+    await browser.open(asking(client))
+    await browser.sign_in()
+    await browser.open(wrong)
+    assert browser.answer["error"] == "invalid_scope"
+    assert browser.answer["state"] == "s"
+
+
+async def test_an_error_goes_to_a_client_that_the_operator_let_in(server: Served, browser: Browser) -> None:
+    """Nobody chose its address at will; and prompt=none is answered in silence whoever asks."""
+    token, _ = await administration.issue_token(server.registry, server.issuer, server.operator)
+    members = {"client_name": "Reader", "redirect_uris": ["https://app.example/cb"]}
+    headers = {"authorization": f"Bearer {token}"}
+    known = (await server.client.post("/register", json=members, headers=headers)).json()
+    await browser.open(asking(known, scope="unknown"))
+    assert browser.answer["error"] == "invalid_scope"
+    await browser.open(asking(await register(server), scope="unknown", prompt="none"))
+    assert browser.answer["error"] == "invalid_scope"
+
+
+@pytest.mark.requirement("BASE-13")
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://evil.example/cb",
+        "https://app.example/cb/",
+        "https://app.example/cb?x=1",
+        "https://APP.example/cb",
+        "https://app.example/CB",
+        "https://app.example/%63b",
+        "https://app.example:443/cb",
+        "https://user@app.example/cb",
+        "https://app.example.evil.example/cb",
+        "http://app.example/cb",
+        "javascript:alert(1)",
+    ],
+)
+async def test_an_address_that_is_not_registered_is_never_followed(server: Served, browser: Browser, uri: str) -> None:
+    """Not redirected to, not linked to, not shown."""
+    client = await register(server)
+    for more in ({}, {"prompt": "none"}):
+        await browser.open(asking(client, redirect_uri=uri, **more))
+        assert browser.page.status_code == 400
+        assert not browser.left_for
+        assert browser.read.links == []
+
+
+async def test_an_answer_in_a_form(server: Served, browser: Browser) -> None:
+    """response_mode=form_post: a form that sends itself where scripts run, and has a button where they do not."""
+    client = await register(server)
+    await browser.open(asking(client, response_mode="form_post"))
+    await browser.sign_in()
+    await browser.submit(ALLOW)
+    form = browser.read.forms[0]
+    assert form.action == "https://app.example/cb"
+    assert {"code", "state", "iss"} == set(form.fields)
+    policy = browser.page.headers["content-security-policy"]
+    script = re.search(r"<script>(.*?)</script>", browser.page.text)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert policy.endswith(f"script-src 'sha256-{digest}'")
+    assert "form-action 'self' https:;" in policy
+
+
+async def test_an_address_cannot_write_into_the_policy(server: Served, browser: Browser) -> None:
+    """A redirect URI may hold a semicolon, which ends a directive of the Content-Security-Policy."""
+    uri = "https://app.example/cb;sandbox"
+    client = await register(server, redirect_uris=[uri])
+    await browser.open(asking(client, response_mode="form_post"))
+    await browser.sign_in()
+    assert "sandbox" not in browser.page.headers["content-security-policy"]
+    await browser.submit(ALLOW)
+    assert browser.read.forms[0].action == uri
+    assert "sandbox" not in browser.page.headers["content-security-policy"]
+
+
+async def test_an_issuer_with_a_path() -> None:
+    """Pages, cookies and links stay under it."""
+    async with issuing(CONFIGURATION.replace("https://as.example", "https://as.example/one")) as server:
+        browser = Browser(server.client)
+        await add(server)
+        answer = await server.client.post("/register", json={"redirect_uris": ["https://app.example/cb"]})
+        await browser.open(asking(answer.json()))
+        assert all(one.startswith("/one/") for one in browser.read.resources)
+        await browser.sign_in()
+        await browser.submit(ALLOW)
+        assert browser.answer["iss"] == "https://as.example/one"
+
+
+async def test_development_cookies_are_no_host_cookies() -> None:
+    """On plain http, which is loopback alone, they have another name, so neither is taken for the other."""
+    async with issuing(CONFIGURATION.replace("https://as.example", "http://127.0.0.1:8000")) as server:
+        answer = await server.client.get("/account")
+        cookie = answer.headers["set-cookie"]
+        assert cookie.startswith("insecure-registrar-main-browser=")
+        assert "Secure" not in cookie
+        assert "HttpOnly" in cookie
+
+
+@pytest.mark.parametrize(
+    "path", ["/authorize", "/sign-in", "/consent", "/account", "/device", "/end_session", "/sign-up"]
+)
+async def test_a_request_of_any_shape_gets_a_page(server: Served, path: str) -> None:
+    """Whatever stands in the query: no error of ours, nothing of it in the page, and no redirect but to a page of ours."""
+    many = "&".join(f"p{number}=1" for number in range(200))
+    for query in ("i=x&i=y", "i=%00", "i=%ff", many, "page=account&self=1", "i=" + "x" * 5000):
+        answer = await server.client.get(f"{path}?{query}")
+        assert answer.status_code < 500
+        if answer.status_code == 303:
+            assert answer.headers["location"].startswith("/sign-in?i=")
+        else:
+            assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        posted = await server.client.post(path, content=query, headers=headers)
+        assert posted.status_code < 500
+
+
+async def test_a_hint_of_another_person_asks_for_that_person(server: Served, browser: Browser) -> None:
+    """id_token_hint: whose token it is may go on; anybody else signs in, or is an error where nothing may be shown."""
+    await add(server, "bob")
+    client = await at_consent(server, browser)
+    await browser.submit(ALLOW)
+    hint = str((await exchange(server, client, browser.answer["code"]))["id_token"])
+    await browser.open(asking(client, id_token_hint=hint, prompt="none"))
+    assert browser.answer["code"]
+    await browser.open(asking(client, prompt="login"))
+    await browser.sign_in("bob")
+    await browser.open(asking(client, id_token_hint=hint, prompt="none"))
+    assert browser.answer["error"] == "login_required"
+    await browser.open(asking(client, id_token_hint=hint))
+    assert "Sign in" in browser.words
+    await browser.sign_in("bob")
+    assert "Password" in browser.words
+    await browser.sign_in("alice")
+    assert browser.answer["code"]
+
+
+async def test_particulars_that_are_asked_for_are_named(server: Served, browser: Browser) -> None:
+    """Claims one by one, and the resource that the access is for, as they are asked for."""
+    client = await register(server)
+    claims = json.dumps({"userinfo": {"phone_number": {"essential": True}}})
+    await browser.open(asking(client, claims=claims))
+    await browser.sign_in()
+    assert "Read these particulars: phone_number" in browser.words
+    await browser.submit(ALLOW)
+    await browser.open(asking(client))
+    assert browser.answer["code"]
+    await browser.open(asking(client, claims=json.dumps({"id_token": {"birthdate": None}})))
+    assert "birthdate" in browser.words
+
+
+async def test_two_tabs_do_not_get_into_each_others_way(server: Served, browser: Browser) -> None:
+    """A sign-in in one leaves the other where it was; its form asks once more instead of failing."""
+    first, second = await register(server), await register(server, client_name="Writer")
+    await browser.open(asking(first))
+    other = Browser(server.client)
+    await other.open(asking(second))
+    await browser.sign_in()
+    await other.sign_in()
+    assert "out of date" in other.words
+    await other.sign_in()
+    assert "Writer" in other.words
+    await other.submit(ALLOW)
+    assert other.answer["code"]

@@ -19,7 +19,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _DEFAULT_FILE = Path("registrar.toml")
 
 
-def _configuration(config: Path | None, *, dev: bool = False, port: int | None = None) -> Configuration:
+def configured(config: Path | None, *, dev: bool = False, port: int | None = None) -> Configuration:
     """The configuration that a command runs with: the named file, `registrar.toml` here, `--dev`, or a closed server."""
     from dataclasses import replace
 
@@ -86,7 +86,7 @@ def serve(config: Path | None, port: int | None, dev: bool) -> None:
     from registrar.cli.serving import run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    run(_configuration(config, dev=dev, port=port))
+    run(configured(config, dev=dev, port=port))
 
 
 @main.command()
@@ -194,11 +194,26 @@ def token() -> None:
     help="Seconds until it expires; 0 is never.",
 )
 @click.option(
-    "--policy", default="", help="The policy that judges what is registered with it; the issuer's by default."
+    "--policy",
+    "policies",
+    multiple=True,
+    help="A policy that judges what is registered with it; may be repeated. The issuer's by default.",
 )
 @click.option("--label", default="", help="What it is for.")
 @click.option("--owner", default="", help="Who answers for what is registered with it.")
-@click.option("--scope", default="dcr", show_default=True, help="Its scopes; without dcr it registers nothing.")
+@click.option(
+    "--scope",
+    default="dcr",
+    show_default=True,
+    help="Its scopes; without dcr it registers nothing, and further ones are all that may be registered with it.",
+)
+@click.option(
+    "--address", "addresses", multiple=True, help="An address or a network from which alone it works; may be repeated."
+)
+@click.option(
+    "--certificate", default="", help="The thumbprint (x5t#S256) of the certificate beside which alone it works."
+)
+@click.option("--attestation", is_flag=True, help="It works only with an attestation that the issuer believes.")
 def issue_token(
     config: Path | None,
     dev: bool,
@@ -207,10 +222,13 @@ def issue_token(
     kind: str,
     uses: int,
     expires_in: int,
-    policy: str,
+    policies: tuple[str, ...],
     label: str,
     owner: str,
     scope: str,
+    addresses: tuple[str, ...],
+    certificate: str,
+    attestation: bool,
 ) -> None:
     """Issue an initial access token and print it, this once."""
     from registrar.cli import operating
@@ -220,19 +238,22 @@ def issue_token(
         value, issued = await operating.issue_token(
             desk,
             kind=Kind(kind),
-            policy=policy,
+            policy=" ".join(policies),
             label=label,
             owner=owner,
             max_uses=uses,
             lifetime=expires_in,
             scope=tuple(scope.split()),
+            addresses=addresses,
+            certificate=certificate,
+            attestation=attestation,
         )
-        members = operating.token_row(issued, desk.now)
+        members = issued.public(desk.now)
         Output(as_json).record(
             {"token": value, **members}, "Initial access token. It is shown this once; only its digest is kept."
         )
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @token.command("list")
@@ -242,12 +263,12 @@ def list_tokens(config: Path | None, dev: bool, issuer: str, as_json: bool) -> N
     from registrar.cli import operating
 
     async def act(desk: operating.Desk) -> None:
-        rows = [operating.token_row(one, desk.now) async for one in operating.tokens(desk)]
+        rows = [one.public(desk.now) async for one in operating.tokens(desk)]
         Output(as_json).table(
             rows, ("token_id", "kind", "status", "uses", "max_uses", "expires_at", "policy", "label", "owner")
         )
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @token.command("revoke")
@@ -261,12 +282,50 @@ def revoke_token(config: Path | None, dev: bool, issuer: str, as_json: bool, tok
         await operating.revoke_token(desk, token_id)
         Output(as_json).record({"token_id": token_id, "status": "revoked"}, "Revoked.")
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @main.group()
 def client() -> None:
-    """Clients: look at them, suspend, resume, delete, rotate their secrets."""
+    """Clients: create them, look at them, suspend, resume, delete, rotate their secrets."""
+
+
+@client.command("create")
+@common
+@click.option("--name", help="client_name: what people are shown.")
+@click.option("--redirect-uri", "redirect_uris", multiple=True, help="A redirect URI; may be repeated.")
+@click.option("--grant-type", "grant_types", multiple=True, help="A grant type; may be repeated.")
+@click.option("--scope", help="The scopes, separated by spaces; dcr for a client that earns tokens to register with.")
+@click.option("--auth-method", help="token_endpoint_auth_method: none for a public client.")
+@click.option("--metadata", type=click.File("rb"), help="A JSON object of further members; - is standard input.")
+def create_client(
+    config: Path | None,
+    dev: bool,
+    issuer: str,
+    as_json: bool,
+    name: str | None,
+    redirect_uris: tuple[str, ...],
+    grant_types: tuple[str, ...],
+    scope: str | None,
+    auth_method: str | None,
+    metadata: IO[bytes] | None,
+) -> None:
+    """Register a client by the operator's own word, and print its credentials, this once."""
+    from registrar.cli import operating, registering
+
+    options = {
+        "client_name": name,
+        "redirect_uris": list(redirect_uris),
+        "grant_types": list(grant_types),
+        "scope": scope,
+        "token_endpoint_auth_method": auth_method,
+    }
+
+    async def act(desk: operating.Desk) -> None:
+        made = await operating.create_client(desk, registering.client_metadata(metadata, options))
+        Output(as_json).record(dict(made), "Registered. The credentials are shown this once:")
+
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @client.command("list")
@@ -274,6 +333,7 @@ def client() -> None:
 @click.option("--state", type=click.Choice(["active", "suspended", "deleted"]), help="Only clients in this state.")
 @click.option("--owner", help="Only clients of this owner.")
 @click.option("--token", "token_id", help="Only clients registered with this initial access token.")
+@click.option("--template", help="Only instances of this template.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--after", default="", help="The client_id after which the list begins.")
 def list_clients(
@@ -284,6 +344,7 @@ def list_clients(
     state: str | None,
     owner: str | None,
     token_id: str | None,
+    template: str | None,
     limit: int,
     after: str,
 ) -> None:
@@ -293,7 +354,13 @@ def list_clients(
 
     async def act(desk: operating.Desk) -> None:
         found = await operating.clients(
-            desk, state=State(state) if state else None, owner=owner, token_id=token_id, after=after, limit=limit
+            desk,
+            state=State(state) if state else None,
+            owner=owner,
+            token_id=token_id,
+            template=template,
+            after=after,
+            limit=limit,
         )
         columns = (
             "client_id",
@@ -304,12 +371,13 @@ def list_clients(
             "assurance",
             "owner",
             "token_label",
+            "template",
         )
         Output(as_json).table([operating.client_row(one) for one in found], columns)
         if len(found) == limit and not as_json:
             click.echo(f"{limit} shown, and there may be more: --after {found[-1].client_id}", err=True)
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @client.command("show")
@@ -321,9 +389,10 @@ def show_client(config: Path | None, dev: bool, issuer: str, as_json: bool, clie
 
     async def act(desk: operating.Desk) -> None:
         found = await operating.client(desk, client_id)
-        Output(as_json).record(found.public())
+        seen = await operating.last_use(desk, client_id)
+        Output(as_json).record({**found.public(), **({"last_used_at": seen} if seen else {})})
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 def _state_command(name: str, done: str, meaning: str) -> None:
@@ -338,7 +407,7 @@ def _state_command(name: str, done: str, meaning: str) -> None:
             changed = await operating.change_state(desk, name, client_id, reason)
             Output(as_json).record({"client_id": client_id, "state": changed.state.value}, done)
 
-        operating.run(_configuration(config, dev=dev), issuer, act)
+        operating.run(configured(config, dev=dev), issuer, act)
 
 
 _state_command("suspend", "Suspended.", "Suspend a client: everything it asks for is refused until it is resumed.")
@@ -371,7 +440,7 @@ def rotate_secret(
         }
         Output(as_json).record(members, "New secret. The client also gets it at its next read.")
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @main.group("keys")
@@ -389,7 +458,7 @@ def list_keys(config: Path | None, dev: bool, issuer: str, as_json: bool) -> Non
         rows = await operating.key_rows(desk)
         Output(as_json).table(rows, ("kid", "algorithm", "status", "created_at", "published_until"))
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @signing_keys.command("rotate")
@@ -417,7 +486,7 @@ def rotate_keys(
             ("kid", "algorithm", "created_at"),
         )
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @main.group()
@@ -462,7 +531,7 @@ def add_user(
         person = await operating.add_person(desk, username, password, name=name, email=email)
         Output(as_json).record(operating.person_row(person), "Added.")
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @user.command("list")
@@ -475,7 +544,7 @@ def list_users(config: Path | None, dev: bool, issuer: str, as_json: bool) -> No
         rows = [operating.person_row(one) async for one in operating.people(desk)]
         Output(as_json).table(rows, ("subject", "username", "name", "email", "upstream", "status", "created_at"))
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 def _access_command(name: str, done: str, meaning: str) -> None:
@@ -489,7 +558,7 @@ def _access_command(name: str, done: str, meaning: str) -> None:
             person = await operating.change_access(desk, who, disabled=name == "disable")
             Output(as_json).record(operating.person_row(person), done)
 
-        operating.run(_configuration(config, dev=dev), issuer, act)
+        operating.run(configured(config, dev=dev), issuer, act)
 
 
 _access_command(
@@ -514,4 +583,4 @@ def set_password(
         person = await operating.set_password(desk, who, password)
         Output(as_json).record(operating.person_row(person), "The password is set.")
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)

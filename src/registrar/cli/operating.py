@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,12 @@ from registrar.config import Configuration, assemble
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import PresentedToken
+from registrar.domain.errors import ProtocolError, RegistrationError
+from registrar.domain.metadata import Presented
 from registrar.policy.document import ConfigurationError
-from registrar.service import administration, keys
+from registrar.service import administration, client_administration, keys
 from registrar.service.administration import Operator, Refused
+from registrar.service.last_use import at as last_use_at
 from registrar.service.ports import ClientQuery, SigningKey, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
@@ -57,8 +60,15 @@ def run(configuration: Configuration, issuer: str, act: Callable[[Desk], Awaitab
 
     try:
         asyncio.run(session())
-    except (ConfigurationError, StoreUnavailable, Refused, Unacceptable, OSError) as problem:
+    except RegistrationError as refusal:
+        faults = [f"{one.member}: {one.reason}{_instead(one.accepted)}" for one in refusal.faults]
+        raise Failure("; ".join(faults)) from None
+    except (ConfigurationError, ProtocolError, StoreUnavailable, Refused, Unacceptable, OSError) as problem:
         raise Failure(str(problem)) from None
+
+
+def _instead(accepted: str) -> str:
+    return f" (accepted: {accepted})" if accepted else ""
 
 
 def _operator() -> str:
@@ -110,11 +120,35 @@ async def revoke_token(desk: Desk, token_id: str) -> None:
 
 
 async def clients(
-    desk: Desk, *, state: State | None, owner: str | None, token_id: str | None, after: str, limit: int
+    desk: Desk,
+    *,
+    state: State | None,
+    owner: str | None,
+    token_id: str | None,
+    template: str | None,
+    after: str,
+    limit: int,
 ) -> Sequence[Client]:
     """Clients of the issuer."""
-    query = ClientQuery(desk.issuer.name, state, owner, token_id)
+    query = ClientQuery(desk.issuer.name, state, owner, token_id, template)
     return await desk.registry.store.clients(query, after=(desk.issuer.name, after), limit=limit)
+
+
+async def create_client(desk: Desk, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Register a client by the operator's own word.
+
+    Raises:
+        Failure: the metadata may not be registered.
+    """
+    try:
+        return await client_administration.create(desk.registry, desk.issuer, desk.operator, Presented(dict(metadata)))
+    except ProtocolError as refusal:
+        raise Failure(refusal.description) from None
+
+
+async def last_use(desk: Desk, client_id: str) -> int:
+    """When a client was last seen, to the hour; 0 where it never was."""
+    return await last_use_at(desk.registry.store, desk.issuer.name, client_id)
 
 
 async def client(desk: Desk, client_id: str) -> Client:
@@ -223,6 +257,7 @@ def token_row(token: InitialAccessToken, now: int) -> dict[str, Any]:
         "policy": token.policy,
         "label": token.label,
         "owner": token.owner,
+        "bound_to": " ".join(token.bound),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +19,16 @@ ACCESS_TOKEN: Final = "access_token"  # noqa: S105 (a word, not a secret)
 
 GRANT: Final = "grant"
 """What grants are called among them; the key is the grant's identifier."""
+
+
+ADMINISTRATION: Final[Mapping[str, str]] = {
+    "admin.policies": "Policies are listed, shown and tried out.",
+    "admin.templates": "Templates are listed, created, changed, enabled, disabled and deleted.",
+    "admin.statements": "Software statements are issued, listed and revoked.",
+    "admin.tokens": "Initial access tokens are issued, listed and revoked.",
+    "admin.clients": "Clients are listed, created, changed, suspended, resumed and deleted.",
+}
+"""The scopes of an operator's token, and what each opens of the administration API."""
 
 
 class Kind(enum.StrEnum):
@@ -50,6 +61,41 @@ class InitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int = 0
     """Seconds since 1970; 0 is never."""
     revoked_at: int = 0
+    addresses: tuple[str, ...] = ()
+    """Networks from which alone it registers anything."""
+    certificate: str = ""
+    """The thumbprint of the client certificate beside which alone it does (RFC 8705 §3.1)."""
+    attestation: bool = False
+    """Whether the issuer's attestation function has to believe what comes with it."""
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """What it is bound to, so that a copy of it is of no use elsewhere."""
+        bindings = {"address": self.addresses, "certificate": self.certificate, "attestation": self.attestation}
+        return tuple(name for name, value in bindings.items() if value)
+
+    @property
+    def ceiling(self) -> tuple[str, ...]:
+        """The scopes that may be registered with it at the most; none of them named is no ceiling."""
+        return tuple(scope for scope in self.scope if scope != SCOPE and scope not in ADMINISTRATION)
+
+    def public(self, now: int) -> dict[str, Any]:
+        """The token as operators see it: without its value, which nobody has but its holder."""
+        return {
+            "token_id": self.token_id,
+            "issuer": self.issuer,
+            "kind": self.kind.value,
+            "status": self.status(now),
+            "scope": " ".join(self.scope),
+            "uses": self.uses,
+            "max_uses": self.max_uses,
+            "created_at": self.created_at,
+            "expires_at": self.expires_at,
+            "policy": self.policy,
+            "label": self.label,
+            "owner": self.owner,
+            "bound_to": " ".join(self.bound),
+        }
 
     def status(self, now: int) -> str:
         """`active`, or why it no longer registers anything: `revoked`, `expired`, `spent`."""

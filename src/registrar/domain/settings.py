@@ -75,6 +75,22 @@ class RegistrationAccessToken:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenIssuer:
+    """`[issuer.NAME.registration.token_issuers.OTHER]`: another server whose access tokens with the scope `dcr` register here."""
+
+    issuer: str = _setting("", "The `iss` of its tokens.")
+    jwks_uri: str = _setting("", "Where its keys are published, if its tokens are JWTs (RFC 9068).")
+    audience: str = _setting("", "The `aud` of tokens for this server; empty means this issuer's URL.")
+    kind: str = _setting(
+        "",
+        "Whom its tokens stand for: `client`, `user`, or empty: a person, where the subject is another than the client.",
+    )
+    introspection_endpoint: str = _setting("", "Where tokens that are no JWTs are asked about (RFC 7662).")
+    client_id: str = _setting("", "What this server is called there.")
+    client_secret_file: str = _setting("", "The file (mode 0600) with its secret there.")
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """`[issuer.NAME.registration]`: who may register and how registrations are managed."""
 
@@ -90,6 +106,15 @@ class Registration:
     certificate_authorities: str = _setting(
         "",
         "A file of authorities (PEM) whose client certificates count as evidence here; empty: `server.mutual_tls.client_ca`. Certificates of others prove a key and no name.",
+    )
+    token_issuers: dict[str, TokenIssuer] = _setting({}, "Other servers whose access tokens register here, by a name.")
+    classes: tuple[str, ...] = _setting(
+        (),
+        "The classes of clients that may register here, shipped ones or a `[class.NAME]`; the first whose facts hold is a client's. Without any, clients are not told apart.",
+    )
+    attestation: str = _setting(
+        "",
+        "A function of your own, `package.module:function`, that judges the `OAuth-Client-Attestation` header of a registration; it may be async.",
     )
     templates: bool = _setting(True, "Whether instances of templates may be registered.")
     full: bool = _setting(True, "Whether clients of their own, without a template, may be registered.")
@@ -216,6 +241,32 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Udap:
+    """`[issuer.NAME.udap]`: with what the issuer signs its metadata for a community (`/.well-known/udap`)."""
+
+    certificate: str = _setting(
+        "",
+        "The certificate chain (PEM) of the issuer in the community; its URL stands in it as a URI. Empty: unsigned.",
+    )
+    key: str = _setting("", "Its private key (PEM).")
+    chain: tuple[bytes, ...] = ()
+    """What was read from `certificate`."""
+    private_key: bytes = dataclasses.field(default=b"", repr=False)
+    """What was read from `key`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """`[issuer.NAME.template.TEMPLATE_ID]`: a client that instances refer to."""
+
+    template_id: str
+    metadata: dict[str, Any] = _setting({}, "Its client metadata, judged as a registration is.")
+    allowed: tuple[str, ...] = _setting((), "The members that an instance may choose for itself; none by default.")
+    policy: str = _setting("", "The policy that judges it and its instances. Empty: the issuer's.")
+    description: str = _setting("", "What it is for, for people.")
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """`[issuer.NAME]`: one authorization server identity. One process serves several."""
 
@@ -223,6 +274,14 @@ class Issuer:
     url: str = _setting(
         "",
         "The issuer identifier: https, or http on loopback, without query, fragment or trailing slash. A path makes a second issuer on the same host.",
+    )
+    acr_values: tuple[str, ...] = _setting(
+        (),
+        "The authentication contexts that this issuer offers, published as `acr_values_supported`: what `default_acr_values` of a client or a template may hold.",
+    )
+    admin_api: bool = _setting(
+        False,
+        "Whether operators may administer this issuer over HTTP, under `/admin/api`, with tokens of the kind `operator`.",
     )
     documentation: str = _setting("", "A page for developers, published as `service_documentation`.")
     cors_origins: tuple[str, ...] = _setting(
@@ -238,12 +297,14 @@ class Issuer:
         "",
         "Where this issuer is reached with client certificates: https, with the path of `url`. Its endpoints there are published as `mtls_endpoint_aliases` (RFC 8705 §5).",
     )
+    udap: Udap = _setting(Udap(), "What a UDAP community finds.")
     scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
     openid: OpenID = _setting(OpenID(), "What is signed about people.")
     people: People = _setting(People(), "Who signs in.")
     upstream: Upstream = _setting(Upstream(), "Who signs people in for this issuer.")
     authorization: Authorization = _setting(Authorization(), "What registered clients can get.")
     audit: Audit = _setting(Audit(), "What is recorded.")
+    template: dict[str, Template] = _setting({}, "The templates by name.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +388,10 @@ class StatementIssuer:
     """`[statement_issuer.NAME]`: whose software statements are believed, and how its signatures are verified."""
 
     name: str
-    issuer: str = _setting("", "The `iss` of its statements.")
+    issuer: str = _setting(
+        "",
+        "The `iss` of its statements. The URL of an issuer of this configuration needs no keys: its own are at hand, and a statement is used up by the registration that comes with it.",
+    )
     jwks_uri: str = _setting("", "Where its keys are published; a directory's own address, whatever a statement says.")
     jwks: dict[str, Any] = _setting({}, "Its keys, where they were handed over: `{ keys = [...] }`.")
     anchors: str = _setting(

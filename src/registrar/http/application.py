@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from registrar.domain.errors import ProtocolError
+from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
 from registrar.domain.settings import Server
-from registrar.http import endpoints, oauth, openid, wire
+from registrar.http import admin, endpoints, oauth, openid, wire
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import keys
+from registrar.service import keys, lifecycle, templates, udap
+from registrar.service.administration import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 from registrar.web import pages
@@ -34,6 +35,7 @@ _OAUTH: Final[Mapping[str, Mapping[str, Endpoint]]] = {
     "device_authorization_endpoint": {"POST": oauth.authorize_device},
 }
 """Endpoint -> its methods: those that clients call, from the pages of other origins too."""
+_COMMUNITY: Final = {"GET": endpoints.udap, "HEAD": endpoints.udap}
 _KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}
 _CONFIGURATION: Final = {"GET": endpoints.read, "PUT": endpoints.update, "DELETE": endpoints.delete}
 
@@ -52,10 +54,15 @@ def routes(issuer: Issuer) -> dict[str, Route]:
     base = urlsplit(issuer.url).path
     table = {path: Route(issuer, _METADATA) for path in well_known_paths(issuer.url)}
     for member, path in ENDPOINTS.items():
-        served = _KEYS if member == "jwks_uri" else _OAUTH.get(member)
-        methods = served or {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
-        table[base + path] = Route(issuer, methods, shared=served is not None)
+        if (methods := _KEYS if member == "jwks_uri" else _OAUTH.get(member)) is not None:
+            table[base + path] = Route(issuer, methods)
     table |= {base + path: Route(issuer, methods, shared=False) for path, methods in pages.ROUTES.items()}
+    if issuer.settings.admin_api:
+        table[base + admin.PREFIX] = Route(issuer, dict.fromkeys(admin.METHODS, admin.serve), shared=False)
+    # The statements that the issuer issued: the last segment is the jti.
+    table[f"{base}/statements/"] = Route(issuer, {"GET": endpoints.statement, "HEAD": endpoints.statement})
+    if udap.serves(issuer):
+        table[f"{base}/.well-known/udap"] = Route(issuer, _COMMUNITY)
     if issuer.enabled:
         table[base + issuer.settings.registration.path] = Route(issuer, {"POST": endpoints.register})
     if issuer.managed:
@@ -165,6 +172,9 @@ class Application:
     def _find(self, path: str) -> tuple[list[Route], str]:
         if found := self._paths.get(path):
             return found, ""
+        above, administers, below = path.partition(admin.PREFIX)
+        if administers and (found := self._paths.get(above + administers)):
+            return found, below
         folder, _, client_id = path.rpartition("/")
         # A client identifier is one segment, and an empty one names no client.
         return self._paths.get(f"{folder}/", []) if client_id else [], client_id
@@ -176,9 +186,11 @@ class Application:
                 try:
                     for issuer in self._registry.issuers.values():
                         await keys.ensure(self._registry, issuer)
-                except StoreUnavailable as problem:
+                        await templates.synchronise(self._registry, issuer)
+                except (StoreUnavailable, Refused, RegistrationError) as problem:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
+                self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
                 await send({"type": "lifespan.startup.complete"})
             else:
                 try:

@@ -18,7 +18,7 @@ from registrar.domain import server_metadata
 from registrar.domain.errors import ProtocolError
 from registrar.domain.server_metadata import ENDPOINTS
 from registrar.http import certificates, wire
-from registrar.http.endpoints import Exchange, address
+from registrar.http.endpoints import Exchange, address_of
 from registrar.http.wire import Answer
 
 _FORM: Final = calls.FORM.encode()
@@ -85,7 +85,7 @@ async def received(exchange: Exchange, endpoint: str) -> Call:
         dpop=tuple(value.decode("latin-1") for name, value in headers if name == b"dpop"),
         certificate=certificates.presented(scope),
         accept=next((value.decode("latin-1") for name, value in headers if name == b"accept"), ""),
-        address=address(scope),
+        address=address_of(scope),
         method=scope["method"],
     )
 

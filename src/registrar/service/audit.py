@@ -29,6 +29,8 @@ class Caller(msgspec.Struct, frozen=True):
     certificate: Certificate | None = None
     chain: tuple[bytes, ...] = ()
     """The certificates above that one, as they were handed on."""
+    attestation: str = ""
+    """What stands in the `OAuth-Client-Attestation` header."""
 
     def __repr__(self) -> str:
         """Without the token: what prints the values of a traceback must not print this one."""
@@ -92,6 +94,7 @@ class Audit:
         error: ProtocolError,
         requested: Mapping[str, Any],
         client_id: str = "",
+        kind: str = "registration.refused",
     ) -> None:
         """Record a refusal, or count it where `quota` refusals of this minute have been recorded.
 
@@ -116,7 +119,7 @@ class Audit:
         detail["certificate_thumbprint"] = caller.certificate_thumbprint
         await self.store.record(
             self.event(
-                "registration.refused",
+                kind,
                 issuer,
                 actor,
                 endpoint=caller.endpoint,

@@ -12,7 +12,7 @@ _CLIENT_ID: Final = 2048
 
 
 async def find(registry: Registry, issuer: Issuer, client_id: str) -> Client | None:
-    """A client that exists, whatever its state; None for one that never did or was deleted.
+    """A client that exists, whatever its state; None for one that never did, was deleted or has expired.
 
     Raises:
         StoreUnavailable: the store does not answer.
@@ -20,4 +20,6 @@ async def find(registry: Registry, issuer: Issuer, client_id: str) -> Client | N
     if not client_id or len(client_id) > _CLIENT_ID:
         return None
     client = await registry.store.find(issuer.name, client_id)
-    return None if client is None or client.state is State.DELETED else client
+    if client is None or client.state is State.DELETED or client.expired(registry.clock() // 1000):
+        return None
+    return client

@@ -146,6 +146,27 @@ async def signer(registry: Registry, issuer: Issuer, algorithm: str) -> Signer:
     return signers[KEY_OF[algorithm]]
 
 
+async def sign(registry: Registry, issuer: Issuer, algorithm: str, claims: Mapping[str, Any]) -> str:
+    """Claims as a compact JWS of the issuer (RFC 7515 §3.1).
+
+    Args:
+        registry: what every use case is given.
+        issuer: whose key signs.
+        algorithm: of `KEY_OF`.
+        claims: what is signed.
+
+    Raises:
+        KeyError: the issuer has no key for it; `ensure` makes one.
+        Unreadable: its key-encryption key is missing.
+        StoreUnavailable: the store does not answer.
+    """
+    from joserfc import jwt
+
+    own = await signer(registry, issuer, algorithm)
+    header = {"alg": algorithm, "kid": own.kid, "typ": "JWT"}
+    return jwt.encode(header, dict(claims), own.key, algorithms=[algorithm])
+
+
 def _opened(registry: Registry, issuer: Issuer, stored: Sequence[SigningKey]) -> dict[str, Signer]:
     from joserfc.jwk import JWKRegistry
 

@@ -17,10 +17,10 @@ from registrar.domain.events import Actor, Event
 from registrar.domain.findings import Finding, rule
 from registrar.domain.metadata import NOT_IN_PUT, Presented, Registered, SignedRequest
 from registrar.domain.settings import Rotate
-from registrar.policy import Decision, Judge
+from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import ManagementProof
 from registrar.policy.policy import Management
-from registrar.service import access, instances, issuance
+from registrar.service import access, instances, issuance, versions
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.issuance import Cabinet
@@ -129,11 +129,11 @@ async def update(
         judge = policy_in_force(issuer, client.policy)
         admitted = Admitted(client.admission, client.policy)
         try:
-            parts, decision = await _decision(registry, issuer, judge, admitted, client, body, caller)
+            parts, decision = await judge_update(registry, issuer, judge, admitted, client, body, caller)
         except RegistrationError as refusal:
             requested = {} if isinstance(body, str) else body
             raise RegistrationError(refusal.findings, requested=requested) from None
-        lifetime = judge.policy.lifetime.secret
+        lifetime = issuance.most(judge.policy, client.expires_at, now)
         renewal = _renew(registry, issuer, session, decision.metadata, now, updating=True, lifetime=lifetime)
         after = msgspec.structs.replace(
             client,
@@ -142,7 +142,7 @@ async def update(
             metadata=decision.metadata,
             credentials=renewal.credentials,
             admission=recorded(client.admission, parts.facts),
-            provenance={**_provenance(client, decision), **parts.provenance, **decision.provenance},
+            provenance=provenance_after(client, parts, decision),
             own=tuple(name for name in decision.metadata if name in client.own) if client.template else (),
         )
         if client.template and (template := await instances.find(registry, issuer, client.template)):
@@ -155,12 +155,13 @@ async def update(
             _event(registry, "client.updated", after, caller, now_ms, detail),
             *_rotations(registry, session, renewal, caller, now_ms),
         ]
+        parts = await versions.moved(registry, client, parts, now)
         if await _stored(registry, after, happened, client.version, parts):
             return _answer(issuer, after, renewal)
     raise ProtocolError("temporarily_unavailable")
 
 
-async def _decision(
+async def judge_update(
     registry: Registry,
     issuer: Issuer,
     judge: Judge,
@@ -181,7 +182,8 @@ async def _decision(
         template = await instances.find(registry, issuer, client.template)
         if template is None:
             raise ProtocolError("access_denied", "The template of this client is gone.")
-        return parts, instances.decide(issuer, template, parts, found, strict=True)
+        return parts, await instances.decide(registry, issuer, template, parts, found, strict=True)
+    parts = await versions.looked_up(registry, issuer, judge, parts, client)
     return parts, await decide(registry, judge, parts, found)
 
 
@@ -213,7 +215,10 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
     client = await registry.store.find(issuer.name, client_id)
     if client is None or client.state is State.DELETED or client.expired(now):
         raise _not_of_this_client()
-    judge = issuer.judge(client.policy)
+    try:
+        judge = issuer.judge(client.policy)
+    except Contradiction:
+        judge = None
     management = judge.policy.management if judge else Management()
     record = None
     token = caller.token
@@ -406,8 +411,8 @@ def _version(secrets: tuple[SecretRecord, ...]) -> int:
     return secrets[0].version if secrets else 1
 
 
-def _provenance(client: Client, decision: Decision) -> dict[str, str]:
-    """A value that the policy set stays the policy's when the client sends it back unchanged.
+def provenance_after(client: Client, parts: Parts, decision: Decision) -> dict[str, str]:
+    """Where each member is from; a value that the policy set stays the policy's when it comes back unchanged.
 
     What a statement attested does not stay so by itself: the update has to come with the statement.
     """
@@ -416,7 +421,7 @@ def _provenance(client: Client, decision: Decision) -> dict[str, str]:
         for name, origin in client.provenance.items()
         if origin == "policy" and decision.metadata.get(name) == client.metadata.get(name)
     }
-    return kept | dict(decision.provenance)
+    return {**kept, **parts.provenance, **decision.provenance}
 
 
 async def _stored(

@@ -18,6 +18,7 @@ from registrar.domain import software_statement as statements
 from registrar.domain.certificate import Certificate
 from registrar.domain.client import Assurance, Client
 from registrar.domain.errors import ProtocolError, RegistrationError
+from registrar.domain.events import Actor
 from registrar.domain.findings import Finding, rule
 from registrar.domain.jws import UnverifiedJWS
 from registrar.domain.metadata import Presented, Shaped, SignedRequest
@@ -25,8 +26,10 @@ from registrar.domain.software_statement import MEMBER, Attestation
 from registrar.policy import Facts, Judge, Policy
 from registrar.policy.pattern import compiled
 from registrar.policy.policy import Repeat
+from registrar.policy.rules.origin import AGAIN
+from registrar.service import statements as issued
 from registrar.service import trust
-from registrar.service.admission import Admitted
+from registrar.service.admission import Admitted, actor
 from registrar.service.audit import Caller
 from registrar.service.key_sets import KeysUnavailable
 from registrar.service.ports import Change, FetchError, Item, Put
@@ -72,6 +75,8 @@ class Parts:
     """Identifiers that are used up with the registration."""
     software: str = ""
     """The key of the software, where it may have one registration alone."""
+    version: str = ""
+    """The key of the version of the software, where that may."""
 
 
 async def gather(
@@ -111,6 +116,9 @@ async def gather(
         token_scope=admission.token_scope,
         owner=admission.owner,
         address=caller.address,
+        client_class=admission.client_class,
+        token_bound=admitted.bound,
+        attested=admitted.attested,
         before=client.metadata if client else None,
     )
     if caller.certificate is not None:
@@ -121,7 +129,13 @@ async def gather(
         return Parts(requested, presented, facts)
     now = registry.clock() // 1000
     attestation = await trust.attestation(registry, issuer, policy, statement, client) if said else None
-    changes = [*_once(issuer, attestation, now)] if attestation else []
+    changes: list[Change] = []
+    if attestation is not None:
+        using = (
+            Actor("client", "registration_access_token", address=caller.address) if client else actor(admitted, caller)
+        )
+        changes += _once(issuer, attestation, now)
+        changes += await issued.use(registry, attestation, using, caller.endpoint, client)
     if signed is not None:
         changes.append(await _signature(registry, issuer, policy, signed, attestation, now))
         presented = Presented({name: value for name, value in presented.items() if name not in _REQUEST_CLAIMS})
@@ -186,6 +200,9 @@ def _software(policy: Policy, attestation: Attestation | None) -> str:
     return hashlib.sha256(f"{attestation.name}\0{attestation.software or attestation.issuer}".encode()).hexdigest()
 
 
+_KEYS_OF_ITS_OWN: Final = ("jwk", "jku", "x5c", "x5u")
+
+
 async def _signature(
     registry: Registry,
     issuer: Issuer,
@@ -202,6 +219,9 @@ async def _signature(
     if attestation is None:
         raise RegistrationError([statements.CLAIM.refuse(MEMBER, claim="software_statement", accepted="a statement")])
     rules = policy.request
+    if brought := [name for name in _KEYS_OF_ITS_OWN if name in signed.header]:
+        problem, accepted = f"its header brings keys along ({brought[0]})", "a kid and nothing more"
+        raise RegistrationError([SIGNATURE.refuse("body", problem=problem, accepted=accepted)])
     jwks_uri, jwks = attestation.members.get("jwks_uri"), attestation.members.get("jwks")
     try:
         if isinstance(jwks_uri, str):
@@ -254,6 +274,8 @@ def used(conflict: str, parts: Parts) -> RegistrationError | None:
     """The refusal for what another request has used, or has registered; None where the conflict is about neither."""
     if conflict and conflict == parts.software:
         return RegistrationError([REGISTERED.refuse("software_id")])
+    if conflict and conflict == parts.version:
+        return RegistrationError([AGAIN.refuse("software_id")])
     for one in parts.changes:
         if isinstance(one, Put) and one.item.key == conflict:
             fresh = USED_BEFORE.refuse("body") if one.item.body == b"request" else statements.REPLAYED.refuse(MEMBER)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from registrar.domain.server_metadata import OFFERED, Offered
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode, StatementIssuer
 from registrar.policy import Judge, Policy, all_of, narrowed
+from registrar.policy.classes import ClientClass
 from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
 from registrar.service.errands import Errands
@@ -26,6 +27,10 @@ _JUDGES: Final = 256
 """Judges that an issuer keeps ready at the most."""
 
 
+Attest = Callable[[str], bool | Awaitable[bool]]
+"""Whether an attestation is believed; a function of the operator's own."""
+
+
 class Issuer:
     """One authorization server identity, ready to be used.
 
@@ -34,6 +39,8 @@ class Issuer:
         policies: every policy that is configured or shipped, by name.
         statement_issuers: whose software statements are believed here.
         certificate_authorities: whose client certificates (DER) count as evidence here.
+        classes: the classes of clients that may register here; without any they are not told apart.
+        attest: the operator's function that judges attestations.
     """
 
     def __init__(
@@ -42,6 +49,8 @@ class Issuer:
         policies: Mapping[str, Policy],
         statement_issuers: Sequence[StatementIssuer] = (),
         certificate_authorities: Sequence[bytes] = (),
+        classes: Sequence[ClientClass] = (),
+        attest: Attest | None = None,
     ) -> None:
         self.settings = settings
         self.name = settings.name
@@ -52,12 +61,15 @@ class Issuer:
                 **OFFERED,
                 "scopes_supported": registrable_scopes(settings),
                 "authorization_details_types_supported": settings.authorization.authorization_details_types,
+                "acr_values_supported": settings.acr_values,
             }
         )
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
         self.statement_issuers = tuple(statement_issuers)
         self.certificate_authorities = tuple(certificate_authorities)
-        self._policies = policies
+        self.classes = tuple(classes)
+        self.attest = attest
+        self.policies = policies
         self._judges: dict[str, Judge] = {}
         self.policy = policies[settings.registration.policy]
         registration = settings.registration
@@ -76,13 +88,26 @@ class Issuer:
         """
         if (judge := self._judges.get(policy)) is None:
             names = policy.split()
-            if not names or not all(name in self._policies for name in names):
+            if not names or not all(name in self.policies for name in names):
                 return None
-            whole = all_of([self._policies[name] for name in names])
+            whole = all_of([self.policies[name] for name in names])
             if len(self._judges) >= _JUDGES:  # tokens name few combinations; a token for each would be a mistake
                 self._judges.clear()
             judge = self._judges[policy] = Judge(whole, self.offered, self.settings.scopes.default)
         return judge
+
+    def judge_of_operators(self, policy: Policy) -> Judge:
+        """The judge of what an operator registers: any scope of the catalogue, the operators' and `dcr` too."""
+        scopes = self.settings.scopes
+        every = tuple(dict.fromkeys((*scopes.catalogue, *scopes.operator, SCOPE)))
+        return Judge(policy, Offered({**self.offered, "scopes_supported": every}), scopes.default)
+
+    def with_policy(self, policy: Policy) -> Issuer:
+        """This issuer, if it had one more policy; to try it out."""
+        policies = {**self.policies, policy.name: policy}
+        return Issuer(
+            self.settings, policies, self.statement_issuers, self.certificate_authorities, self.classes, self.attest
+        )
 
     def registration_client_uri(self, client_id: str) -> str:
         """Where a client manages its registration; empty where management is off (RFC 7592 §3)."""
@@ -126,3 +151,7 @@ class Registry:
     last_use: LastUse = field(default_factory=LastUse)
     errands: Errands = field(default_factory=Errands)
     pictures: Pictures = field(default_factory=Pictures)
+
+    def issuer_at(self, url: str) -> Issuer | None:
+        """The issuer of this registry that has a URL; None where it is somebody else's."""
+        return next((issuer for issuer in self.issuers.values() if issuer.url == url), None)

@@ -26,6 +26,7 @@ from registrar.service.ports import (
     Spend,
     StoredEvent,
     StoreUnavailable,
+    Tell,
     TokenSpent,
 )
 from registrar.storage import records
@@ -58,7 +59,7 @@ class MemoryStore:
             self._claim(client.issuer, spend)
         self._clients[key] = records.encode_client(client)
         self._make(changes)
-        self._append(event)
+        self._append(*_told(changes), event)
 
     async def find(self, issuer: str, client_id: str) -> Client | None:
         self._check()
@@ -78,13 +79,13 @@ class MemoryStore:
         self._make(changes)
         if client.state is State.DELETED:
             self._make([DropAll(client.issuer, client.client_id)])
-        self._append(*events)
+        self._append(*_told(changes), *events)
 
     async def change(self, changes: Sequence[Change], events: Sequence[Event] = ()) -> None:
         self._check()
         self._expect(changes)
         self._make(changes)
-        self._append(*events)
+        self._append(*_told(changes), *events)
 
     async def item(self, issuer: str, kind: str, key: str) -> Item | None:
         self._check()
@@ -110,6 +111,9 @@ class MemoryStore:
         self._check()
         found = (self._decode(self._clients[key]) for key in sorted(self._clients) if key > after)
         return [client for client in found if _matches(client, query)][:limit]
+
+    async def count(self, query: ClientQuery) -> int:
+        return len(await self.clients(query, limit=len(self._clients)))
 
     async def add_token(self, token: InitialAccessToken, event: Event) -> None:
         self._check()
@@ -194,7 +198,7 @@ class MemoryStore:
     def _expect(self, changes: Sequence[Change]) -> None:
         """Refuse before anything is changed."""
         for one in changes:
-            if isinstance(one, DropAll) or one.expected is None:
+            if isinstance(one, (DropAll, Tell)) or one.expected is None:
                 continue
             at = one.item if isinstance(one, Put) else one
             stored = self._items.get((at.issuer, at.kind, at.key))
@@ -210,7 +214,7 @@ class MemoryStore:
                 self._items[one.item.issuer, one.item.kind, one.item.key] = one.item
             elif isinstance(one, Drop):
                 self._items.pop((one.issuer, one.kind, one.key), None)
-            else:
+            elif isinstance(one, DropAll):
                 self._items = {key: item for key, item in self._items.items() if not _goes(item, one)}
 
     def _append(self, *events: Event) -> None:
@@ -221,6 +225,10 @@ class MemoryStore:
     def _check(self) -> None:
         if self._closed:
             raise StoreUnavailable("the store is closed")
+
+
+def _told(changes: Sequence[Change]) -> list[Event]:
+    return [one.event for one in changes if isinstance(one, Tell)]
 
 
 def _goes(item: Item, all_of: DropAll) -> bool:

@@ -1,7 +1,7 @@
 """What embedders need to test against Registrar: a served application, a clock and randomness that hold still.
 
 `registrar.testing.store_conformance` holds the suite that every store must pass, `registrar.testing.authority` an
-authority that issues certificates.
+authority that issues certificates, `registrar.testing.directory` an ecosystem's directory that issues statements.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import httpx2
 from registrar.config import assemble, parse
 from registrar.http import create_app
 from registrar.policy.document import Document
+from registrar.service import templates
 from registrar.service.administration import Operator
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
@@ -171,6 +172,8 @@ async def served(
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     first = next(iter(registry.issuers.values()))
     try:
+        for issuer in registry.issuers.values():
+            await templates.synchronise(registry, issuer)
         async with httpx2.AsyncClient(transport=transport, base_url=first.url) as client:
             yield Served(registry, client, time)
     finally:

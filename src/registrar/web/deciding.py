@@ -195,7 +195,7 @@ def answered(visitor: Visitor, response: Redirect | FormPost) -> Answer:
     return render(
         visitor,
         "form_post.html",
-        form_action=response.uri,
+        form_action=leads_to(response.uri),
         more_policy=f"; script-src '{_SUBMIT_HASH}'",
         submit=_SUBMIT,
         uri=response.uri,

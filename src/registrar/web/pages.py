@@ -9,7 +9,7 @@ from registrar.domain.server_metadata import ENDPOINTS, PAGES
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.wire import Answer
 from registrar.web import account, deciding, devices, leaving, logo, signing_in
-from registrar.web.visitor import page, style
+from registrar.web.visitor import Page, page, style
 
 
 async def show_style(_exchange: Exchange) -> Answer:
@@ -22,22 +22,27 @@ async def show_style(_exchange: Exchange) -> Answer:
     return Answer(200, headers, style())
 
 
-def _page(show: Endpoint, submit: Endpoint | None = None) -> Mapping[str, Endpoint]:
-    methods = {"GET": show, "HEAD": show}
-    return {**methods, "POST": submit} if submit else methods
+def _page(show: Page, submit: Page | None = None) -> Mapping[str, Endpoint]:
+    """The methods of a page. HEAD is none of them: to look at a page begins something, a sign-in for instance."""
+    methods = {"GET": page(show)}
+    return {**methods, "POST": page(submit)} if submit else methods
+
+
+def _file(show: Endpoint) -> Mapping[str, Endpoint]:
+    return {"GET": show, "HEAD": show}
 
 
 ROUTES: Final[Mapping[str, Mapping[str, Endpoint]]] = {
-    ENDPOINTS["authorization_endpoint"]: _page(page(deciding.authorize), page(deciding.authorize)),
-    PAGES["sign_in"]: _page(page(signing_in.show), page(signing_in.submit)),
-    PAGES["sign_up"]: _page(page(signing_in.show_sign_up), page(signing_in.sign_up)),
-    PAGES["upstream"]: _page(page(signing_in.leave)),
-    PAGES["callback"]: _page(page(signing_in.arrive)),
-    PAGES["consent"]: _page(page(deciding.show), page(deciding.submit)),
-    PAGES["account"]: _page(page(account.show), page(account.submit)),
-    PAGES["device"]: _page(page(devices.show), page(devices.submit)),
-    PAGES["end_session"]: _page(page(leaving.show), page(leaving.show)),
-    PAGES["style"]: _page(show_style),
-    PAGES["logo"]: _page(logo.show),
+    ENDPOINTS["authorization_endpoint"]: _page(deciding.authorize, deciding.authorize),
+    PAGES["sign_in"]: _page(signing_in.show, signing_in.submit),
+    PAGES["sign_up"]: _page(signing_in.show_sign_up, signing_in.sign_up),
+    PAGES["upstream"]: _page(signing_in.leave),
+    PAGES["callback"]: _page(signing_in.arrive),
+    PAGES["consent"]: _page(deciding.show, deciding.submit),
+    PAGES["account"]: _page(account.show, account.submit),
+    PAGES["device"]: _page(devices.show, devices.submit),
+    PAGES["end_session"]: _page(leaving.show, leaving.show),
+    PAGES["style"]: _file(show_style),
+    PAGES["logo"]: _file(logo.show),
 }
 """Path under the issuer's URL -> method -> endpoint."""

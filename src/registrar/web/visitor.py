@@ -24,7 +24,7 @@ from registrar.domain.errors import ProtocolError
 from registrar.domain.redirect_uri import Kind
 from registrar.domain.server_metadata import ENDPOINTS, PAGES
 from registrar.http import wire
-from registrar.http.endpoints import Endpoint, Exchange, address
+from registrar.http.endpoints import Endpoint, Exchange, address_of
 from registrar.http.wire import Answer
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -67,7 +67,7 @@ class Visitor:
     @property
     def address(self) -> str:
         """Where the request comes from."""
-        return address(self.exchange.scope)
+        return address_of(self.exchange.scope)
 
     @property
     def base(self) -> str:
