@@ -436,6 +436,7 @@ def _issuer(
     _check_evidence(issuer, policies[issuer.registration.policy], believed, document, *at, "registration")
     _check_scopes(issuer, document, *at, "scopes")
     _check_people(issuer, document, *at)
+    _check_pages(issuer, document, *at)
     _check_templates(issuer, policies, document, *at, "template")
     for origin in issuer.cors_origins:
         if not _ORIGIN.fullmatch(origin):
@@ -623,6 +624,14 @@ def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> Non
     for scope in scopes.default:
         if scope not in allowed:
             raise document.error(f"{scope} is not registrable, so it cannot be a default", *path, "default")
+
+
+def _check_pages(issuer: IssuerSettings, document: Document, *path: str) -> None:
+    for key in ("documentation", "policy_page", "terms_page"):
+        url = getattr(issuer, key)
+        parts = None if grammar.odd_character(url) else grammar.split(url)
+        if url and (parts is None or parts.scheme not in ("http", "https") or not parts.authority):
+            raise document.error("is the URL of a page, such as https://www.example.com/terms", *path, key)
 
 
 def _check_people(issuer: IssuerSettings, document: Document, *path: str) -> None:

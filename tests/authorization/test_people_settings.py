@@ -32,6 +32,7 @@ def refused(more: str) -> str:
             "cannot be read",
         ),
         ('[issuer.main.scopes]\ndescriptions = "x"', "a table"),
+        ('[issuer.other]\nurl = "http://127.0.0.1:8000/o"\nterms_page = "javascript:alert(1)"', "URL of a page"),
         ("[issuer.main.scopes]\ndescriptions = { a = 1 }", "a string"),
         ('[issuer.main.registration]\npath = "/consent"', "another endpoint"),
     ],

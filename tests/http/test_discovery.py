@@ -152,11 +152,14 @@ async def test_registration_is_published_where_it_is_served() -> None:
             assert endpoint == f"{HOST}/reg"
             assert (await server.client.post(endpoint, json=MEMBERS)).status_code == (201 if mode == "open" else 401)
             assert (await server.client.post(f"{HOST}/register", json=MEMBERS)).status_code == 404
-    documented = configured("disabled", issuer='documentation = "https://dev.example/apps"')
+    pages = 'policy_page = "https://op.example/privacy"\nterms_page = "https://op.example/terms"'
+    documented = configured("disabled", issuer=f'documentation = "https://dev.example/apps"\n{pages}')
     async with served(documented) as server:
         members = await fetched(server)
         assert "registration_endpoint" not in members
         assert members["service_documentation"] == "https://dev.example/apps"
+        assert members["op_policy_uri"] == "https://op.example/privacy"
+        assert members["op_tos_uri"] == "https://op.example/terms"
 
 
 # --- what is published is accepted, and what is accepted is published -------------------------------------------------

@@ -532,6 +532,18 @@ async def test_an_answer_in_a_form(server: Served, browser: Browser) -> None:
     assert "form-action 'self' https:;" in policy
 
 
+@pytest.mark.requirement("DISC-16")
+async def test_the_operators_own_pages_are_linked() -> None:
+    """Wherever somebody decides about an account here: how it is used, and on which terms."""
+    pages = 'policy_page = "https://op.example/privacy"\nterms_page = "https://op.example/terms"\n'
+    text = CONFIGURATION.replace('url = "https://as.example"\n', f'url = "https://as.example"\n{pages}')
+    async with served(text) as server:
+        browser = Browser(server.client)
+        await browser.open(asking(await register(server)))
+        links = {link["href"] for link in browser.read.links}
+        assert {"https://op.example/privacy", "https://op.example/terms"} <= links
+
+
 async def test_an_address_cannot_write_into_the_policy(server: Served, browser: Browser) -> None:
     """A redirect URI may hold a semicolon, which ends a directive of the Content-Security-Policy."""
     uri = "https://app.example/cb;sandbox"

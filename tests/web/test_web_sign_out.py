@@ -53,6 +53,7 @@ async def test_a_forged_answer_signs_nobody_out(server: Served, browser: Browser
     assert await is_signed_in(browser)
 
 
+@pytest.mark.requirement("OIDC-54")
 @pytest.mark.parametrize("uri", ["https://evil.example/", f"{AFTER}/", f"{AFTER}?x=1", "javascript:alert(1)"])
 async def test_nobody_is_sent_where_the_client_did_not_register(server: Served, browser: Browser, uri: str) -> None:
     """Exact comparison; otherwise a page, and the session goes on."""

@@ -197,7 +197,7 @@ def document(
     offered: Offered,
     *,
     registration_endpoint: str = "",
-    documentation: str = "",
+    pages: Mapping[str, str] | None = None,
     mutual_tls_url: str = "",
 ) -> dict[str, Any]:
     """The authorization server metadata document of an issuer; rows without a value are left out (RFC 8414 §3.2).
@@ -206,7 +206,7 @@ def document(
         issuer: the issuer identifier, exactly as configured (RFC 8414 §3.3 compares it code point by code point).
         offered: what is offered at this issuer.
         registration_endpoint: its URL; empty when registration is disabled, and then the member is absent.
-        documentation: a page for developers (`service_documentation`); empty for none.
+        pages: those of the operator, by member: `service_documentation`, `op_policy_uri`, `op_tos_uri`; an empty one is none.
         mutual_tls_url: where the issuer is reached with client certificates; empty for nowhere.
     """
     members: dict[str, Any] = {"issuer": issuer}
@@ -220,8 +220,7 @@ def document(
             if values := offered.get(f"token_endpoint_{kind}"):
                 members[f"{endpoint}_endpoint_{kind}"] = list(values)
     members |= FLAGS
-    if documentation:
-        members["service_documentation"] = documentation
+    members |= {name: url for name, url in (pages or {}).items() if url}
     if mutual_tls_url:
         members["mtls_endpoint_aliases"] = {
             name: mutual_tls_url + members[name].removeprefix(issuer) for name in MUTUAL_TLS if name in members

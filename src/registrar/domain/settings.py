@@ -284,6 +284,10 @@ class Issuer:
         "Whether operators may administer this issuer over HTTP, under `/admin/api`, with tokens of the kind `operator`.",
     )
     documentation: str = _setting("", "A page for developers, published as `service_documentation`.")
+    policy_page: str = _setting(
+        "", "How what clients tell may be used: published as `op_policy_uri`, and linked from every page."
+    )
+    terms_page: str = _setting("", "The terms of the service: published as `op_tos_uri`, and linked from every page.")
     cors_origins: tuple[str, ...] = _setting(
         (),
         "Origins whose pages may call discovery, registration and management; `*` for all. Credentials are never allowed.",

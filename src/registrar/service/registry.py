@@ -119,7 +119,11 @@ class Issuer:
             self.url,
             narrowed(self.offered, [self.policy]),
             registration_endpoint=self.registration_endpoint if self.enabled else "",
-            documentation=self.settings.documentation,
+            pages={
+                "service_documentation": self.settings.documentation,
+                "op_policy_uri": self.settings.policy_page,
+                "op_tos_uri": self.settings.terms_page,
+            },
             mutual_tls_url=self.settings.mutual_tls_url,
         )
 

@@ -310,6 +310,7 @@ def render(
             path=visitor.path,
             style=_style_version(),
             host=urlsplit(visitor.issuer.url).netloc,
+            service=_service(visitor.issuer),
             **values,
         )
     )
@@ -327,6 +328,12 @@ def render(
         *visitor.cookies,
     ]
     return Answer(status, headers, text.encode())
+
+
+def _service(issuer: Issuer) -> list[tuple[str, str]]:
+    """The operator's own pages."""
+    pages = (("Privacy", issuer.settings.policy_page), ("Terms", issuer.settings.terms_page))
+    return [(label, url) for label, url in pages if url]
 
 
 def again(visitor: Visitor, page: str) -> Answer | None:
