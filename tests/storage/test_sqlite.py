@@ -34,7 +34,7 @@ pytestmark = pytest.mark.anyio
 
 Open = Callable[..., SQLiteStore]
 SCHEMA = sorted(
-    (resources.files("registrar.storage") / "schema").iterdir(),
+    (resources.files("registrar.storage") / "schema" / "sqlite").iterdir(),
     key=lambda script: script.name,
 )
 
@@ -158,10 +158,10 @@ async def test_a_migration_is_whole_or_not_at_all(
     open_sqlite: Open, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A script that fails half-way leaves the schema as it was before it, and the next start brings it forward."""
-    (tmp_path / "schema").mkdir()
+    (tmp_path / "schema" / "sqlite").mkdir(parents=True)
     for script in SCHEMA:
-        (tmp_path / "schema" / script.name).write_text(script.read_text("utf-8"))
-    extra = tmp_path / "schema" / "9999_extra.sql"
+        (tmp_path / "schema" / "sqlite" / script.name).write_text(script.read_text("utf-8"))
+    extra = tmp_path / "schema" / "sqlite" / "9999_extra.sql"
     extra.write_text("CREATE TABLE extra (one TEXT); INSERT INTO nowhere VALUES (1);")
     monkeypatch.setattr(resources, "files", lambda _: tmp_path)
     with pytest.raises(StoreUnavailable, match="nowhere"):

@@ -11,7 +11,6 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +41,7 @@ from registrar.service.ports import (
 )
 from registrar.storage import records
 from registrar.storage.group_commit import GroupCommit
+from registrar.storage.migrations import newer, scripts
 
 OLDEST: Final = (3, 51, 3)
 _PAGE_BYTES: Final = 8192
@@ -455,18 +455,14 @@ def _connect(path: Path) -> apsw.Connection:
 
 
 def _migrate(db: apsw.Connection, path: Path) -> None:
-    """Bring the schema forward, a file of `schema/` at a time; it never goes back."""
-    scripts = sorted(
-        (entry for entry in (resources.files("registrar.storage") / "schema").iterdir()), key=lambda entry: entry.name
-    )
+    """Bring the schema forward, a file of `schema/sqlite/` at a time; it never goes back."""
+    known = scripts("sqlite")
     version = db.pragma("user_version")
-    if version > len(scripts):
-        raise StoreUnavailable(
-            f"{path} has schema {version}, and this program knows {len(scripts)}: a newer program wrote it"
-        )
-    for number, script in enumerate(scripts[version:], version + 1):
+    if version > len(known):
+        raise newer(str(path), version, len(known))
+    for number, script in enumerate(known[version:], version + 1):
         with db:
-            db.execute(script.read_text("utf-8"))
+            db.execute(script)
             db.execute(f"PRAGMA user_version = {number}")
     db.set_busy_timeout(0)
 

@@ -1,0 +1,22 @@
+"""The scripts that bring a schema forward, numbered alike for every database; a schema never goes back."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from registrar.service.ports import StoreUnavailable
+
+
+def scripts(database: str) -> list[str]:
+    """The scripts of a database in their order; the schema that n of them have made has version n.
+
+    Args:
+        database: a folder of `schema/`.
+    """
+    folder = resources.files("registrar.storage") / "schema" / database
+    return [entry.read_text("utf-8") for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)]
+
+
+def newer(where: str, version: int, known: int) -> StoreUnavailable:
+    """A schema that a newer program has made: this one would not know what it does to it."""
+    return StoreUnavailable(f"{where} has schema {version}, and this program knows {known}: a newer program wrote it")
