@@ -67,10 +67,10 @@ async def register_many(config: Path, count: int) -> list[dict[str, str]]:
 
     async def work() -> None:
         for turn in turns:
-            information = await register(registry, issuer, Presented(json.loads(client("none"))), caller)
+            made = await register(registry, issuer, Presented(json.loads(client("none"))), caller)
             if turn % (count // SAMPLE) == 0:
-                token = information["registration_access_token"]
-                known.append({"client_id": information["client_id"], "token": token})
+                token = made.information["registration_access_token"]
+                known.append({"client_id": made.information["client_id"], "token": token})
 
     await asyncio.gather(*(work() for _ in range(256)))
     await registry.store.close()

@@ -159,7 +159,7 @@ def errors_page() -> Iterator[str]:
         ("status", "error", "when", "source"),
         ((str(row.status), code(row.code), row.meaning, row.source) for row in ERRORS.values()),
     )
-    yield "Where several faults name different codes, the answer carries the gravest: a bad software statement before a bad redirect URI, a bad redirect URI before any other member."
+    yield "Where several faults name different codes, the answer carries the gravest: evidence that is missing before a bad software statement, that before a bad redirect URI, and a bad redirect URI before any other member."
     yield ""
 
 

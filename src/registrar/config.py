@@ -35,7 +35,7 @@ from registrar.domain.settings import Mode, Registration, Server, Settings, Stat
 from registrar.http.fetch import Fetcher
 from registrar.policy import Policy
 from registrar.policy.document import ConfigurationError, Document
-from registrar.policy.evidence import Proof
+from registrar.policy.evidence import ManagementProof, Proof
 from registrar.policy.loader import Written, form, load_all, shipped
 from registrar.policy.rules import RULE_FUNCTIONS, RuleFunction
 from registrar.service.audit import Audit
@@ -156,6 +156,8 @@ def parse(document: Document) -> Configuration:
         others = {url for other in issuers.values() if other is not issuer for url in (other.url, other.mutual_tls_url)}
         if issuer.mutual_tls_url and issuer.mutual_tls_url in others:
             raise document.error("is where another issuer is reached", "issuer", name, "mutual_tls_url")
+    for issuer in issuers.values():
+        _check_authorities(issuer, policies, server, document)
     configuration = Configuration(Settings(server, issuers, believed), policies)
     _check_transport(configuration, document)
     _check_fetching(server, document)
@@ -176,7 +178,10 @@ def assemble(configuration: Configuration) -> Registry:
     believed = configuration.settings.statement_issuer
     issuers = {
         name: Issuer(
-            settings, configuration.policies, [believed[one] for one in settings.registration.statement_issuers]
+            settings,
+            configuration.policies,
+            [believed[one] for one in settings.registration.statement_issuers],
+            _authorities(settings, server),
         )
         for name, settings in configuration.settings.issuer.items()
     }
@@ -413,6 +418,29 @@ def _check_evidence(
         )
     if not registration.templates and not registration.full:
         raise document.error("templates and full are both off, so nothing could be registered", *path, "full")
+
+
+def _authorities(issuer: IssuerSettings, server: Server) -> tuple[bytes, ...]:
+    """The authorities whose client certificates count as evidence at an issuer."""
+    file = issuer.registration.certificate_authorities or server.mutual_tls.client_ca
+    try:
+        return read_pem(Path(file).read_bytes()) if file else ()
+    except (OSError, ValueError) as problem:
+        raise ConfigurationError(file, 0, f"certificate authorities cannot be read: {problem}") from None
+
+
+def _check_authorities(
+    issuer: IssuerSettings, policies: Mapping[str, Policy], server: Server, document: Document
+) -> None:
+    """A policy that demands client certificates needs authorities."""
+    at = ("issuer", issuer.name, "registration")
+    file = issuer.registration.certificate_authorities or server.mutual_tls.client_ca
+    policy = policies[issuer.registration.policy]
+    demanded = policy.proofs and all(Proof.CERTIFICATE in one for one in policy.proofs)
+    if not file and (demanded or ManagementProof.CERTIFICATE in policy.management.proofs):
+        raise document.error(
+            f"the policy {policy.name} demands client certificates; say whose count in certificate_authorities", *at
+        )
 
 
 def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> None:

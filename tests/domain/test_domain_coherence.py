@@ -24,9 +24,14 @@ JWKS = {"keys": [BARE]}
 CERTIFIED = {"keys": [EC, {**BARE, "x5c": x5c(RSA_CERTIFICATE)}]}
 
 
-def judge(base: dict[str, Any], **members: Any) -> list[Finding]:
+SECTOR = "https://a.example/sector"
+UNREAD = [None, {"redirect_uris": CODE["redirect_uris"]}, CODE["redirect_uris"][0], [*CODE["redirect_uris"], 1]]
+
+
+def judge(base: dict[str, Any], documents: dict[str, Any] | None = None, **members: Any) -> list[Finding]:
     """The faults of a registration with these members over others; None takes one away."""
-    return coherence.judge({name: value for name, value in (base | members).items() if value is not None})
+    decided = {name: value for name, value in (base | members).items() if value is not None}
+    return coherence.judge(decided, documents or {})
 
 
 def marked(*cases: tuple[str, str, dict[str, Any], dict[str, Any]]) -> list[Any]:
@@ -76,6 +81,7 @@ BROKEN = marked(
     ("OIDC-22 META-27", "encryption:id_token_encrypted_response_enc", CODE, {"id_token_encrypted_response_enc": "A128GCM"}),
     ("OIDC-22 META-30", "encryption:userinfo_encrypted_response_enc", CODE, {"userinfo_encrypted_response_enc": "A128GCM"}),
     ("OIDC-22 META-33", "encryption:request_object_encryption_enc", CODE, {"request_object_encryption_enc": "A128GCM"}),
+    ("METAX-2", "encryption:authorization_encrypted_response_enc", CODE, {"authorization_encrypted_response_enc": "A128GCM"}),
     ("META-54", "encryption:introspection_encrypted_response_enc", CODE, {"introspection_encrypted_response_enc": "A128GCM"}),
     *(
         ("OIDC-53", f"public_symmetric:{name}", CODE, {"token_endpoint_auth_method": "none", "jwks": JWKS, name: value})
@@ -161,12 +167,37 @@ def test_coherent(base: dict[str, Any], members: dict[str, Any]) -> None:
     assert judge(base, **members) == []
 
 
+@pytest.mark.requirement("OIDC-16", "OIDC-19")
 def test_a_sector_document_settles_the_sector() -> None:
-    """With a sector_identifier_uri several hosts are no fault of subject_type; the document itself cannot be checked yet."""
+    """With a document that lists every redirect URI, and others too, several hosts are one sector."""
     uris = ["https://a.example/cb", "https://b.example/cb"]
-    found = judge(CODE, subject_type="pairwise", redirect_uris=uris, sector_identifier_uri="https://a.example/sector")
+    document = {"sector_identifier_uri": [*uris, "https://c.example/cb"]}
 
-    assert [one.rule for one in found] == ["coherence.sector_identifier_uri"]
+    assert judge(CODE, document, subject_type="pairwise", redirect_uris=uris, sector_identifier_uri=SECTOR) == []
+    assert judge(MACHINE, {"sector_identifier_uri": []}, sector_identifier_uri=SECTOR) == []
+
+
+@pytest.mark.requirement("OIDC-16", "OIDC-17")
+def test_a_sector_document_lists_every_redirect_uri() -> None:
+    """A redirect URI that the document does not list is refused, compared letter for letter, and the first is named."""
+    document = {"sector_identifier_uri": ["https://a.example/cb"]}
+    uris = ["https://a.example/cb", "https://a.example/CB", "https://b.example/cb"]
+    (found,) = judge(CODE, document, redirect_uris=uris, sector_identifier_uri=SECTOR)
+
+    assert (found.rule, found.member) == ("coherence.sector_lacks", "sector_identifier_uri")
+    assert found.reason == "does not list https://a.example/CB"
+    assert found.error == "invalid_client_metadata"
+
+
+@pytest.mark.requirement("OIDC-16")
+@pytest.mark.parametrize("document", UNREAD)
+def test_a_sector_document_of_another_shape(document: Any) -> None:
+    """What is no JSON array of strings lists nothing; where it could not be had at all, the reason is told."""
+    (found,) = judge(CODE, {"sector_identifier_uri": document}, sector_identifier_uri=SECTOR)
+    (missing,) = judge(CODE, {"sector_identifier_uri": "the host does not answer"}, sector_identifier_uri=SECTOR)
+
+    assert found.rule == missing.rule == "coherence.sector_identifier_uri"
+    assert "the host does not answer" in missing.reason
 
 
 def test_every_fault_at_once() -> None:
@@ -188,7 +219,8 @@ def test_every_rule_is_reached() -> None:
     """The table of this file leaves out no rule of coherence, and names only members that exist."""
     rules = {name.removeprefix("coherence.") for name in RULES if name.startswith("coherence.")}
 
-    assert rules == {case.values[0].partition(":")[0] for case in BROKEN}
+    needs_a_document = {"sector_lacks"}
+    assert rules == {case.values[0].partition(":")[0] for case in BROKEN} | needs_a_document
     assert {case.values[0].partition(":")[2] for case in BROKEN} <= set(MEMBERS)
 
 

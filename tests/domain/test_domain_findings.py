@@ -132,7 +132,7 @@ def test_rules_are_well_written(name: str) -> None:
     assert re.fullmatch(r"[a-z_]+(\.[a-z0-9_]+)+", name)
     assert one.source.isprintable()
     assert one.source
-    assert one.error in {"invalid_redirect_uri", "invalid_client_metadata", "invalid_software_statement"}
+    assert ERRORS[one.error].status == 400  # a refusal says what is wrong with the request
     assert DESCRIPTION.fullmatch(one.reason)
     assert not one.accepted or DESCRIPTION.fullmatch(one.accepted)
     assert not one.reason.endswith(".")
@@ -155,6 +155,8 @@ def refusal(member: str, error: str, *, reason: str = "reason", accepted: str = 
         (["invalid_redirect_uri", "invalid_software_statement"], "invalid_software_statement"),
         (["unapproved_software_statement", "invalid_redirect_uri"], "unapproved_software_statement"),
         (["unapproved_software_statement", "invalid_software_statement"], "invalid_software_statement"),
+        (["invalid_client_metadata", "invalid_redirect_uri", "invalid_request"], "invalid_request"),
+        (["unapproved_software_statement", "invalid_request"], "invalid_request"),
     ],
 )
 def test_which_error_names_the_refusal(errors: list[str], code: str) -> None:

@@ -58,7 +58,8 @@ def signed(algorithm: str, claims: Any = CLAIMS, made: Any = None, **header: Any
     """A compact JWS, signed with joserfc's own signer; claims may be bytes, and the header anything."""
     made = made or key_for(algorithm)
     model = jose.JWSRegistry.algorithms[algorithm]
-    signing_input = f"{text({'alg': algorithm, 'kid': made.kid, **header})}.{text(claims)}"
+    members = {"alg": algorithm, "kid": made.kid, **header}
+    signing_input = f"{text({name: value for name, value in members.items() if value is not None})}.{text(claims)}"
     return f"{signing_input}.{text(model.sign(signing_input.encode(), made))}"
 
 
@@ -238,6 +239,7 @@ DEEP = b'{"a":' * 70 + b"1" + b"}" * 70
         (unsigned({}), "no alg"),
         (unsigned({"alg": 5}), "no alg"),
         (unsigned({"alg": "RS256", "kid": 5}), "kid"),
+        (unsigned({"alg": "RS256", "kid": None}), "kid"),
         (unsigned({"alg": "RS256", "crit": ["exp"]}), "crit"),
         (unsigned({"alg": "RS256", "b64": False}), "b64"),
         (unsigned({"alg": "RS256", "pad": "x" * 20_000}), "larger than 16384"),
@@ -307,7 +309,7 @@ def with_outcome(attempt: Callable[[], object]) -> object | None:
 
 
 def test_reading_is_not_trusting() -> None:
-    """What was read has another type than what was verified, and the same digest."""
+    """What was read has another type than what was verified, and the same digest; neither shows itself in a log."""
     unverified = read(signed("RS256"))
     verified = verify(unverified, [public(key("RSA", 2048))], ["RS256"])
 
@@ -315,6 +317,8 @@ def test_reading_is_not_trusting() -> None:
     assert not isinstance(verified, UnverifiedJWS)
     assert verified.digest == unverified.digest
     assert len(verified.digest) == 32
+    assert verified.compact not in repr(verified)
+    assert CLAIMS["iss"] not in repr(unverified)
 
 
 # --- claims ------------------------------------------------------------------------------------------------------------

@@ -245,6 +245,7 @@ NOT_SERVED = [
     ("METAX-4", "backchannel_client_notification_endpoint"),
     ("METAX-5", "backchannel_authentication_request_signing_alg"),
     ("METAX-6", "backchannel_user_code_parameter"),
+    ("METAX-16", "webhook_uris"),
 ]
 UNKNOWN = [
     *("zzz", "resource", "trusted", "Redirect_URIs", "Client_Name", "client_name ", "client-name", "_", "", "$", "é"),
@@ -346,6 +347,29 @@ def test_unknown(name: str) -> None:
         shaped, found = parsed({name: value, "client_name": "x"})
         assert shaped == {"client_name": "x"}
         assert found == [("metadata.unknown", name.replace("é", "?"))]
+
+
+@pytest.mark.requirement("METAX-16")
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        (["https://a.example/hooks", "https://b.example:8443/x/y"], None),
+        ("https://a.example/hooks", "metadata.type"),
+        (["http://a.example/hooks"], "metadata.webhook"),
+        (["https://a.example/hooks/"], "metadata.webhook"),
+        (["https://a.example/"], "metadata.webhook"),
+        (["https://a.example/hooks?x=1"], "metadata.webhook"),
+        (["https://a.example/hooks#x"], "metadata.webhook"),
+        (["https://a.example/" + "x" * 250], "metadata.webhook"),
+        (["hooks"], "metadata.webhook"),
+    ],
+)
+def test_webhooks(value: Any, fault: str | None) -> None:
+    """Where webhooks are served, they are https URLs that a path can be added to; whatever else has an error of its own."""
+    shaped, findings = metadata.reader(frozenset({"webhooks"}))(Presented({"webhook_uris": value}))
+
+    assert [(one.rule, one.error) for one in findings] == ([(fault, "invalid_webhook_uris")] if fault else [])
+    assert shaped == ({} if fault else {"webhook_uris": value})
 
 
 def test_the_rows_are_all_of_the_table() -> None:
@@ -498,7 +522,7 @@ def test_null_inside_an_array() -> None:
 def test_every_rule_is_reached() -> None:
     """The tests of this file leave out no rule of shape."""
     reached = {rule for row in ROWS for _, rule in row[3] if rule.startswith("metadata.")}
-    elsewhere = {"type", "language_twice", "language_tag", "languages", "unknown", "feature", "server_only"}
+    elsewhere = {"webhook", "type", "language_twice", "language_tag", "languages", "unknown", "feature", "server_only"}
 
     assert {name for name in RULES if name.startswith("metadata.")} == reached | {
         f"metadata.{name}" for name in elsewhere

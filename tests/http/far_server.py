@@ -3,71 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from registrar.testing.authority import Authority
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-DAY: Final = datetime.timedelta(days=1)
 
-
-class Authority:
-    """A private certification authority, its certificate in a file."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
-        self._name = _name("Authority")
-        authority = _certificate(self._name, self._name, self._key.public_key()).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
-        )
-        self._certificate = authority.sign(self._key, hashes.SHA256())
-        self.file = folder / "authority.pem"
-        self.file.write_bytes(self._certificate.public_bytes(Encoding.PEM))
-
-    def context(self, *names: str, age: datetime.timedelta = DAY) -> ssl.SSLContext:
-        """A server's side of TLS, with a certificate for these names and addresses that began `age` ago."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        alternatives = [
-            x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name) for name in names
-        ]
-        made = (
-            _certificate(_name("Server"), self._name, key.public_key(), age)
-            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        file = self._folder / "server.pem"
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        file.write_bytes(private + made.public_bytes(Encoding.PEM))
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(file)
-        return context
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, age: datetime.timedelta = DAY
-) -> x509.CertificateBuilder:
-    begins = datetime.datetime.now(datetime.UTC) - age
-    return (
-        x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begins)
-        .not_valid_after(begins + 2 * DAY)
-    )
+def certified(authority: Authority, folder: Path, name: str, **members: Any) -> ssl.SSLContext:
+    """A server's side of TLS, with a certificate of this authority for a name."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*authority.issue(dns=[name], **members).write(folder, "server"))
+    return context
 
 
 class Far:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import ssl
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpcore2
 import pytest
-from far_server import DAY, Authority, Far, answering, far
+from far_server import Far, answering, certified, far
 
 import registrar
 from registrar.config import ConfigurationError, assemble, parse
@@ -22,16 +22,29 @@ from registrar.http.fetch import Fetcher
 from registrar.policy.document import Document
 from registrar.service.ports import Fetched, FetchError
 from registrar.testing import OPEN, served
+from registrar.testing.authority import Authority
 
 pytestmark = pytest.mark.anyio
 
 JSON = ("application/json", "application/jwk-set+json", "application/*+json")
 
 
+class Trust:
+    """A private authority, and the settings that trust it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority, self._folder = Authority(), folder
+        self.settings = {"ca_file": str(self.authority.write(folder))}
+
+    def tls(self, name: str, **members: Any) -> ssl.SSLContext:
+        """A server's side of TLS, with a certificate for a name."""
+        return certified(self.authority, self._folder, name, **members)
+
+
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def trust(tmp_path_factory: pytest.TempPathFactory) -> Trust:
     """One private authority for the module."""
-    return Authority(tmp_path_factory.mktemp("authority"))
+    return Trust(tmp_path_factory.mktemp("authority"))
 
 
 async def fetched(server: Far, limit: int = 65_536, path: str = "/jwks", **settings: Any) -> Fetched:
@@ -53,7 +66,7 @@ class Resolver:
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers, self.asked = list(answers), 0
 
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
+    async def __call__(self, _host: str, _port: int) -> Sequence[str]:
         self.asked += 1
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
@@ -65,7 +78,7 @@ class Rerouted(httpcore2.AsyncNetworkBackend):
         self.port = port
         self.asked: list[str] = []
 
-    async def connect_tcp(self, host: str, port: int, *rest: Any, **named: Any) -> httpcore2.AsyncNetworkStream:
+    async def connect_tcp(self, host: str, _port: int, *_: Any) -> httpcore2.AsyncNetworkStream:
         self.asked.append(host)
         return await httpcore2.AnyIOBackend().connect_tcp("127.0.0.1", self.port)
 
@@ -73,12 +86,19 @@ class Rerouted(httpcore2.AsyncNetworkBackend):
 class Public(Rerouted):
     """The same, and the socket says that it is connected to the address that was asked for."""
 
-    async def connect_tcp(self, host: str, port: int, *rest: Any, **named: Any) -> httpcore2.AsyncNetworkStream:
-        stream = await super().connect_tcp(host, port)
-        stream.get_extra_info = lambda info: (
-            (host, port) if info == "server_addr" else type(stream).get_extra_info(stream, info)
-        )  # type: ignore[method-assign]
-        return stream
+    async def connect_tcp(self, host: str, port: int, *_: Any) -> httpcore2.AsyncNetworkStream:
+        return Named(await super().connect_tcp(host, port), (host, port))
+
+
+class Named(httpcore2.AsyncNetworkStream):
+    """A connection under another name."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream, name: tuple[str, int]) -> None:
+        self.read, self.write, self.aclose, self.start_tls = stream.read, stream.write, stream.aclose, stream.start_tls  # type: ignore[method-assign]  # they are the stream's own
+        self._stream, self._name = stream, name
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._name if info == "server_addr" else self._stream.get_extra_info(info)
 
 
 # --- where it goes -----------------------------------------------------------------------------------------------------
@@ -129,18 +149,18 @@ async def test_a_name_that_resolves_to_what_is_not_public(addresses: list[str]) 
 async def test_a_name_that_does_not_resolve_is_told_as_one_that_is_not_public() -> None:
     """Whether a name exists inside the network of the server is not a stranger's to find out."""
 
-    async def nobody(host: str, port: int) -> Sequence[str]:
+    async def nobody(host: str, _port: int) -> Sequence[str]:
         raise OSError(f"{host} has no address")
 
     await refused(Fetcher(Fetching(), resolve=nobody), "https://inside.example/", "^its host has no public address$")
 
 
 @pytest.mark.requirement("WILD-7", "R7591-69")
-async def test_a_name_that_rebinds(authority: Authority) -> None:
+async def test_a_name_that_rebinds(trust: Trust) -> None:
     """What was checked is what is connected to: a name that changes its address in between changes nothing."""
-    async with far(answering(), authority.context("rebinding.example")) as server:
+    async with far(answering(), trust.tls("rebinding.example")) as server:
         resolver, network = Resolver(["93.184.215.14"], ["127.0.0.1"]), Public(server.port)
-        fetch = Fetcher(Fetching(ca_file=str(authority.file)), resolve=resolver, connect=network)
+        fetch = Fetcher(Fetching(**trust.settings), resolve=resolver, connect=network)
 
         assert (await fetch("https://rebinding.example/", accept=JSON)).body == b"{}"
         assert (resolver.asked, network.asked) == (1, ["93.184.215.14"])
@@ -149,24 +169,20 @@ async def test_a_name_that_rebinds(authority: Authority) -> None:
 
 
 @pytest.mark.requirement("WILD-7", "R7591-69")
-async def test_the_connected_socket_is_asked_again(authority: Authority) -> None:
+async def test_the_connected_socket_is_asked_again(trust: Trust) -> None:
     """Where the network leads a public address to loopback, nothing is sent there, not even a TLS greeting."""
-    async with far(answering(), authority.context("public.example")) as server:
-        fetch = Fetcher(
-            Fetching(ca_file=str(authority.file)), resolve=Resolver(["93.184.215.14"]), connect=Rerouted(server.port)
-        )
+    async with far(answering(), trust.tls("public.example")) as server:
+        fetch = Fetcher(Fetching(**trust.settings), resolve=Resolver(["93.184.215.14"]), connect=Rerouted(server.port))
         await refused(fetch, "https://public.example/jwks", "no public address")
 
         assert server.requests == []
 
 
 @pytest.mark.requirement("R7591-69", "OIDC-51")
-async def test_a_public_host_over_tls(authority: Authority) -> None:
+async def test_a_public_host_over_tls(trust: Trust) -> None:
     """The certificate is checked for the name in the URL, and the request holds nothing but what is needed."""
-    async with far(answering(b'{"keys":[]}'), authority.context("public.example")) as server:
-        fetch = Fetcher(
-            Fetching(ca_file=str(authority.file)), resolve=Resolver(["93.184.215.14"]), connect=Public(server.port)
-        )
+    async with far(answering(b'{"keys":[]}'), trust.tls("public.example")) as server:
+        fetch = Fetcher(Fetching(**trust.settings), resolve=Resolver(["93.184.215.14"]), connect=Public(server.port))
         document = await fetch("https://public.example/jwks?set=1", accept=JSON)
 
     assert document == Fetched("https://public.example/jwks?set=1", "application/json", b'{"keys":[]}')
@@ -183,16 +199,18 @@ async def test_a_public_host_over_tls(authority: Authority) -> None:
 
 @pytest.mark.requirement("OIDC-51")
 @pytest.mark.parametrize(
-    ("names", "age", "trusted"),
-    [(["other.example"], DAY, True), (["public.example"], 3 * DAY, True), (["public.example"], DAY, False)],
+    ("name", "members", "trusted"),
+    [
+        ("other.example", {}, True),
+        ("public.example", {"not_after": 1_600_000_000}, True),
+        ("public.example", {}, False),
+    ],
 )
-async def test_a_certificate_that_is_not_valid(
-    authority: Authority, names: list[str], age: timedelta, trusted: bool
-) -> None:
+async def test_a_certificate_that_is_not_valid(trust: Trust, name: str, members: dict[str, int], trusted: bool) -> None:
     """A certificate for another name, one that has expired, and one of an authority that nobody named."""
-    async with far(answering(), authority.context(*names, age=age)) as server:
+    async with far(answering(), trust.tls(name, **members)) as server:
         fetch = Fetcher(
-            Fetching(ca_file=str(authority.file) if trusted else ""),
+            Fetching(**(trust.settings if trusted else {})),
             resolve=Resolver(["93.184.215.14"]),
             connect=Public(server.port),
         )
@@ -202,11 +220,11 @@ async def test_a_certificate_that_is_not_valid(
 
 
 @pytest.mark.requirement("OIDC-51")
-async def test_an_origin_that_is_allowed_is_still_verified(authority: Authority) -> None:
+async def test_an_origin_that_is_allowed_is_still_verified(trust: Trust) -> None:
     """An exception for an address is no exception for the certificate."""
-    async with far(answering(), authority.context("127.0.0.1")) as server:
-        origin = f"https://127.0.0.1:{server.port}"
-        with_ca = Fetcher(Fetching(allow=(origin,), ca_file=str(authority.file)))
+    async with far(answering(), trust.tls("localhost")) as server:
+        origin = f"https://localhost:{server.port}"
+        with_ca = Fetcher(Fetching(allow=(origin,), **trust.settings))
 
         assert (await with_ca(f"{origin}/", accept=JSON)).body == b"{}"
         await refused(Fetcher(Fetching(allow=(origin,))), f"{origin}/", "certificate")
@@ -418,7 +436,7 @@ async def test_an_answer_without_end(start: bytes, piece: bytes) -> None:
             await asyncio.sleep(0)
 
     async with far(endless) as server:
-        with pytest.raises(FetchError, match="larger|not HTTP"):
+        with pytest.raises(FetchError, match=r"larger|not HTTP"):
             await fetched(server, limit=1_000)
 
     assert sent < 10_000_000  # the sockets' buffers are part of it
@@ -429,7 +447,7 @@ async def test_a_header_that_is_too_large(count: int) -> None:
     """One header of 20 kB, or hundreds of small ones, are no answer that anybody needs."""
     headers = [f"X-Filler-{at}: {'x' * (20_000 // count)}" for at in range(count)]
     async with far(answering(b"{}", *headers)) as server:
-        with pytest.raises(FetchError, match="header|larger"):
+        with pytest.raises(FetchError, match=r"header|larger"):
             await fetched(server)
 
 
@@ -447,7 +465,7 @@ async def test_a_header_that_is_too_large(count: int) -> None:
 async def test_what_is_not_an_answer(answer: bytes) -> None:
     """Another protocol, or an answer that ends early."""
     async with far(answer) as server:
-        with pytest.raises(FetchError, match="not HTTP|101"):
+        with pytest.raises(FetchError, match=r"not HTTP|101"):
             await fetched(server)
 
 
@@ -467,7 +485,7 @@ async def test_an_answer_that_trickles(said: bytes, piece: bytes) -> None:
 
     async with far(trickle) as server:
         began = time.monotonic()
-        with pytest.raises(FetchError, match="not fetched within 0.3 seconds"):
+        with pytest.raises(FetchError, match=r"not fetched within 0\.3 seconds"):
             await fetched(server, seconds=0.3)
 
         assert time.monotonic() - began < 2
@@ -476,7 +494,7 @@ async def test_an_answer_that_trickles(said: bytes, piece: bytes) -> None:
 async def test_a_name_server_that_never_answers() -> None:
     """Resolving counts in the time."""
 
-    async def never(host: str, port: int) -> Sequence[str]:
+    async def never(_host: str, _port: int) -> Sequence[str]:
         await asyncio.Event().wait()
         return []
 
@@ -586,5 +604,5 @@ def test_certificates_that_cannot_be_read(tmp_path: Path, content: str | None) -
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(ConfigurationError, match="ca.pem.*not a file of certificates"):
+    with pytest.raises(ConfigurationError, match=r"ca\.pem.*not a file of certificates"):
         assemble(parse(Document("registrar.toml", f'{OPEN}\n[server.fetch]\nca_file = "{file}"')))

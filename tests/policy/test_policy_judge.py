@@ -14,7 +14,7 @@ from registrar.domain import coherence, metadata
 from registrar.domain.client import Assurance
 from registrar.domain.findings import RULES, Finding, Verdict
 from registrar.domain.metadata import ECHOED_EMPTY, MEMBERS, Presented, Role, Shaped
-from registrar.domain.server_metadata import OFFERED, Offered
+from registrar.domain.server_metadata import OFFERED, Offered, with_features
 from registrar.policy import Decision, Facts, Judge, Policy, narrowed
 from registrar.policy.document import ConfigurationError, Document
 from registrar.policy.loader import load, shipped
@@ -52,8 +52,9 @@ def judge(
     offered: Offered = SCOPES,
 ) -> Decision:
     """The decision about presented members under the policy of a text."""
-    shaped, findings = metadata.parse(Presented(dict(members)))
-    return Judge(policy(text), offered, default_scope)(shaped, FACTS, findings)
+    bound = Judge(policy(text), offered, default_scope)
+    shaped, findings = bound.read(Presented(dict(members)))
+    return bound(shaped, FACTS, findings)
 
 
 def refusals(decision: Decision) -> list[str]:
@@ -140,11 +141,14 @@ SINGLE = sorted(name for name, row in MEMBERS.items() if row.offered and row.typ
 @pytest.mark.parametrize("value", ["RS999", "none ", "X"])
 def test_single_values_that_are_not_offered(name: str, value: str) -> None:
     """A single value decides about security, so one that is not offered is refused, with what would be accepted."""
-    decision = judge({**CB, name: value, "jwks_uri": "https://a.example/jwks"})
+    row = MEMBERS[name]
+    offered = with_features(Offered(OFFERED), frozenset({row.feature}))
+    text = f'features = ["{row.feature}"]' if row.feature else ""
+    decision = judge({**CB, name: value, "jwks_uri": "https://a.example/jwks"}, text)
 
     assert f"offered.value:{name}" in refusals(decision)
     found = next(one for one in decision.findings if one.rule == "offered.value")
-    assert found.accepted == ", ".join(OFFERED[MEMBERS[name].offered])
+    assert found.accepted == ", ".join(offered[row.offered])
     assert decision.refused
 
 

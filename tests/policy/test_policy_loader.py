@@ -95,7 +95,7 @@ def test_a_policy_inside_a_configuration() -> None:
         # which members
         (2, "zzz is not a member", "\n[metadata.zzz]\nessential = true"),
         (1, "client_id is not a member", "[metadata.client_id]\nvalue = 'x'"),
-        (1, "software_statement is not a member", "[metadata.software_statement]\nessential = true"),
+        (1, "software_statement belongs to software statements, which is not served", "[metadata.software_statement]\nessential = true"),
         (1, "revocation_endpoint_auth_method is not", "[metadata.revocation_endpoint_auth_method]\nvalue = 'none'"),
         (2, "client_name needs a table of operators", "[metadata]\nclient_name = 'x'"),
         (1, "client_name needs a table of operators", "[metadata.client_name]"),
@@ -159,7 +159,7 @@ def test_a_policy_inside_a_configuration() -> None:
         (1, "members is a non-empty list of strings", "rules = [{ rule = 'same_host', members = [] }]"),
         (1, "members is a non-empty list of strings", "rules = [{ rule = 'same_host', members = 'logo_uri' }]"),
         (1, "members is a non-empty list of strings", "rules = [{ rule = 'same_host', members = [1] }]"),
-        (1, "zzz is not a member of client metadata that is a URL", "rules = [{ rule = 'same_host', members = ['zzz'] }]"),
+        (1, "zzz, which is not a member of client metadata", "rules = [{ rule = 'same_host', members = ['zzz'] }]"),
         (1, "redirect_uris is not a member", "rules = [{ rule = 'same_host', members = ['logo_uri', 'redirect_uris'] }]"),
         (1, "there is no rule x", "[[rules]]\nrule = 'x'"),
     ],

@@ -32,7 +32,8 @@ ROTATING = '[issuer.main.registration_access_token]\nrotate = "update"\n'
 async def registered(server: Served, **members: Any) -> dict[str, Any]:
     """A new client's information."""
     presented = Presented(MEMBERS | members)
-    return await registration.register(server.registry, server.issuer, presented, Caller("test"))
+    made = await registration.register(server.registry, server.issuer, presented, Caller("test"))
+    return dict(made.information)
 
 
 def holding(client: dict[str, Any]) -> tuple[str, Caller]:

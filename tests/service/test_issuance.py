@@ -16,7 +16,6 @@ from registrar.domain.client import Client
 from registrar.domain.credentials import KeyEncryptionKeys, PresentedToken, Unreadable
 from registrar.domain.errors import RegistrationError
 from registrar.domain.metadata import Presented
-from registrar.domain.server_metadata import OWN_SIGNING
 from registrar.service import administration, issuance, keys, management, registration
 from registrar.service.audit import Caller
 from registrar.service.registry import Registry
@@ -32,7 +31,8 @@ OLD, NEW = b"o" * 32, b"n" * 32
 async def registered(server: Served, registry: Registry | None = None, **members: Any) -> dict[str, Any]:
     """A new client's information."""
     presented = Presented(MEMBERS | members)
-    return await registration.register(registry or server.registry, server.issuer, presented, Caller("test"))
+    made = await registration.register(registry or server.registry, server.issuer, presented, Caller("test"))
+    return dict(made.information)
 
 
 async def updated(server: Served, registry: Registry, client: dict[str, Any], **members: Any) -> dict[str, Any]:
@@ -279,7 +279,7 @@ async def test_signing_keys_are_made_once_and_wrapped() -> None:
         await keys.ensure(both, server.issuer)
         assert await keys.published(both, server.issuer) == published
         stored = await server.registry.store.keys("main")
-        assert {key.algorithm for key in stored} == set(OWN_SIGNING)
+        assert {key.algorithm for key in stored} == set(keys.KEYS)
         for key in stored:
             assert b'"d"' not in key.public
             context = credentials.context("main", key.kid, "signing_key", 0)

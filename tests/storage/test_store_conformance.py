@@ -51,7 +51,9 @@ class TestPostgresStore(StoreConformance):
 
 
 @pytest.mark.parametrize(
-    "record", [a_client(), a_token(uses=1, revoked_at=1), an_event(), an_item()], ids=lambda one: type(one).__name__
+    "record",
+    [a_client(), a_client().admission, a_token(uses=1, revoked_at=1), an_event(), an_item()],
+    ids=lambda one: type(one).__name__,
 )
 def test_the_example_records_leave_no_field_at_its_default(record: msgspec.Struct) -> None:
     """A round trip proves something about a field only if the field has another value than an omitted one."""

@@ -48,6 +48,7 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the client was let in; it stays with the record, so that a registration can be traced to its token."""
 
     assurance: Assurance
+    """What the mode and the token verified; it stays."""
     token_id: str = ""
     label: str = ""
     owner: str = ""
@@ -59,9 +60,20 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
     """The configured name of the issuer whose software statement it came with."""
     statement_digest: str = ""
     """The SHA-256 of that statement."""
+    statement_software: str = ""
+    """The software that it is about; updates are about the same."""
+    statement_at: int = 0
+    """When it was judged, in seconds since 1970: an update that repeats it is not judged for age again."""
     certificate_subject: str = ""
     """The subject of the certificate that it came with, as RFC 4514 writes it."""
     certificate_thumbprint: str = ""
+    reached: Assurance | None = None
+    """What the request that was judged last came with, where a statement or a certificate made it more than `assurance`."""
+
+    @property
+    def shown(self) -> Assurance:
+        """What people are told of it."""
+        return self.reached or self.assurance
 
 
 class Client(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -111,7 +123,7 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
             "client_id_issued_at": self.created_at,
             "updated_at": self.updated_at,
             "policy": self.policy,
-            "assurance": self.admission.assurance.value,
+            "assurance": self.admission.shown.value,
             "owner": self.admission.owner,
             "token_id": self.admission.token_id,
             "token_label": self.admission.label,
@@ -128,6 +140,13 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
             for name, value in shown.items()
             if value not in (None, "", {}) and (name, value) != ("expires_at", 0)
         }
+
+
+def tombstone(client: Client, now: int) -> Client:
+    """What is left of a deleted client: who it was, without any credential; its identifier is never issued again."""
+    return msgspec.structs.replace(
+        client, version=client.version + 1, state=State.DELETED, updated_at=now, credentials=Credentials()
+    )
 
 
 def information(

@@ -39,7 +39,7 @@ TLS_SUBJECTS: Final = (
     "tls_client_auth_san_ip",
     "tls_client_auth_san_email",
 )
-_ENCRYPTED: Final = ("id_token", "userinfo", "introspection")
+_ENCRYPTED: Final = ("id_token", "userinfo", "introspection", "authorization")
 _SYMMETRIC_MEMBERS: Final = frozenset(
     {
         "id_token_signed_response_alg",

@@ -1,7 +1,6 @@
 """The error table: every error that an endpoint can answer with, its status, and where it comes from.
 
-`http` renders these and nothing else; the reference is generated from the table, and a test reaches every row that can
-occur: those of software statements cannot yet.
+`http` renders these and nothing else; the reference is generated from the table, and a test reaches every row.
 """
 
 from __future__ import annotations
@@ -44,6 +43,13 @@ ERRORS: Final = _table(
         "A member other than a redirect URI breaks a rule, or the body is not one JSON object.",
     ),
     ErrorKind(
+        "invalid_webhook_uris",
+        "invalid_webhook_uris",
+        400,
+        "Open Finance Brasil DCR §9.2",
+        "A webhook URI breaks a rule.",
+    ),
+    ErrorKind(
         "invalid_software_statement",
         "invalid_software_statement",
         400,
@@ -62,7 +68,7 @@ ERRORS: Final = _table(
         "invalid_request",
         400,
         "RFC 6750 §3.1",
-        "The request itself is malformed: a repeated header, a token in the query, no TLS, or what is no HTTP request.",
+        "The request itself is malformed, or lacks what the policy demands beside the metadata: a repeated header, a token in the query, no TLS, no client certificate, or what is no HTTP request.",
     ),
     ErrorKind(
         "token_required",
@@ -166,9 +172,11 @@ class RegistrationError(ProtocolError):
 
 
 _PRECEDENCE: Final = (
+    "invalid_request",
     "invalid_software_statement",
     "unapproved_software_statement",
     "invalid_redirect_uri",
+    "invalid_webhook_uris",
     "invalid_client_metadata",
 )
 

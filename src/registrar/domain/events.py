@@ -119,6 +119,8 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     scope: Any = None
     since: int = 0
     software_id: Any = None
+    statement_digest: str = ""
+    statement_issuer: str = ""
     time: int
     token_endpoint_auth_method: Any = None
     token_id: str = ""
@@ -222,12 +224,14 @@ def registration_detail(
         "software_id": metadata.get("software_id"),
         "jwks_uri": metadata.get("jwks_uri"),
         "jwk_thumbprints": jwks.thumbprints(metadata["jwks"]) if "jwks" in metadata else None,
-        "assurance": client.admission.assurance.value,
+        "assurance": client.admission.shown.value,
         "token_label": client.admission.label,
         "policy": client.policy,
         "policy_digest": policy_digest,
         "version": client.version,
         "certificate_thumbprint": certificate_thumbprint,
+        "statement_issuer": client.admission.statement_issuer,
+        "statement_digest": client.admission.statement_digest,
         "findings": [*map(_impersonal, findings)],
     }
 
@@ -274,7 +278,9 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
 
 
 def _told(name: str, value: Any) -> Any:
-    """A value as a difference tells it: keys by their thumbprints, the rest as it is."""
+    """A value as a difference tells it: keys and statements by their thumbprints, the rest as it is."""
+    if name == "software_statement" and isinstance(value, str):
+        return hashlib.sha256(value.encode()).hexdigest()
     return jwks.thumbprints(value) if name == "jwks" and value is not None else value
 
 

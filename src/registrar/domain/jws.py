@@ -46,8 +46,8 @@ class UnknownKey(Refused):
     """No key at hand is the one that the JWS names; a newer key set may have it."""
 
 
-class UnverifiedJWS(msgspec.Struct, frozen=True):
-    """A JWS that was read and nothing more: whoever sent it wrote all of this."""
+class _JWS(msgspec.Struct, frozen=True):
+    """The parts of a compact JWS."""
 
     header: dict[str, Any]
     claims: dict[str, Any]
@@ -57,16 +57,17 @@ class UnverifiedJWS(msgspec.Struct, frozen=True):
     algorithm: str
     kid: str | None
 
+    def __repr__(self) -> str:
+        """Without the claims and the compact form: who has that can present it, so it belongs in no log."""
+        return f"<{type(self).__name__} {self.algorithm} {self.digest.hex()}>"
 
-class VerifiedJWS(msgspec.Struct, frozen=True):
+
+class UnverifiedJWS(_JWS, frozen=True):
+    """A JWS that was read and nothing more: whoever sent it wrote all of this."""
+
+
+class VerifiedJWS(_JWS, frozen=True):
     """A JWS whose signature was verified; its claims are the words of who holds the key."""
-
-    header: dict[str, Any]
-    claims: dict[str, Any]
-    compact: str
-    digest: bytes
-    algorithm: str
-    kid: str | None
 
 
 class _Algorithm(NamedTuple):
@@ -115,7 +116,7 @@ def read(compact: str, limit: int = LIMIT) -> UnverifiedJWS:
     algorithm, kid = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str) or not algorithm:
         raise Malformed("its header has no alg")
-    if kid is not None and not isinstance(kid, str):
+    if "kid" in header and not isinstance(kid, str):
         raise Malformed("the kid of its header is not a string")
     return UnverifiedJWS(header, claims, compact, hashlib.sha256(compact.encode("ascii")).digest(), algorithm, kid)
 
@@ -167,14 +168,7 @@ def verify(unverified: UnverifiedJWS, keys: Sequence[JWK], algorithms: Collectio
         raise Refused(f"more than {_SAME_KID} keys of its issuer have the kid that it names")
     if not any(_signed(unverified, key) for key in fitting):
         raise Refused("its signature is not that of the key")
-    return VerifiedJWS(
-        unverified.header,
-        unverified.claims,
-        unverified.compact,
-        unverified.digest,
-        unverified.algorithm,
-        unverified.kid,
-    )
+    return VerifiedJWS(*msgspec.structs.astuple(unverified))
 
 
 def _fits(key: JWK, name: str, algorithm: _Algorithm) -> bool:

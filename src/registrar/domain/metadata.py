@@ -141,6 +141,13 @@ SCOPE: Final = rule(
     "{given} is not a scope",
     "one string of space-separated scope tokens of printable ASCII without quotes and backslashes",
 )
+WEBHOOK: Final = rule(
+    "metadata.webhook",
+    "Open Finance Brasil DCR §7.1",
+    "{given} is not a webhook URI",
+    "an https URL of at most 255 characters without query, fragment and slash at the end",
+    error="invalid_webhook_uris",
+)
 SUBJECT_DN: Final = rule(
     "metadata.subject_dn",
     "RFC 4514",
@@ -311,6 +318,21 @@ def _logout_uri(value: Any, name: str) -> Sequence[Finding]:
     return (HTTPS_ONLY.refuse(name, given=value),)
 
 
+def _webhooks(value: Any, name: str) -> Sequence[Finding]:
+    """Https URLs to which a path is added: none ends in a slash, and none has a query (Open Finance Brasil DCR §7.1)."""
+    faults = _texts(value, name)
+    if not faults:
+        faults = [
+            WEBHOOK.refuse(f"{name}[{at}]", given=item)
+            for at, item in enumerate(value)
+            if len(item) > _WEBHOOK or _https(item, name) or item.endswith("/") or "?" in item or "#" in item
+        ]
+    return [msgspec.structs.replace(fault, error=WEBHOOK.error) for fault in faults]
+
+
+_WEBHOOK: Final = 255
+
+
 def _scope(value: Any, name: str) -> Sequence[Finding]:
     if type(value) is not str:
         return _type("a string", value, name)
@@ -475,6 +497,7 @@ MEMBERS: Final[Mapping[str, Member]] = {
         ("authorization_signed_response_alg", "string", _JARM, _text, "How authorization responses are signed.", {"feature": "JARM", "offered": "authorization_signing_alg_values_supported"}),
         ("authorization_encrypted_response_alg", "string", _JARM, _text, "How authorization responses' keys are encrypted.", {"feature": "JARM", "offered": "authorization_encryption_alg_values_supported"}),
         ("authorization_encrypted_response_enc", "string", _JARM, _text, "How authorization responses are encrypted.", {"feature": "JARM", "default": _content_encryption("authorization_encrypted_response_alg"), "default_text": "A128CBC-HS256, with an alg", "offered": "authorization_encryption_enc_values_supported"}),
+        ("webhook_uris", "array of URLs", "Open Finance Brasil DCR §7.1", _webhooks, "Where the server may announce what happened.", {"feature": "webhooks"}),
         ("backchannel_token_delivery_mode", "string", _CIBA, _one_of("poll", "ping", "push"), "How backchannel tokens arrive.", {"feature": "CIBA"}),
         ("backchannel_client_notification_endpoint", "URL", _CIBA, _https, "Where backchannel tokens are announced.", {"feature": "CIBA"}),
         ("backchannel_authentication_request_signing_alg", "string", _CIBA, _text, "How backchannel requests are signed.", {"feature": "CIBA"}),

@@ -19,8 +19,8 @@ _MAC: Final = ("HS256", "HS384", "HS512")
 _KEY_MANAGEMENT: Final = ("RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A256KW", "A256KW", "dir")
 _CONTENT_ENCRYPTION: Final = ("A128CBC-HS256", "A256CBC-HS512", "A128GCM", "A256GCM")
 
-OWN_SIGNING: Final = ("RS256", "ES256")
-"""What this server signs with: RS256, which OpenID Connect Discovery §3 demands, and ES256, because it is short."""
+OWN_SIGNING: Final = ("RS256", "PS256", "ES256", "EdDSA")
+"""What this server signs with: RS256, which OpenID Connect Discovery §3 demands, first."""
 
 SYMMETRIC: Final = frozenset({*_MAC, "A256KW", "dir"})
 """Algorithms keyed by the client secret, so a client that registers one needs a secret (OpenID Connect Core §10)."""
@@ -82,6 +82,7 @@ EXTRA: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "authorization_encryption_alg_values_supported": ("RSA-OAEP", "RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A256KW"),
         "authorization_encryption_enc_values_supported": _CONTENT_ENCRYPTION,
     },
+    "webhooks": {},
 }
 """Feature -> the rows, and values of rows, that it adds where a policy switches it on."""
 

@@ -84,6 +84,10 @@ class Registration:
         (),
         "The `[statement_issuer.NAME]` whose software statements are believed here. Without any, statements are ignored.",
     )
+    certificate_authorities: str = _setting(
+        "",
+        "A file of authorities (PEM) whose client certificates count as evidence here; empty: `server.mutual_tls.client_ca`. Certificates of others prove a key and no name.",
+    )
     templates: bool = _setting(True, "Whether instances of templates may be registered.")
     full: bool = _setting(True, "Whether clients of their own, without a template, may be registered.")
     management: bool = _setting(

@@ -80,6 +80,8 @@ class Use(enum.StrEnum):
     """The statement's value is registered (RFC 7591 §2.3)."""
     LIMIT = "limit"
     """The client may choose from the statement's values; all of them where it names none."""
+    WITHIN = "within"
+    """The client has to choose from the statement's values; nothing is registered that it does not name."""
     EQUAL = "equal"
     """The client may repeat the statement's value and nothing else."""
 
@@ -121,6 +123,10 @@ class Form(msgspec.Struct, frozen=True):
     roles: Roles | None = None
     software: str = "software_id"
     """The claim that says which software this is."""
+    shown: tuple[str, ...] = ()
+    """Claims that are no members, and that are registered and answered beside them."""
+    fresh: bool = False
+    """Whether an update needs a statement of its own, where it could otherwise repeat that of the registration."""
 
 
 class Attestation(msgspec.Struct, frozen=True):
@@ -136,10 +142,14 @@ class Attestation(msgspec.Struct, frozen=True):
     uses: Mapping[str, Use]
     software: str
     jti: str = ""
+    at: int = 0
+    """When it was judged, in seconds since 1970; for one that is repeated in an update, when it was first."""
     expires_at: int = 0
     """Seconds since 1970; 0 where it does not say."""
     once_for: int = 0
     """Seconds for which its `jti` is remembered; 0 where it may be used again."""
+    shown: Mapping[str, Any] = {}
+    """Claims that are answered beside the members."""
     findings: tuple[Finding, ...] = ()
     """What in it had no effect."""
 
@@ -170,7 +180,7 @@ def members_of(form: Form, claims: Mapping[str, Any]) -> tuple[Presented, dict[s
     findings: list[Finding] = []
     for member, source in form.members.items():
         if claims.get(source.claim) not in (None, "", []):
-            members[member], uses[member] = claims[source.claim], source.use
+            members[member], uses[member] = _as_member(member, claims[source.claim]), source.use
     for name, value in claims.items():
         base = name.partition("#")[0]
         row = MEMBERS.get(base)
@@ -185,6 +195,12 @@ def members_of(form: Form, claims: Mapping[str, Any]) -> tuple[Presented, dict[s
         scopes = dict.fromkeys(scope for role in held for scope in form.roles.scopes.get(role, ()))
         members["scope"], uses["scope"] = " ".join(scopes), Use.LIMIT
     return Presented(members), uses, findings
+
+
+def _as_member(member: str, value: Any) -> Any:
+    """A claim as the member that it stands for: directories write versions as numbers too."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return str(value) if is_number and MEMBERS[member].type == "string" else value
 
 
 def roles_of(value: Any) -> Sequence[str] | None:
@@ -215,13 +231,16 @@ def overlay(plain: Presented, attestation: Attestation) -> tuple[Presented, list
     for name, attested in attestation.members.items():
         given = members.get(name)
         use = attestation.uses[name]
-        if given in (None, "", []) or use is Use.OVERRIDE:
-            if given not in (None, "", []) and given != attested:
+        absent = given in (None, "", [])
+        if absent and use is Use.WITHIN:
+            continue
+        if absent or use is Use.OVERRIDE:
+            if not absent and given != attested:
                 findings.append(OVERRIDES.change(name, given, attested))
             members[name] = attested
         elif use is Use.EQUAL and given != attested:
             findings.append(DIFFERS.refuse(name, accepted=attested))
-        elif use is Use.LIMIT:
+        elif use in (Use.LIMIT, Use.WITHIN):
             members[name] = _limited(name, given, attested, findings)
         provenance[name] = f"attested:{attestation.name}"
     if members.get("scope") == "":
@@ -231,7 +250,7 @@ def overlay(plain: Presented, attestation: Attestation) -> tuple[Presented, list
 
 def _limited(name: str, given: Any, attested: Any, findings: list[Finding]) -> Any:
     """What the client chose, held against the statement. Scopes are narrowed as scopes are; the rest is refused."""
-    if name == "scope" and isinstance(given, str):
+    if name == "scope" and isinstance(given, str) and isinstance(attested, str):
         allowed = attested.split()
         kept = [word for word in given.split() if word in allowed]
         if len(kept) == len(given.split()):
@@ -244,7 +263,9 @@ def _limited(name: str, given: Any, attested: Any, findings: list[Finding]) -> A
         findings.append(BEYOND_DROPPED.change(name, given, narrowed, given=surplus, accepted=listed(allowed)))
         return narrowed
     if not isinstance(given, list) or not isinstance(attested, list):
-        return given  # the table of members says what is wrong with it
+        if given != attested:
+            findings.append(DIFFERS.refuse(name, accepted=attested))
+        return given
     if surplus := [one for one in given if one not in attested]:
         refusal = BEYOND_REDIRECT if name == "redirect_uris" else BEYOND
         findings.append(refusal.refuse(name, given=surplus, accepted=listed([str(one) for one in attested])))

@@ -46,9 +46,11 @@ async def register(exchange: Exchange) -> Answer:
         token = wire.bearer(scope, given)
         signed = wire.check_media_type(given)
         body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
-        caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
+        chain = certificates.chain(scope) if certificate else ()
+        caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate, chain)
         read = wire.read_signed(body) if signed else (presented := wire.read_object(body))
-        return wire.answer(201, await registration.register(registry, issuer, read, caller))
+        made = await registration.register(registry, issuer, read, caller)
+        return wire.answer(201 if made.new else 200, made.information)
     except ProtocolError as error:
         caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
         await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)
@@ -79,7 +81,8 @@ async def _managing(exchange: Exchange, operation: Callable[[Exchange, Fields, C
         given = wire.fields(scope["headers"])
         certificate = certificates.presented(scope)
         token = wire.bearer(scope, given)
-        return await operation(exchange, given, Caller(endpoint, token, _address(scope), certificate))
+        chain = certificates.chain(scope) if certificate else ()
+        return await operation(exchange, given, Caller(endpoint, token, _address(scope), certificate, chain))
     except ProtocolError as error:
         caller = Caller(endpoint, token, _address(scope), certificate)
         quota = issuer.settings.audit.refusals_per_minute

@@ -141,7 +141,7 @@ def under_ceilings(scope: str, facts: Facts) -> Iterator[Finding]:
     if named := [one for one in facts.token_scope if not one.startswith("dcr")]:
         ceilings.append((TOKEN_CEILING, named))
     if facts.statement is not None and facts.statement.uses.get("scope") == "limit":
-        ceilings.append((STATEMENT_CEILING, facts.statement.members.get("scope", "").split()))
+        ceilings.append((STATEMENT_CEILING, str(facts.statement.members.get("scope", "")).split()))
     for said, ceiling in ceilings:
         words = scope.split()
         surplus = [word for word in words if word not in ceiling]

@@ -275,7 +275,7 @@ def form(table: Mapping[str, Any], document: Document, *path: str) -> Form:
     if unknown := sorted(set(table) - set(known)):
         raise document.error(f"statement has no {unknown[0]}; it takes {', '.join(known)}", *path, unknown[0])
     given: dict[str, Any] = {
-        key: _words(table, key, None, document, path) for key in ("required_claims", "attests") if key in table
+        key: _words(table, key, None, document, path) for key in ("required_claims", "attests", "shown") if key in table
     }
     if "algorithms" in table:
         given["algorithms"] = _words(table, "algorithms", _ALGORITHMS, document, path)
@@ -289,6 +289,12 @@ def form(table: Mapping[str, Any], document: Document, *path: str) -> Form:
             if not isinstance(table[key], str) or not table[key] or (choice and table[key] not in choice):
                 raise document.error(f"{key} is {' or '.join(choice) if choice else 'the name of a claim'}", *path, key)
             given[key] = table[key]
+    if "fresh" in table:
+        if not isinstance(table["fresh"], bool):
+            raise document.error("fresh is true or false", *path, "fresh")
+        given["fresh"] = table["fresh"]
+    if known_members := [claim for claim in given.get("shown", ()) if claim in MEMBERS]:
+        raise document.error(f"shown holds {known_members[0]}, which is a member; use attests", *path, "shown")
     if "members" in table:
         given["members"] = {
             member: _claim(member, claim, document, (*path, "members"))
@@ -486,7 +492,7 @@ def _argument(name: str, key: str, value: Any, hint: Any, document: Document, pa
         return value
     if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
         raise document.error(f"{said} is a non-empty list of strings", *path)
-    if key == "members" and (other := [item for item in value if item not in MEMBERS]):
+    if key in ("members", "required") and (other := [item for item in value if item not in MEMBERS]):
         raise document.error(f"{said} holds {other[0]}, which is not a member of client metadata", *path)
     if key == "members" and name == "same_host" and (other := [item for item in value if MEMBERS[item].type != "URL"]):
         raise document.error(f"rule {name}: {other[0]} is not a member of client metadata that is a URL", *path)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
+
+from msgspec import structs
 
 from registrar.domain.software_statement import Form
 from registrar.policy.evidence import Alternatives, ManagementProof, both
@@ -110,10 +112,6 @@ def merged(one: Policy, other: Policy) -> Policy:
             members[name] = members[name].merged(name, operators) if name in members else operators
         except ValueError as problem:
             raise Contradiction(f"{one.name} and {other.name} contradict each other: {problem}") from None
-    taken: dict[str, Any] = {}
-    for section, default in _DEFAULTS.items():
-        said = getattr(other, section)
-        taken[section] = said if said != default else getattr(one, section)
     shortest = Lifetime(
         client=_shorter(one.lifetime.client, other.lifetime.client),
         secret=_shorter(one.lifetime.secret, other.lifetime.secret),
@@ -126,8 +124,11 @@ def merged(one: Policy, other: Policy) -> Policy:
         rules=(*one.rules, *(rule for rule in other.rules if rule not in one.rules)),
         features=one.features | other.features,
         proofs=both(one.proofs, other.proofs),
+        statement=_completed(one.statement, other.statement),
+        request=_completed(one.request, other.request),
+        management=_completed(one.management, other.management),
+        repeat=one.repeat if other.repeat is Repeat.NEW else other.repeat,
         lifetime=shortest,
-        **taken,
     )
 
 
@@ -143,13 +144,16 @@ def all_of(policies: Iterable[Policy]) -> Policy:
     return first
 
 
+def _completed(one: Any, other: Any) -> Any:
+    """A section in which the later policy says what it says, and the earlier one the rest."""
+    if one is None or other is None:
+        return one or other
+    plain = type(other)()
+    names = (field.name for field in (fields(other) if is_dataclass(other) else structs.fields(other)))
+    return type(other)(
+        **{name: getattr(one if getattr(other, name) == getattr(plain, name) else other, name) for name in names}
+    )
+
+
 def _shorter(one: int, other: int) -> int:
     return min(one or other, other or one)
-
-
-_DEFAULTS: Final[Mapping[str, Any]] = {
-    "statement": None,
-    "request": Request(),
-    "management": Management(),
-    "repeat": Repeat.NEW,
-}

@@ -10,11 +10,10 @@ import msgspec
 
 from registrar.domain import coherence, credentials
 from registrar.domain.access_token import SCOPE, InitialAccessToken, Kind
-from registrar.domain.client import Client, State
+from registrar.domain.client import Client, State, tombstone
 from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord
 from registrar.domain.events import Actor
 from registrar.service import issuance
-from registrar.service.management import tombstone
 from registrar.service.ports import Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
 

@@ -11,7 +11,10 @@ from registrar.domain.access_token import SCOPE, InitialAccessToken, Kind
 from registrar.domain.client import Admission, Assurance
 from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import BearerError, ProtocolError
+from registrar.domain.events import Actor
 from registrar.domain.settings import Mode
+from registrar.policy import Facts
+from registrar.service.audit import Caller
 from registrar.service.ports import Spend
 from registrar.service.registry import Issuer, Registry
 
@@ -77,3 +80,31 @@ def _check_kind(issuer: Issuer, token: InitialAccessToken) -> None:
 def spent() -> BearerError:
     """The refusal for a token whose last use another caller claimed first."""
     return BearerError("invalid_token", _WHY["spent"], scope=SCOPE)
+
+
+def recorded(admission: Admission, facts: Facts) -> Admission:
+    """How the client was let in, as its record keeps it.
+
+    What a request came with counts for that request: an update without the statement does not go on under its name.
+    """
+    if facts.statement is None and facts.certificate is None and not facts.client_class and not admission.reached:
+        return admission
+    return msgspec.structs.replace(
+        admission,
+        reached=facts.assurance if facts.assurance is not admission.assurance else None,
+        client_class=facts.client_class,
+        statement_issuer=facts.statement.name if facts.statement else admission.statement_issuer,
+        statement_digest=facts.statement.digest if facts.statement else admission.statement_digest,
+        statement_software=facts.statement.software if facts.statement else admission.statement_software,
+        statement_at=facts.statement.at if facts.statement else admission.statement_at,
+        certificate_subject=facts.certificate.subject if facts.certificate else admission.certificate_subject,
+        certificate_thumbprint=facts.certificate.thumbprint if facts.certificate else admission.certificate_thumbprint,
+    )
+
+
+def actor(admitted: Admitted, caller: Caller) -> Actor:
+    """Who an event of a registration is told of."""
+    if admitted.spend is None:
+        return Actor("anonymous", "none", address=caller.address)
+    admission = admitted.admission
+    return Actor("token", "initial_access_token", admission.token_id, admission.owner, caller.address)

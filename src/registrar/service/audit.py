@@ -27,6 +27,8 @@ class Caller(msgspec.Struct, frozen=True):
     token: PresentedToken | None = None
     address: str = ""
     certificate: Certificate | None = None
+    chain: tuple[bytes, ...] = ()
+    """The certificates above that one, as they were handed on."""
 
     def __repr__(self) -> str:
         """Without the token: what prints the values of a traceback must not print this one."""

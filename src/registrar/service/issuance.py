@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from registrar.domain import coherence, credentials
+from registrar.domain.client import Client, information
 from registrar.domain.credentials import (
     KEY_BYTES,
     NONCE_BYTES,
@@ -144,6 +145,16 @@ def mint(
     by_server = coherence.needs_symmetric_key(metadata) or (issuer.managed and not token)
     shared = cabinet.wrap_for_server() if by_server else None
     return Issued(Credentials(tokens, (record,), shared), secret, token)
+
+
+def answer(issuer: Issuer, client: Client, issued: Issued) -> dict[str, Any]:
+    """The client information response that shows fresh credentials (RFC 7591 §3.2.1)."""
+    return information(
+        client,
+        secret=issued.secret,
+        registration_client_uri=issuer.registration_client_uri(client.client_id) if issued.token else "",
+        registration_access_token=issued.token,
+    )
 
 
 def superseded(record: SecretRecord, until: int) -> SecretRecord:

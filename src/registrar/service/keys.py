@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from registrar.domain.credentials import NONCE_BYTES, context
 from registrar.domain.events import Actor
 from registrar.domain.jwks import RSA_BITS
-from registrar.domain.server_metadata import OWN_SIGNING
 from registrar.service.ports import Conflict, SigningKey
 from registrar.service.registry import Issuer, Registry
+
+KEYS: Final = ("RS256", "ES256", "EdDSA")
+"""The algorithms of which an issuer has a key of its own; its RSA key serves PS256 as well (RFC 7518 §3.5)."""
 
 
 async def ensure(registry: Registry, issuer: Issuer) -> None:
@@ -24,7 +26,7 @@ async def ensure(registry: Registry, issuer: Issuer) -> None:
     if not registry.keys:
         return
     have = {key.algorithm for key in await registry.store.keys(issuer.name)}
-    for algorithm in OWN_SIGNING:
+    for algorithm in KEYS:
         if algorithm in have:
             continue
         key = await asyncio.to_thread(_generate, algorithm)
@@ -56,10 +58,10 @@ async def published(registry: Registry, issuer: Issuer) -> dict[str, Any]:
 
 
 def _generate(algorithm: str) -> Any:
-    from joserfc.jwk import ECKey, RSAKey
+    from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-    return (
-        RSAKey.generate_key(RSA_BITS, private=True)
-        if algorithm == "RS256"
-        else ECKey.generate_key("P-256", private=True)
-    )
+    if algorithm == "RS256":
+        return RSAKey.generate_key(RSA_BITS, private=True)
+    if algorithm == "EdDSA":
+        return OKPKey.generate_key("Ed25519", private=True)
+    return ECKey.generate_key("P-256", private=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from registrar.domain import certificate, coherence, credentials, events
-from registrar.domain.client import Client, State, information
+from registrar.domain.client import Client, State, information, tombstone
 from registrar.domain.credentials import Credentials, PresentedToken, SecretRecord, TokenRecord
 from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
 from registrar.domain.events import Actor, Event
@@ -21,12 +21,12 @@ from registrar.policy import Decision, Judge
 from registrar.policy.evidence import ManagementProof
 from registrar.policy.policy import Management
 from registrar.service import instances, issuance
-from registrar.service.admission import Admitted
+from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.issuance import Cabinet
-from registrar.service.parts import Parts, gather, used
+from registrar.service.parts import Parts, gather, used, vouched
 from registrar.service.ports import Conflict, NotFound, StoreUnavailable
-from registrar.service.registration import decide, policy_in_force, recorded
+from registrar.service.registration import decide, policy_in_force
 from registrar.service.registry import Issuer, Registry
 
 FORBIDDEN: Final = rule(
@@ -141,7 +141,7 @@ async def update(
             updated_at=now,
             metadata=decision.metadata,
             credentials=renewal.credentials,
-            admission=recorded(client.admission, parts),
+            admission=recorded(client.admission, parts.facts),
             provenance={**_provenance(client, decision), **parts.provenance, **decision.provenance},
             own=tuple(name for name in decision.metadata if name in client.own) if client.template else (),
         )
@@ -175,7 +175,7 @@ async def _decision(
         RegistrationError: with every fault.
     """
     parts = await gather(registry, issuer, judge, admitted, body, caller, client)
-    found = _preconditions(client, parts.requested, registry.clock() // 1000)
+    found = _preconditions(client, parts.requested, registry.clock() // 1000, signed=isinstance(body, str))
     parts = dataclasses.replace(parts, presented=_without_credentials(parts.presented))
     if client.template:
         template = await instances.find(registry, issuer, client.template)
@@ -199,13 +199,6 @@ async def delete(registry: Registry, issuer: Issuer, client_id: str, caller: Cal
     raise ProtocolError("temporarily_unavailable")
 
 
-def tombstone(client: Client, now: int) -> Client:
-    """What is left of a deleted client: who it was, without any credential; its identifier is never issued again."""
-    return msgspec.structs.replace(
-        client, version=client.version + 1, state=State.DELETED, updated_at=now, credentials=Credentials()
-    )
-
-
 async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, caller: Caller, operation: str) -> _Session:
     """RFC 7592 §2.1-2.3: one 401 for an unknown client, a deleted one, and a token of another client.
 
@@ -225,14 +218,14 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
     record = None
     token = caller.token
     if ManagementProof.ACCESS_TOKEN in management.proofs:
-        await _check_access_token(registry, issuer, client, caller, management.scope)
+        await _check_access_token(registry, issuer, client, caller, management)
         token = PresentedToken("")
     else:
         record = client.credentials.token_presented(caller.token, now)
         if record is None:
             raise _not_of_this_client()
     if ManagementProof.CERTIFICATE in management.proofs:
-        _check_certificate(client, caller, now)
+        _check_certificate(issuer, client, caller, now)
     if not client.usable:
         raise ProtocolError("access_denied", "This client is suspended; its operator can tell why.")
     if operation not in management.operations:
@@ -249,33 +242,45 @@ def _not_of_this_client() -> BearerError:
 _METHODS: Final = {"GET": "read", "PUT": "update", "DELETE": "delete"}
 
 
-async def _check_access_token(registry: Registry, issuer: Issuer, client: Client, caller: Caller, scope: str) -> None:
-    """An access token that the client earned with its own credentials, and that is bound to its certificate or not."""
+async def _check_access_token(
+    registry: Registry, issuer: Issuer, client: Client, caller: Caller, management: Management
+) -> None:
+    """An access token that the client earned with its own credentials, held by whoever it is bound to.
+
+    Where the policy wants a certificate beside it, the token has to be bound to that one (RFC 8705 §3).
+    """
     assert caller.token is not None
+    scope = management.scope
     known = await registry.access_tokens(issuer.name, caller.token)
     if known is None or known.client_id != client.client_id or known.subject:
         raise _not_of_this_client()
     thumbprint = known.certificate_thumbprint
+    if not thumbprint and ManagementProof.CERTIFICATE in management.proofs:
+        raise BearerError("invalid_token", "The access token is not bound to a certificate.", scope=scope)
     if thumbprint and (caller.certificate is None or caller.certificate.thumbprint != thumbprint):
         raise BearerError("invalid_token", "The access token is bound to another certificate.", scope=scope)
     if scope not in known.scope:
         raise BearerError("insufficient_scope", f"The access token lacks the scope {scope}.", scope=scope)
 
 
-def _check_certificate(client: Client, caller: Caller, now: int) -> None:
+def _check_certificate(issuer: Issuer, client: Client, caller: Caller, now: int) -> None:
     """The certificate of the registration, or a later one of the same subject; renewing one must lock nobody out."""
-    presented, known = caller.certificate, client.admission
+    presented, known = vouched(issuer, caller, now), client.admission
     if presented is None:
-        raise BearerError("invalid_token", "A client certificate is needed beside the token.")
+        raise BearerError("invalid_token", "A client certificate of a trusted authority is needed beside the token.")
     same_subject = known.certificate_subject and certificate.names_match(known.certificate_subject, presented)
     if not presented.valid_at(now) or not (same_subject or presented.thumbprint == known.certificate_thumbprint):
         raise BearerError("invalid_token", "The client certificate is not one of this client.")
 
 
-def _preconditions(client: Client, presented: Mapping[str, Any], now: int) -> list[Finding]:
-    """The checks of RFC 7592 §2.2 on what an update says about credentials; null counts as omitted throughout."""
+def _preconditions(client: Client, presented: Mapping[str, Any], now: int, *, signed: bool = False) -> list[Finding]:
+    """The checks of RFC 7592 §2.2 on what an update says about credentials; null counts as omitted throughout.
+
+    A signed update is told by its `iss` whose it is; ecosystems that sign their requests do not repeat `client_id`.
+    """
     found = [FORBIDDEN.refuse(name) for name in NOT_IN_PUT if presented.get(name) not in (None, "")]
-    if presented.get("client_id") != client.client_id:
+    said = presented.get("client_id")
+    if said != client.client_id and not (signed and said in (None, "")):
         found.append(ID_NEEDED.refuse("client_id"))
     secret = presented.get("client_secret")
     if secret not in (None, "") and not (isinstance(secret, str) and _is_own(client.credentials, secret, now)):
@@ -399,11 +404,14 @@ def _version(secrets: tuple[SecretRecord, ...]) -> int:
 
 
 def _provenance(client: Client, decision: Decision) -> dict[str, str]:
-    """A value that the policy set stays the policy's when the client sends it back unchanged."""
+    """A value that the policy set stays the policy's when the client sends it back unchanged.
+
+    What a statement attested does not stay so by itself: the update has to come with the statement.
+    """
     kept = {
         name: origin
         for name, origin in client.provenance.items()
-        if name in decision.metadata and decision.metadata[name] == client.metadata.get(name)
+        if origin == "policy" and decision.metadata.get(name) == client.metadata.get(name)
     }
     return kept | dict(decision.provenance)
 

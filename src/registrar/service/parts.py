@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from registrar.domain import jws
+import msgspec
+
+from registrar.domain import certificate, jws
 from registrar.domain import software_statement as statements
+from registrar.domain.certificate import Certificate
 from registrar.domain.client import Assurance, Client
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.findings import Finding, rule
@@ -97,51 +100,65 @@ async def gather(
     """
     policy = judge.policy
     admission = admitted.admission
-    before = client.metadata if client else None
     signed = _read(policy, body) if isinstance(body, str) else None
     if signed is None and policy.request.signed == "required":
         raise ProtocolError("unsupported_media_type", "The body must be a JWT: application/jwt or application/jose.")
     requested = presented = Presented(signed.claims) if signed else cast("Presented", body)
+    facts = Facts(
+        admission.assurance,
+        token_id=admission.token_id,
+        token_label=admission.label,
+        token_scope=admission.token_scope,
+        owner=admission.owner,
+        address=caller.address,
+        before=client.metadata if client else None,
+    )
+    if caller.certificate is not None:
+        facts = _with_certificate(facts, vouched(issuer, caller, registry.clock() // 1000))
     statement = presented.get(MEMBER) if issuer.statement_issuers else None
-    if statement in (None, "") and signed is None:
-        facts = Facts(
-            _assurance(admission.assurance, caller, None),
-            token_id=admission.token_id,
-            token_label=admission.label,
-            token_scope=admission.token_scope,
-            owner=admission.owner,
-            address=caller.address,
-            certificate=caller.certificate,
-            before=before,
-        )
+    said = statement not in (None, "")
+    if not said and signed is None:
         return Parts(requested, presented, facts)
     now = registry.clock() // 1000
-    if client is not None and statement == client.metadata.get(MEMBER):
-        # It was judged for age and replay when it was first presented; what it says still holds.
-        now = client.updated_at
-    attestation = await trust.attestation(registry, issuer, policy, statement, now) if statement else None
-    changes = [*_once(issuer, attestation, client, now)] if attestation else []
+    attestation = await trust.attestation(registry, issuer, policy, statement, client) if said else None
+    changes = [*_once(issuer, attestation, now)] if attestation else []
     if signed is not None:
-        changes.append(await _signature(registry, issuer, policy, signed, attestation, registry.clock() // 1000))
+        changes.append(await _signature(registry, issuer, policy, signed, attestation, now))
         presented = Presented({name: value for name, value in presented.items() if name not in _REQUEST_CLAIMS})
     found: list[Finding] = []
     provenance: dict[str, str] = {}
     if attestation is not None:
         presented, found, provenance = statements.overlay(presented, attestation)
         found = [*attestation.findings, *found]
-    facts = Facts(
-        _assurance(admission.assurance, caller, attestation),
-        token_id=admission.token_id,
-        token_label=admission.label,
-        token_scope=admission.token_scope,
-        owner=admission.owner,
-        address=caller.address,
+    assurance = Assurance.STATEMENT if attestation else facts.assurance
+    facts = msgspec.structs.replace(
+        facts,
+        assurance=facts.assurance if facts.assurance.reaches(assurance) else assurance,
         statement=attestation,
-        certificate=caller.certificate,
         signed=signed is not None,
-        before=before,
     )
     return Parts(requested, presented, facts, tuple(found), provenance, tuple(changes), _software(policy, attestation))
+
+
+def vouched(issuer: Issuer, caller: Caller, now: int) -> Certificate | None:
+    """The caller's certificate, where an authority that this issuer trusts vouches for it.
+
+    A proxy may let self-signed certificates through, for clients that authenticate with one (RFC 8705 §2.2). Whoever
+    has such a one has proven a key and no name.
+    """
+    if caller.certificate is None or not issuer.certificate_authorities:
+        return None
+    try:
+        return certificate.chain([caller.certificate.der, *caller.chain], issuer.certificate_authorities, now)
+    except (certificate.Untrusted, certificate.Unreadable):
+        return None
+
+
+def _with_certificate(facts: Facts, known: Certificate | None) -> Facts:
+    if known is None:
+        return facts
+    assurance = facts.assurance if facts.assurance.reaches(Assurance.CERTIFICATE) else Assurance.CERTIFICATE
+    return msgspec.structs.replace(facts, certificate=known, assurance=assurance)
 
 
 def _read(policy: Policy, body: str) -> UnverifiedJWS:
@@ -154,22 +171,12 @@ def _read(policy: Policy, body: str) -> UnverifiedJWS:
         raise RegistrationError([MALFORMED.refuse("body", problem=problem)]) from None
 
 
-def _assurance(admitted: Assurance, caller: Caller, attestation: Attestation | None) -> Assurance:
-    """The strongest of what was verified."""
-    found = admitted
-    if attestation is not None and not found.reaches(Assurance.STATEMENT):
-        found = Assurance.STATEMENT
-    if caller.certificate is not None and not found.reaches(Assurance.CERTIFICATE):
-        found = Assurance.CERTIFICATE
-    return found
-
-
-def _once(issuer: Issuer, attestation: Attestation, client: Client | None, now: int) -> list[Change]:
-    """The use of a statement's `jti`, where it may be used once."""
-    if not attestation.once_for or (client is not None and client.metadata.get(MEMBER) == attestation.compact):
+def _once(issuer: Issuer, attestation: Attestation, now: int) -> list[Change]:
+    """The use of a statement's `jti`, where it may be used once: remembered for as long as it could come again."""
+    if not attestation.once_for:
         return []
     key = hashlib.sha256(f"statement\0{attestation.name}\0{attestation.jti}".encode()).hexdigest()
-    ends = max(attestation.expires_at, now + attestation.once_for)
+    ends = max(attestation.expires_at + trust.SKEW, now + attestation.once_for)
     return [Put(Item(issuer.name, USED, key, b"statement", expires_at=ends), 0, now)]
 
 
@@ -203,7 +210,7 @@ async def _signature(
             verified = jws.verify(signed, jwks["keys"], rules.algorithms)
         else:
             verified = jws.verify(signed, (), rules.algorithms)  # the software statement names no keys
-    except (jws.Refused, jws.UnknownKey, KeysUnavailable) as problem:
+    except (jws.Refused, KeysUnavailable) as problem:
         accepted = ", ".join(rules.algorithms)
         raise RegistrationError([SIGNATURE.refuse("body", problem=problem, accepted=accepted)]) from None
     claims = verified.claims
@@ -259,8 +266,6 @@ async def documents(registry: Registry, shaped: Shaped, facts: Facts) -> Facts:
     uri = shaped.get("sector_identifier_uri")
     if uri is None:
         return facts
-    import msgspec
-
     try:
         fetched = await registry.fetch(uri, accept=("application/json",), limit=_SECTOR_BYTES)
         document = msgspec.json.decode(fetched.body)

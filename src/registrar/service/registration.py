@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from registrar.domain import coherence, credentials, events
-from registrar.domain.client import Admission, Client, State, information
+from registrar.domain.client import Client, State
 from registrar.domain.credentials import CLIENT_ID_BYTES
 from registrar.domain.errors import ProtocolError, RegistrationError
-from registrar.domain.events import Actor
 from registrar.domain.findings import Finding, Verdict
 from registrar.domain.metadata import Presented, Registered, SignedRequest
 from registrar.domain.software_statement import MEMBER
 from registrar.policy import Decision, Judge
-from registrar.service import instances, issuance
-from registrar.service.admission import Admitted, admit, spent
+from registrar.policy.policy import Repeat
+from registrar.service import instances, issuance, replacement
+from registrar.service.admission import actor, admit, recorded, spent
 from registrar.service.audit import Caller
-from registrar.service.parts import SOFTWARE, Parts, documents, gather, used
-from registrar.service.ports import Conflict, Item, Put, TokenSpent
+from registrar.service.parts import Parts, documents, gather, used
+from registrar.service.ports import Conflict, Put, TokenSpent
 from registrar.service.registry import Issuer, Registry
+from registrar.service.replacement import Registration
 
 
-async def register(
-    registry: Registry, issuer: Issuer, body: Presented | SignedRequest, caller: Caller
-) -> dict[str, Any]:
+async def register(registry: Registry, issuer: Issuer, body: Presented | SignedRequest, caller: Caller) -> Registration:
     """Register a client and give the client information response (RFC 7591 §3.2.1).
 
-    When this returns, the client, the use of its token and the audit event are durable, together.
+    When this returns, the client, the use of its token and the audit event are durable, together. Under a policy with
+    `repeat = "replace"`, software that is registered already keeps its identifier, and empty `grant_types` end that.
 
     Args:
         registry: what every use case is given.
@@ -50,6 +49,8 @@ async def register(
     parts = None
     try:
         parts = await gather(registry, issuer, judge, admitted, body, caller)
+        if replacement.cancels(judge, parts):
+            return await replacement.cancel(registry, issuer, admitted, parts, caller)
         template = await instances.named(registry, issuer, parts.presented)
         if template is not None:
             decision = instances.decide(issuer, template, parts)
@@ -58,6 +59,9 @@ async def register(
     except RegistrationError as refusal:
         requested = parts.requested if parts else {} if isinstance(body, str) else body
         raise RegistrationError(refusal.findings, requested=requested, token_id=admitted.admission.token_id) from None
+    replaces = judge.policy.repeat is Repeat.REPLACE
+    if replaces and await replacement.held(registry, issuer, parts, now):
+        return await replacement.replace(registry, issuer, judge, admitted, parts, decision, caller)
     client_id = credentials.client_id(now_ms, registry.entropy(CLIENT_ID_BYTES))
     lifetime = judge.policy.lifetime
     issued = issuance.mint(registry, issuer, client_id, decision.metadata, now, judge.policy)
@@ -70,7 +74,7 @@ async def register(
         updated_at=now,
         metadata=decision.metadata,
         credentials=issued.credentials,
-        admission=recorded(admitted.admission, parts),
+        admission=recorded(admitted.admission, parts.facts),
         policy=template.policy if template else admitted.policy,
         provenance={**parts.provenance, **decision.provenance},
         template=template.template_id if template else "",
@@ -80,7 +84,7 @@ async def register(
     event = registry.audit.event(
         "client.registered",
         issuer.name,
-        _actor(admitted, caller),
+        actor(admitted, caller),
         endpoint=caller.endpoint,
         client_id=client_id,
         time_ms=now_ms,
@@ -90,22 +94,18 @@ async def register(
     )
     changes = parts.changes
     if parts.software:
-        only = Item(issuer.name, SOFTWARE, parts.software, client_id.encode(), client_id=client_id)
-        changes = (*changes, Put(only, 0, now))
+        changes = (*changes, Put(replacement.of_software(client, parts), 0, now))
     try:
         await registry.store.create(client, event, admitted.spend, changes)
     except TokenSpent:
         raise spent() from None
     except Conflict as conflict:
+        if replaces and str(conflict) == parts.software:  # another one came first, and this one comes after it
+            return await replacement.replace(registry, issuer, judge, admitted, parts, decision, caller)
         if taken := used(str(conflict), parts):
             raise taken from None
         raise  # an identifier of 128 random bits was taken: not to be expected, and nothing was stored
-    return information(
-        client,
-        secret=issued.secret,
-        registration_client_uri=issuer.registration_client_uri(client_id) if issued.token else "",
-        registration_access_token=issued.token,
-    )
+    return Registration(issuance.answer(issuer, client, issued))
 
 
 def policy_in_force(issuer: Issuer, name: str) -> Judge:
@@ -143,24 +143,9 @@ async def decide(registry: Registry, judge: Judge, parts: Parts, found: Sequence
     if facts.statement is None:
         return decision
     # The statement is answered as it came, byte for byte (RFC 7591 §3.2.1), and what it attested beside it.
-    metadata = Registered({**decision.metadata, MEMBER: facts.statement.compact})
+    statement = facts.statement
+    metadata = Registered({**statement.shown, **decision.metadata, MEMBER: statement.compact})
     return msgspec.structs.replace(decision, metadata=metadata)
-
-
-def recorded(admission: Admission, parts: Parts) -> Admission:
-    """How the client was let in, as its record keeps it: an update adds to that, and takes nothing away."""
-    facts = parts.facts
-    if facts.statement is None and facts.certificate is None and not facts.client_class:
-        return admission
-    return msgspec.structs.replace(
-        admission,
-        assurance=facts.assurance,
-        client_class=facts.client_class,
-        statement_issuer=facts.statement.name if facts.statement else admission.statement_issuer,
-        statement_digest=facts.statement.digest if facts.statement else admission.statement_digest,
-        certificate_subject=facts.certificate.subject if facts.certificate else admission.certificate_subject,
-        certificate_thumbprint=facts.certificate.thumbprint if facts.certificate else admission.certificate_thumbprint,
-    )
 
 
 def unkept_secret(registry: Registry, metadata: Registered) -> list[Finding]:
@@ -168,10 +153,3 @@ def unkept_secret(registry: Registry, metadata: Registered) -> list[Finding]:
     if registry.keys or not coherence.needs_symmetric_key(metadata):
         return []
     return [issuance.NO_KEK.refuse("token_endpoint_auth_method")]
-
-
-def _actor(admitted: Admitted, caller: Caller) -> Actor:
-    if admitted.spend is None:
-        return Actor("anonymous", "none", address=caller.address)
-    admission = admitted.admission
-    return Actor("token", "initial_access_token", admission.token_id, admission.owner, caller.address)

@@ -28,6 +28,7 @@ class Issuer:
         settings: what the operator configured.
         policies: every policy that is configured or shipped, by name.
         statement_issuers: whose software statements are believed here.
+        certificate_authorities: whose client certificates (DER) count as evidence here.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Issuer:
         settings: IssuerSettings,
         policies: Mapping[str, Policy],
         statement_issuers: Sequence[StatementIssuer] = (),
+        certificate_authorities: Sequence[bytes] = (),
     ) -> None:
         self.settings = settings
         self.name = settings.name
@@ -43,6 +45,7 @@ class Issuer:
         self.offered = Offered({**OFFERED, "scopes_supported": registrable_scopes(settings)})
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
         self.statement_issuers = tuple(statement_issuers)
+        self.certificate_authorities = tuple(certificate_authorities)
         self._policies = policies
         self._judges: dict[str, Judge] = {}
         self.policy = policies[settings.registration.policy]

@@ -122,9 +122,24 @@ def a_client(client_id: str = "c1", *, issuer: str = "main", **changed: Any) -> 
         updated_at=NOW + 1,
         metadata=Registered(metadata),
         credentials=credentials,
-        admission=Admission(Assurance.USER, "t0", label=f"label {_UNICODE}", owner="ålice"),
+        admission=Admission(
+            Assurance.USER,
+            "t0",
+            label=f"label {_UNICODE}",
+            owner="ålice",
+            token_scope=("dcr", "read"),
+            client_class="partner",
+            statement_issuer="directory",
+            statement_digest="5f" * 32,
+            statement_software="software",
+            statement_at=NOW,
+            certificate_subject="CN=app,O=Größe",
+            certificate_thumbprint="thumbprint",
+            reached=Assurance.CERTIFICATE,
+        ),
         policy="default",
         provenance={"scope": "policy", "client_name#ja": "policy"},
+        expires_at=_LATER,
     )
     return msgspec.structs.replace(client, **changed)
 
