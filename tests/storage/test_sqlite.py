@@ -104,7 +104,7 @@ async def test_a_closed_store_leaves_one_whole_file(sqlite: SQLiteStore, path: P
 
 
 def test_a_url_names_the_store(path: Path) -> None:
-    """A database URL opens memory or a file, relative or absolute; another one is refused with the two forms."""
+    """A database URL opens memory or a file, relative or absolute; another one is refused with the forms there are."""
     assert isinstance(open_store("memory:"), MemoryStore)
     store = open_store(f"sqlite:///{path}")
     assert isinstance(store, SQLiteStore)
@@ -112,7 +112,7 @@ def test_a_url_names_the_store(path: Path) -> None:
     assert sqlite_path("sqlite:///var/registrar.db") == Path("var/registrar.db")
     assert sqlite_path("sqlite:////var/registrar.db") == Path("/var/registrar.db")
     for url in ("sqlite:///", "mysql://host/db", "registrar.db", ""):
-        with pytest.raises(ValueError, match=r"sqlite:///path or memory:"):
+        with pytest.raises(ValueError, match=r"sqlite:///path, postgresql://user@host/database or memory:"):
             open_store(url)
 
 

@@ -81,12 +81,45 @@ def init(folder: Path) -> None:
 @click.option("--config", type=_FILE, help="The configuration file (registrar.toml here, if it exists).")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port, instead of the configured one.")
 @click.option("--dev", is_flag=True, help="A loopback server that lets everybody on this machine register.")
-def serve(config: Path | None, port: int | None, dev: bool) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that share the port and the database.",
+)
+def serve(config: Path | None, port: int | None, dev: bool, workers: int) -> None:
     """Serve registration, management and discovery."""
     from registrar.cli.serving import run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    run(_configuration(config, dev=dev, port=port))
+    run(_configuration(config, dev=dev, port=port), workers)
+
+
+@main.command()
+@click.option("--config", type=_FILE, help="The configuration file (registrar.toml here, if it exists).")
+def migrate(config: Path | None) -> None:
+    """Bring the schema of the database forward, before a newer program serves it.
+
+    It never goes back, and several replicas may do it at once. An SQLite file needs no command: `serve` does the same.
+    """
+    from registrar.cli import databases
+
+    databases.migrate(_configuration(config))
+
+
+@main.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+def copy(source: str, target: str) -> None:
+    """Copy a registry from the database URL FROM to the empty database URL TO, and compare every row.
+
+    Stop the servers first. A copy that is broken off goes on where it was when the same command is given again. Passwords
+    are better kept in ~/.pgpass or PGPASSWORD than in a command.
+    """
+    from registrar.cli import databases
+
+    databases.copy(source, target)
 
 
 @main.command()

@@ -43,6 +43,26 @@ def open_store(url: str, *, queue: int = 4096, postgresql: PostgreSQL | None = N
     raise ValueError(f"that is no database URL; use {ACCEPTED}")
 
 
+async def migrate(url: str, postgresql: PostgreSQL | None = None) -> tuple[int, int]:
+    """Bring the schema of a database forward; the versions before and after. Any number of processes may do it at once.
+
+    Raises:
+        ValueError: as `open_store`.
+        StoreUnavailable: as `open_store`.
+    """
+    if is_postgresql(url):
+        from registrar.domain.settings import PostgreSQL
+        from registrar.storage.postgres.connection import Address
+        from registrar.storage.postgres.migration import migrate
+
+        return await migrate(Address(url, postgresql or PostgreSQL()))
+    if path := sqlite_path(url):
+        from registrar.storage.sqlite import migrate as migrate_file
+
+        return migrate_file(path)
+    raise ValueError(f"that is no database with a schema; use {ACCEPTED}")
+
+
 def is_postgresql(url: str) -> bool:
     """Whether a database URL means PostgreSQL."""
     return url.startswith(POSTGRESQL)

@@ -17,6 +17,15 @@ def scripts(database: str) -> list[str]:
     return [entry.read_text("utf-8") for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)]
 
 
-def newer(where: str, version: int, known: int) -> StoreUnavailable:
+class SchemaMismatch(StoreUnavailable):  # noqa: N818 (as in ports)
+    """The schema is another program's; no trying again will change that."""
+
+
+def newer(where: str, version: int, known: int) -> SchemaMismatch:
     """A schema that a newer program has made: this one would not know what it does to it."""
-    return StoreUnavailable(f"{where} has schema {version}, and this program knows {known}: a newer program wrote it")
+    return SchemaMismatch(f"{where} has schema {version}, and this program knows {known}: a newer program wrote it")
+
+
+def older(where: str, version: int, known: int) -> SchemaMismatch:
+    """A schema that waits to be brought forward."""
+    return SchemaMismatch(f"{where} has schema {version}, and this program needs {known}: run `registrar migrate`")

@@ -102,7 +102,7 @@ class SQLiteStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._engine = _Engine(path)
-            self._read = _connect(path)
+            self._read = connect(path)
             self._read.execute("PRAGMA query_only = ON")
         except (apsw.Error, OSError) as problem:
             raise StoreUnavailable(f"{path}: {problem}") from problem
@@ -243,8 +243,8 @@ class _Engine:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             path.touch(0o600)
-            self._db = _connect(path)
-            _migrate(self._db, path)
+            self._db = connect(path)
+            bring_forward(self._db, path)
         except BaseException:
             self._lock.close()
             raise
@@ -439,7 +439,31 @@ class _Engine:
         )
 
 
-def _connect(path: Path) -> apsw.Connection:
+def migrate(path: Path) -> tuple[int, int]:
+    """Bring the schema of a file forward; the versions before and after.
+
+    Raises:
+        StoreUnavailable: the file cannot be opened or was written by a newer program.
+    """
+    before = 0
+    try:
+        if path.exists():
+            db = connect(path)
+            before = db.pragma("user_version")
+            db.close()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _Engine(path).close()
+    except (apsw.Error, OSError) as problem:
+        raise StoreUnavailable(f"{path}: {problem}") from problem
+    return before, len(scripts("sqlite"))
+
+
+def connect(path: Path) -> apsw.Connection:
+    """A connection with the settings that durability relies on.
+
+    Raises:
+        StoreUnavailable: the SQLite that is bundled is too old.
+    """
     if tuple(map(int, apsw.sqlite_lib_version().split("."))) < OLDEST:
         raise StoreUnavailable(f"SQLite {apsw.sqlite_lib_version()} is older than {'.'.join(map(str, OLDEST))}")
     db = apsw.Connection(str(path))
@@ -454,7 +478,7 @@ def _connect(path: Path) -> apsw.Connection:
     return db
 
 
-def _migrate(db: apsw.Connection, path: Path) -> None:
+def bring_forward(db: apsw.Connection, path: Path) -> None:
     """Bring the schema forward, a file of `schema/sqlite/` at a time; it never goes back."""
     known = scripts("sqlite")
     version = db.pragma("user_version")

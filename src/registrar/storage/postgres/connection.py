@@ -12,7 +12,7 @@ import asyncpg
 
 from registrar.domain.settings import PostgreSQL
 from registrar.service.ports import StoreUnavailable
-from registrar.storage.migrations import newer, scripts
+from registrar.storage.migrations import newer, older, scripts
 
 Connection = asyncpg.Connection
 
@@ -33,8 +33,6 @@ AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
 _URL: Final = re.compile(r"postgres(ql)?://([^/?#@\s]*@)?[^/?#@\s]*/[^/?#@\s]+(\?[^#@\s]*)?")
 _VERSION: Final = "SELECT max(version) FROM registrar_schema"
-_PATIENCE: Final = 5
-"""Seconds that the client waits for longer than the server lets a statement run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ class Address:
             "dsn": self.url,
             "target_session_attrs": "read-write",
             "timeout": self.settings.connect_seconds,
-            "command_timeout": self.settings.statement_seconds + _PATIENCE,
+            "command_timeout": self.settings.statement_seconds + self.settings.connect_seconds,
             "server_settings": {
                 "application_name": "registrar",
                 "statement_timeout": str(int(self.settings.statement_seconds * 1000)),
@@ -139,17 +137,13 @@ def check(version: int) -> None:
     """Refuse a schema of another program.
 
     Raises:
-        StoreUnavailable: it is older or newer than this program.
+        SchemaMismatch: it is older or newer than this program.
     """
     known = len(scripts("postgres"))
     if version > known:
         raise newer("the database", version, known)
     if version < known:
-        raise SchemaTooOld(f"the database has schema {version}, and this program needs {known}: run `registrar migrate`")
-
-
-class SchemaTooOld(StoreUnavailable):
-    """The schema waits to be brought forward."""
+        raise older("the database", version, known)
 
 
 def unreachable(address: Address, problem: BaseException) -> StoreUnavailable:
