@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 log = logging.getLogger("registrar")
@@ -68,7 +69,8 @@ class _Supervisor:
         del number, frame
         self._stopping = True
         for worker in self._workers:
-            os.kill(worker, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(worker, signal.SIGTERM)
 
     def wait(self) -> int:
         """Until no worker is left; the exit code of the one that failed."""
