@@ -8,8 +8,10 @@ python docs/generate.py --check   writes nothing; exit status 1 and the names of
 from __future__ import annotations
 
 import dataclasses
+import enum
 import inspect
 import json
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +29,7 @@ from registrar.domain.findings import RULES, Rule
 from registrar.domain.metadata import ECHOED_EMPTY, LIMITS, MEMBERS, Member, Role
 from registrar.policy.loader import shipped
 from registrar.policy.rules import RULE_FUNCTIONS
+from registrar.policy.rules.applied import Hosts
 
 FOLDER: Final = Path(__file__).parent / "reference"
 NOTE: Final = "<!-- Written by docs/generate.py from the program's own tables. Change those, then run it. -->"
@@ -210,14 +213,42 @@ def _rule_row(rule: Rule) -> tuple[str, str, str, str, str]:
 
 def _arguments(function: Callable[..., Any]) -> str:
     said = []
+    hints = typing.get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
-        if parameter.default is inspect.Parameter.empty:
-            said.append(f"`{name}` (a list of members)")
-        else:
-            said.append(f'`{name}`: `"refuse"` or `"warn"`; `"{parameter.default}"` by default')
-    return "; ".join(said)
+        needed = parameter.default is inspect.Parameter.empty
+        default = "needed" if needed else f"{_argument_default(parameter.default)} by default"
+        said.append(f"{code(name)}: {_argument_type(name, hints[name])}; {default}")
+    return ". ".join(said)
+
+
+def _argument_type(name: str, hint: Any) -> str:
+    """What an argument of a rule takes, in words."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return " or ".join(code(f'"{value}"') for value in arguments)
+    if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
+        return "one of " + ", ".join(code(f'"{value}"') for value in hint)
+    if hint in _SPOKEN:
+        return _SPOKEN[hint]
+    if origin is tuple and arguments[0] is not str:
+        return "a list, each " + _argument_type(name, arguments[0])
+    if hint is Hosts:
+        return "a list of hosts"
+    return (
+        "a pattern"
+        if origin is re.Pattern
+        else f"a list of {name if name in ('members', 'scopes', 'grants') else 'strings'}"
+    )
+
+
+def _argument_default(value: Any) -> str:
+    if value in ((), False) or (isinstance(value, Hosts) and not value):
+        return "none"
+    if isinstance(value, tuple):
+        return code(_list(value))
+    return code(f'"{value}"' if isinstance(value, str) else f"{value}")
 
 
 def _first_line(documented: Any) -> str:

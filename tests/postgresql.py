@@ -44,7 +44,9 @@ class PostgreSQL:
         if os.geteuid() == 0:
             self._as = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
             self._programs = self.folder / WHEEL.name / PROGRAMS
-            shutil.copytree(WHEEL / PROGRAMS, self._programs, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
+            shutil.copytree(
+                WHEEL / PROGRAMS, self._programs, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a")
+            )
             shutil.copytree(WHEEL.with_name(f"{WHEEL.name}.libs"), self.folder / f"{WHEEL.name}.libs")
             self.folder.chmod(0o755)
         self.data = self.folder / "home" / "data"
@@ -150,7 +152,6 @@ class PostgreSQL:
             await connection.execute(sql)
         finally:
             await connection.close()
-
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import dataclasses
 import enum
+import inspect
 import os
 import re
 import ssl
 import stat
 import time
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -31,13 +32,15 @@ from registrar.domain.jwks import judge as judge_keys
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS
 from registrar.domain.settings import Issuer as IssuerSettings
-from registrar.domain.settings import Mode, Registration, Server, Settings, StatementIssuer
+from registrar.domain.settings import Mode, Registration, Server, Settings, StatementIssuer, Template
 from registrar.http.fetch import Fetcher
-from registrar.policy import Policy
+from registrar.policy import Contradiction, Policy, all_of, classes
+from registrar.policy.classes import ClientClass
 from registrar.policy.document import ConfigurationError, Document
 from registrar.policy.evidence import ManagementProof, Proof
 from registrar.policy.loader import Written, form, load_all, shipped
 from registrar.policy.rules import RULE_FUNCTIONS, RuleFunction
+from registrar.service import templates
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
 from registrar.service.registry import Issuer, Registry, registrable_scopes
@@ -52,6 +55,7 @@ __all__ = [
     "development",
     "parse",
     "read",
+    "read_policies",
 ]
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_\-]{0,31}")
@@ -65,6 +69,10 @@ class Configuration:
 
     settings: Settings
     policies: Mapping[str, Policy]
+    functions: Mapping[str, RuleFunction] = dataclasses.field(default_factory=lambda: RULE_FUNCTIONS)
+    """The rules that a policy may name."""
+    classes: Mapping[str, ClientClass] = dataclasses.field(default_factory=classes.shipped)
+    """The classes of clients that an issuer may choose."""
 
     @property
     def loopback(self) -> bool:
@@ -125,15 +133,8 @@ def parse(document: Document) -> Configuration:
         ConfigurationError: as `read`.
     """
     data = dict(document.data)
-    own = data.pop("policy", {})
     functions = _rules(data.pop("rules", {}), document)
-    for name in own:
-        if name in shipped():
-            raise document.error(f"{name} is a profile that ships; give yours another name", "policy", name)
-        if not _NAME.fullmatch(name):
-            raise document.error("a policy's name is 1 to 32 lower-case letters, digits, - and _", "policy", name)
-    written = {name: Written(table, document, ("policy", name)) for name, table in own.items()}
-    policies = {**shipped(), **load_all(written, shipped(), functions)}
+    policies = {**shipped(), **_policies(data.pop("policy", {}), document, functions)}
     if unknown := sorted(set(data) - set(_TABLES)):
         raise document.error(f"unknown table [{unknown[0]}]; known are {', '.join(_TABLES.values())}", unknown[0])
     believed = {
@@ -158,10 +159,37 @@ def parse(document: Document) -> Configuration:
             raise document.error("is where another issuer is reached", "issuer", name, "mutual_tls_url")
     for issuer in issuers.values():
         _check_authorities(issuer, policies, server, document)
-    configuration = Configuration(Settings(server, issuers, believed), policies)
+    known = {**classes.shipped(), **_classes(data.get("class", {}), policies, document)}
+    for issuer in issuers.values():
+        _check_classes(issuer, known, policies, document)
+    configuration = Configuration(Settings(server, issuers, believed), policies, functions, known)
     _check_transport(configuration, document)
     _check_fetching(server, document)
     return configuration
+
+
+def read_policies(path: Path, beside: Configuration) -> dict[str, Policy]:
+    """The policies in a file: a policy by itself, named as the file is, or the `[policy.NAME]` of a configuration.
+
+    Args:
+        path: the file.
+        beside: the configuration whose policies may be extended, and whose rules may be named.
+
+    Raises:
+        ConfigurationError: as `read`.
+    """
+    try:
+        document = Document(str(path), path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(str(path), 0, f"cannot be read: {problem}") from None
+    if "issuer" in document.data:
+        parsed = parse(document)
+        return {name: parsed.policies[name] for name in document.data.get("policy", {})}
+    if "policy" in document.data:
+        return _policies(document.data["policy"], document, beside.functions)
+    name = path.stem
+    known = {other: one for other, one in beside.policies.items() if other != name}
+    return load_all({name: Written(document.data, document)}, known, beside.functions)
 
 
 def assemble(configuration: Configuration) -> Registry:
@@ -182,6 +210,8 @@ def assemble(configuration: Configuration) -> Registry:
             configuration.policies,
             [believed[one] for one in settings.registration.statement_issuers],
             _authorities(settings, server),
+            [configuration.classes[one] for one in settings.registration.classes],
+            _function(settings.registration.attestation) if settings.registration.attestation else None,
         )
         for name, settings in configuration.settings.issuer.items()
     }
@@ -228,8 +258,21 @@ _TABLES: Final = {
     "issuer": "issuer.NAME",
     "policy": "policy.NAME",
     "statement_issuer": "statement_issuer.NAME",
+    "class": "class.NAME",
     "rules": "rules",
 }
+
+
+def _policies(tables: Any, document: Document, functions: Mapping[str, RuleFunction]) -> dict[str, Policy]:
+    if not isinstance(tables, dict):
+        raise document.error("policies are tables: [policy.NAME]", "policy")
+    for name in tables:
+        if name in shipped():
+            raise document.error(f"{name} is a profile that ships; give yours another name", "policy", name)
+        if not _NAME.fullmatch(name):
+            raise document.error("a policy's name is 1 to 32 lower-case letters, digits, - and _", "policy", name)
+    written = {name: Written(table, document, ("policy", name)) for name, table in tables.items()}
+    return load_all(written, shipped(), functions)
 
 
 def _rules(table: Any, document: Document) -> Mapping[str, RuleFunction]:
@@ -240,17 +283,77 @@ def _rules(table: Any, document: Document) -> Mapping[str, RuleFunction]:
     for name, where in table.items():
         if name in RULE_FUNCTIONS:
             raise document.error(f"{name} is a rule that ships; give yours another name", "rules", name)
-        module, _, attribute = where.partition(":") if isinstance(where, str) else ("", "", "")
         try:
-            function = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as problem:
-            raise document.error(
-                f'a rule is "package.module:function"; {where} cannot be had: {problem}', "rules", name
-            ) from None
-        if not callable(function):
-            raise document.error(f"{where} is no function", "rules", name)
+            function = _function(where)
+        except ValueError as problem:
+            raise document.error(f"a rule is {problem}", "rules", name) from None
+        if faults := _unfit(function):
+            raise document.error(f"{where} {faults}", "rules", name)
         functions[name] = function
     return functions
+
+
+def _function(where: Any) -> Callable[..., Any]:
+    """What `package.module:function` names.
+
+    Raises:
+        ValueError: it cannot be had.
+    """
+    module, _, attribute = where.partition(":") if isinstance(where, str) else ("", "", "")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise ValueError(f'"package.module:function"; {where} cannot be had: {problem}') from None
+    if not callable(found):
+        raise ValueError(f'"package.module:function"; {where} is no function')
+    return typing.cast("Callable[..., Any]", found)
+
+
+def _unfit(function: Callable[..., Any]) -> str:
+    """Why a function is no rule; what a policy may set has to have types, because they say what is taken."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError, ValueError) as problem:
+        return f"cannot be read as a rule: {problem}"
+    places = [one for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    if len(places) != 2 or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):  # noqa: PLR2004
+        return "is no rule; a rule is a function of the members and the facts, and its arguments are keywords"
+    untyped = [one.name for one in parameters if one not in places and one.name not in hints]
+    return f"has no type for {untyped[0]}" if untyped else ""
+
+
+def _classes(tables: Any, policies: Mapping[str, Policy], document: Document) -> dict[str, ClientClass]:
+    """The classes of clients of the user's own."""
+    if not isinstance(tables, dict):
+        raise document.error("classes are tables: [class.NAME]", "class")
+    for name in tables:
+        if name in classes.shipped():
+            raise document.error(f"{name} is a class that ships; give yours another name", "class", name)
+        if not _NAME.fullmatch(name):
+            raise document.error("a class's name is 1 to 32 lower-case letters, digits, - and _", "class", name)
+    return {name: classes.load(name, table, policies, document) for name, table in tables.items()}
+
+
+def _check_classes(
+    issuer: IssuerSettings, known: Mapping[str, ClientClass], policies: Mapping[str, Policy], document: Document
+) -> None:
+    """The classes exist, and their policies can be met together with the issuer's."""
+    at = ("issuer", issuer.name, "registration")
+    for name in issuer.registration.classes:
+        if name not in known:
+            raise document.error(f"there is no class {name}; these are: {', '.join(known)}", *at, "classes")
+        try:
+            all_of([policies[one] for one in (issuer.registration.policy, *known[name].policies)])
+        except Contradiction as problem:
+            raise document.error(
+                f"nothing could be registered in the class {name}: {problem}", *at, "classes"
+            ) from None
+    if issuer.registration.attestation:
+        try:
+            _function(issuer.registration.attestation)
+        except ValueError as problem:
+            raise document.error(f"is {problem}", *at, "attestation") from None
 
 
 def _statement_issuer(name: str, table: Any, document: Document) -> StatementIssuer:
@@ -291,7 +394,14 @@ def _issuer(
         raise document.error("an issuer's name is 1 to 32 lower-case letters, digits, - and _, a letter first", *at)
     if "name" in table:
         raise document.error("the name of an issuer is that of its table", *at, "name")
-    issuer: IssuerSettings = _build(IssuerSettings, table, document, at, name=name)
+    own = dict(table)
+    written = own.pop("template", {})
+    if not isinstance(written, dict) or not all(isinstance(one, dict) for one in written.values()):
+        raise document.error(f"templates are tables: [issuer.{name}.template.NAME]", *at, "template")
+    made = {
+        key: _build(Template, one, document, (*at, "template", key), template_id=key) for key, one in written.items()
+    }
+    issuer: IssuerSettings = _build(IssuerSettings, own, document, at, name=name, template=made)
     _check_url(issuer.url, document, *at, "url")
     if issuer.mutual_tls_url:
         _check_mutual_tls_url(issuer, document, *at, "mutual_tls_url")
@@ -305,6 +415,7 @@ def _issuer(
     _check_path(issuer.registration, document, *at, "registration")
     _check_evidence(issuer, policies[issuer.registration.policy], believed, document, *at, "registration")
     _check_scopes(issuer, document, *at, "scopes")
+    _check_templates(issuer, policies, document, *at, "template")
     for origin in issuer.cors_origins:
         if not _ORIGIN.fullmatch(origin):
             raise document.error(f"{origin} is not an origin such as https://app.example, or *", *at, "cors_origins")
@@ -458,6 +569,27 @@ def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> Non
     for scope in scopes.default:
         if scope not in allowed:
             raise document.error(f"{scope} is not registrable, so it cannot be a default", *path, "default")
+
+
+def _check_templates(issuer: IssuerSettings, policies: Mapping[str, Policy], document: Document, *path: str) -> None:
+    """Each template is judged as a registration is, before anything starts."""
+    if not issuer.template:
+        return
+    if not issuer.registration.templates:
+        raise document.error("registration.templates is off, so these templates would have no instances", *path)
+    bound = Issuer(issuer, policies)
+    for template_id, table in issuer.template.items():
+        for fault in templates.judge(bound, template_id, templates.of_configuration(table)):
+            accepted = f"; accepted: {fault.accepted}" if fault.accepted else ""
+            member = fault.member.partition("[")[0].partition(".")[0]
+            own = (
+                ()
+                if member == "template_id"
+                else (member,)
+                if member in ("allowed", "policy")
+                else ("metadata", member)
+            )
+            raise document.error(f"{fault.member}: {fault.reason}{accepted}", *path, template_id, *own)
 
 
 def _check_transport(configuration: Configuration, document: Document) -> None:

@@ -31,7 +31,7 @@ def empty(postgres: Server) -> Iterator[str]:
 def on(desk: Desk, url: str) -> None:
     """Let the configuration name a database."""
     text = desk.configuration.read_text()
-    text = re.sub(r'^database = .*$', f'database = "{url}"', text, flags=re.MULTILINE)
+    text = re.sub(r"^database = .*$", f'database = "{url}"', text, flags=re.MULTILINE)
     desk.configuration.write_text(text)
 
 
@@ -192,7 +192,10 @@ def test_a_target_with_rows_of_its_own_is_left_alone(desk: Desk, database: str) 
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        ("UPDATE client SET record = CAST('{}' AS BLOB) WHERE client_id = 'c00003'", "client is not the same at main, c00003"),
+        (
+            "UPDATE client SET record = CAST('{}' AS BLOB) WHERE client_id = 'c00003'",
+            "client is not the same at main, c00003",
+        ),
         ("DELETE FROM client WHERE client_id = 'c00004'", "client"),
         ("UPDATE item SET version = version + 1 WHERE issuer = 'other'", "item"),
         ("UPDATE initial_access_token SET uses = 0", "initial_access_token"),
@@ -243,5 +246,3 @@ def test_what_cannot_be_copied_is_said(desk: Desk, source: str, target: str, com
     assert complaint in refusal
     assert "s3cr3t" not in refusal
     assert not Path("one.db").exists()
-
-

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Self
 
 import httpx2
 
@@ -72,7 +73,9 @@ class Replica:
     def workers(self) -> list[int]:
         """The processes that it has started."""
         assert self.process is not None
-        return [int(one) for one in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+        return [
+            int(one) for one in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
     def stop(self) -> None:
         """Stop it in order, unless it is dead; it must then end without an error."""
@@ -95,7 +98,7 @@ class Replicas:
         )
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Replicas:
+    async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.client)
         return self
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 import msgspec
 import pytest
+from replicas import Replica, Replicas
 
 import postgresql
 from registrar.config import assemble, read
@@ -24,7 +25,6 @@ from registrar.service.administration import Operator, issue_token
 from registrar.service.ports import ClientQuery, EventQuery, Item, Put
 from registrar.service.registry import Registry
 from registrar.storage import migrate, open_store
-from replicas import Replica, Replicas
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +85,13 @@ async def crowd(
     return statuses, told
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Return once something holds, in another process."""
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 (there is nothing that would tell)
+            await asyncio.sleep(0.01)
+
+
 async def stored_with(registry: Registry, token: str) -> set[str]:
     """The clients that a token has registered, after the books were found to balance."""
     from registrar.domain.credentials import digest
@@ -99,9 +106,7 @@ async def stored_with(registry: Registry, token: str) -> set[str]:
     return names
 
 
-async def test_a_token_is_used_exactly_as_often_as_it_may(
-    replicas: Replicas, announce: Callable[[str], None]
-) -> None:
+async def test_a_token_is_used_exactly_as_often_as_it_may(replicas: Replicas, announce: Callable[[str], None]) -> None:
     """Ten times as many come as may register, to three replicas of which one is killed; round after round the count is exact."""
     three = await replicas.start(3)
     registry = assemble(read(replicas.configuration))
@@ -129,9 +134,7 @@ async def test_a_template_is_in_force_everywhere_at_once(replicas: Replicas) -> 
     template = Template("main", "app", 1, TemplateState.ENABLED, Registered(BODY), "default")
 
     async def put(version: int, name: str) -> None:
-        changed = msgspec.structs.replace(
-            template, version=version, metadata=Registered({**BODY, "client_name": name})
-        )
+        changed = msgspec.structs.replace(template, version=version, metadata=Registered({**BODY, "client_name": name}))
         item = Item("main", KIND, "app", msgspec.json.encode(changed), version)
         await registry.store.change([Put(item, version - 1)])
 
@@ -179,9 +182,7 @@ async def test_replicas_wait_for_their_database(tmp_path: Path, stopped: postgre
     async with Replicas(tmp_path, stopped.url("registry")) as several:
         replica = Replica(several.configuration).launch()
         several.all.append(replica)
-        async with asyncio.timeout(20):
-            while "trying again" not in replica.log.read_text():
-                await asyncio.sleep(0.01)
+        await until(lambda: "trying again" in replica.log.read_text())
         await asyncio.to_thread(stopped.start)
         await replica.ready(several.client)
         await asyncio.to_thread(stopped.stop)
@@ -205,9 +206,7 @@ async def test_workers_share_a_port(tmp_path: Path, either: str, announce: Calla
     async with Replicas(tmp_path, either) as several:
         [replica] = await several.start(1, "--workers", "3")
         registry = assemble(read(several.configuration))
-        async with asyncio.timeout(20):
-            while len(replica.workers()) < 3:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(replica.workers()) == 3)
         before = replica.workers()
         token = await a_token(registry, USES)
 
@@ -247,4 +246,6 @@ async def test_workers_share_a_port(tmp_path: Path, either: str, announce: Calla
         stored = {one.client_id for one in await store.clients(ClientQuery(), limit=100_000)}
         await store.close()
         assert answered <= stored
-        announce(f"{either.partition(':')[0]}, 3 workers: {len(answered)} answered until the last was gone, all of them stored")
+        announce(
+            f"{either.partition(':')[0]}, 3 workers: {len(answered)} answered until the last was gone, all of them stored"
+        )

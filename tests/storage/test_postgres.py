@@ -188,7 +188,10 @@ async def test_a_row_that_cannot_be_stored_takes_nobody_with_it(opened: Open) ->
     """Text that PostgreSQL has no characters for is refused alone, and there is nothing to find under it."""
     store = opened()
     writes = [store.create(a_client(f"c{at}"), an_event(f"c{at}")) for at in range(5)]
-    bad = [store.create(a_client("bad\0"), an_event("bad\0")), store.change([Put(an_item("\ud800"))], [an_event("bad")])]
+    bad = [
+        store.create(a_client("bad\0"), an_event("bad\0")),
+        store.change([Put(an_item("\ud800"))], [an_event("bad")]),
+    ]
     outcomes = await asyncio.gather(*writes, *bad, return_exceptions=True)
     assert [type(one) for one in outcomes] == [*[type(None)] * 5, StoreUnavailable, StoreUnavailable]
     assert len(await store.clients(ClientQuery())) == len(await store.events(EventQuery())) == 5
@@ -269,9 +272,7 @@ async def test_a_newer_schema_is_refused(postgres: Server, database: str) -> Non
     await store.close()
 
 
-async def test_a_migration_is_whole_or_not_at_all(
-    empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_migration_is_whole_or_not_at_all(empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A script that fails half-way leaves nothing, not even of the scripts before it."""
     folder = tmp_path / "schema" / "postgres"
     folder.mkdir(parents=True)

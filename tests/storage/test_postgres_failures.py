@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -48,7 +48,7 @@ class Wire:
         self._cut = ""
         self.cuts = 0
 
-    async def __aenter__(self) -> Wire:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         return self
 
@@ -110,6 +110,13 @@ async def outcome(act: Coroutine[Any, Any, Any]) -> BaseException | None:
     return None
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the others go on until something holds."""
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 (what is waited for happens in a server)
+            await asyncio.sleep(0)
+
+
 async def stored(store: Store) -> set[str]:
     """The names of all clients, each of which has exactly one event of its registration."""
     names = [client.client_id for client in await store.clients(ClientQuery(), limit=100_000)]
@@ -121,7 +128,7 @@ async def stored(store: Store) -> set[str]:
 async def until_it_answers(store: Store) -> None:
     """Return once the store is ready; it must not need more than its server."""
     async with asyncio.timeout(20):
-        while await outcome(store.ready()):
+        while await outcome(store.ready()):  # noqa: ASYNC110 (as in until)
             await asyncio.sleep(0.01)
 
 
@@ -201,8 +208,7 @@ async def test_a_session_that_is_ended_is_replaced(mortal: Server, address: str)
     workers = asyncio.gather(*(work(at) for at in range(8)))
     for round_number in range(1, 6):
         wanted = 20 * round_number
-        while len(acknowledged) < wanted:
-            await asyncio.sleep(0)
+        await until(lambda: len(acknowledged) >= wanted)  # noqa: B023 (it is called in this round)
         await mortal.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
     going = False
     await workers
@@ -232,19 +238,16 @@ async def test_a_server_that_is_killed_comes_back(mortal: Server, address: str) 
 
     workers = asyncio.gather(*(work(stores[at % 2], at) for at in range(8)))
     for wanted in (50, 120):
-        while len(acknowledged) < wanted:
-            await asyncio.sleep(0)
+        await until(lambda: len(acknowledged) >= wanted)  # noqa: B023 (it is called in this round)
         mortal.kill()
         told = len(refused)
-        while len(refused) < told + 20:
-            await asyncio.sleep(0)
+        await until(lambda: len(refused) >= told + 20)  # noqa: B023 (as above)
         unreachable = await outcome(stores[0].ready())
         assert type(unreachable) is StoreUnavailable
         assert f"127.0.0.1:{mortal.port}" in str(unreachable)
         await asyncio.to_thread(mortal.start)
         await asyncio.gather(*(until_it_answers(store) for store in stores))
-    while len(acknowledged) < 200:
-        await asyncio.sleep(0)
+    await until(lambda: len(acknowledged) >= 200)
     going = False
     await workers
     assert acknowledged <= await stored(stores[0])
@@ -310,7 +313,7 @@ async def test_a_server_that_says_nothing_is_given_up(mortal: Server, address: s
     await store.close()
 
 
-async def test_readers_wait_for_a_session_and_not_for_ever(mortal: Server, address: str) -> None:
+async def test_readers_wait_for_a_session_and_not_for_ever(address: str) -> None:
     """With every session taken, a read is told to come back; once one is free it is served."""
     store = PostgresStore(address, QUICK)
     await store.ready()
@@ -333,5 +336,3 @@ async def test_of_several_hosts_the_one_that_takes_writes_is_found(mortal: Serve
     await store.create(a_client("c0"), an_event("c0"))
     assert await stored(store) == {"c0"}
     await store.close()
-
-

@@ -19,7 +19,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _DEFAULT_FILE = Path("registrar.toml")
 
 
-def _configuration(config: Path | None, *, dev: bool = False, port: int | None = None) -> Configuration:
+def configured(config: Path | None, *, dev: bool = False, port: int | None = None) -> Configuration:
     """The configuration that a command runs with: the named file, `registrar.toml` here, `--dev`, or a closed server."""
     from dataclasses import replace
 
@@ -93,7 +93,7 @@ def serve(config: Path | None, port: int | None, dev: bool, workers: int) -> Non
     from registrar.cli.serving import run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    run(_configuration(config, dev=dev, port=port), workers)
+    run(configured(config, dev=dev, port=port), workers)
 
 
 @main.command()
@@ -105,7 +105,7 @@ def migrate(config: Path | None) -> None:
     """
     from registrar.cli import databases
 
-    databases.migrate(_configuration(config))
+    databases.migrate(configured(config))
 
 
 @main.command()
@@ -227,11 +227,26 @@ def token() -> None:
     help="Seconds until it expires; 0 is never.",
 )
 @click.option(
-    "--policy", default="", help="The policy that judges what is registered with it; the issuer's by default."
+    "--policy",
+    "policies",
+    multiple=True,
+    help="A policy that judges what is registered with it; may be repeated. The issuer's by default.",
 )
 @click.option("--label", default="", help="What it is for.")
 @click.option("--owner", default="", help="Who answers for what is registered with it.")
-@click.option("--scope", default="dcr", show_default=True, help="Its scopes; without dcr it registers nothing.")
+@click.option(
+    "--scope",
+    default="dcr",
+    show_default=True,
+    help="Its scopes; without dcr it registers nothing, and further ones are all that may be registered with it.",
+)
+@click.option(
+    "--address", "addresses", multiple=True, help="An address or a network from which alone it works; may be repeated."
+)
+@click.option(
+    "--certificate", default="", help="The thumbprint (x5t#S256) of the certificate beside which alone it works."
+)
+@click.option("--attestation", is_flag=True, help="It works only with an attestation that the issuer believes.")
 def issue_token(
     config: Path | None,
     dev: bool,
@@ -240,10 +255,13 @@ def issue_token(
     kind: str,
     uses: int,
     expires_in: int,
-    policy: str,
+    policies: tuple[str, ...],
     label: str,
     owner: str,
     scope: str,
+    addresses: tuple[str, ...],
+    certificate: str,
+    attestation: bool,
 ) -> None:
     """Issue an initial access token and print it, this once."""
     from registrar.cli import operating
@@ -253,19 +271,22 @@ def issue_token(
         value, issued = await operating.issue_token(
             desk,
             kind=Kind(kind),
-            policy=policy,
+            policy=" ".join(policies),
             label=label,
             owner=owner,
             max_uses=uses,
             lifetime=expires_in,
             scope=tuple(scope.split()),
+            addresses=addresses,
+            certificate=certificate,
+            attestation=attestation,
         )
         members = operating.token_row(issued, desk.now)
         Output(as_json).record(
             {"token": value, **members}, "Initial access token. It is shown this once; only its digest is kept."
         )
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @token.command("list")
@@ -280,7 +301,7 @@ def list_tokens(config: Path | None, dev: bool, issuer: str, as_json: bool) -> N
             rows, ("token_id", "kind", "status", "uses", "max_uses", "expires_at", "policy", "label", "owner")
         )
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @token.command("revoke")
@@ -294,7 +315,7 @@ def revoke_token(config: Path | None, dev: bool, issuer: str, as_json: bool, tok
         await operating.revoke_token(desk, token_id)
         Output(as_json).record({"token_id": token_id, "status": "revoked"}, "Revoked.")
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @main.group()
@@ -307,6 +328,7 @@ def client() -> None:
 @click.option("--state", type=click.Choice(["active", "suspended", "deleted"]), help="Only clients in this state.")
 @click.option("--owner", help="Only clients of this owner.")
 @click.option("--token", "token_id", help="Only clients registered with this initial access token.")
+@click.option("--template", help="Only instances of this template.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--after", default="", help="The client_id after which the list begins.")
 def list_clients(
@@ -317,6 +339,7 @@ def list_clients(
     state: str | None,
     owner: str | None,
     token_id: str | None,
+    template: str | None,
     limit: int,
     after: str,
 ) -> None:
@@ -326,7 +349,13 @@ def list_clients(
 
     async def act(desk: operating.Desk) -> None:
         found = await operating.clients(
-            desk, state=State(state) if state else None, owner=owner, token_id=token_id, after=after, limit=limit
+            desk,
+            state=State(state) if state else None,
+            owner=owner,
+            token_id=token_id,
+            template=template,
+            after=after,
+            limit=limit,
         )
         columns = (
             "client_id",
@@ -337,12 +366,13 @@ def list_clients(
             "assurance",
             "owner",
             "token_label",
+            "template",
         )
         Output(as_json).table([operating.client_row(one) for one in found], columns)
         if len(found) == limit and not as_json:
             click.echo(f"{limit} shown, and there may be more: --after {found[-1].client_id}", err=True)
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @client.command("show")
@@ -356,7 +386,7 @@ def show_client(config: Path | None, dev: bool, issuer: str, as_json: bool, clie
         found = await operating.client(desk, client_id)
         Output(as_json).record(found.public())
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 def _state_command(name: str, done: str, meaning: str) -> None:
@@ -371,7 +401,7 @@ def _state_command(name: str, done: str, meaning: str) -> None:
             changed = await operating.change_state(desk, name, client_id, reason)
             Output(as_json).record({"client_id": client_id, "state": changed.state.value}, done)
 
-        operating.run(_configuration(config, dev=dev), issuer, act)
+        operating.run(configured(config, dev=dev), issuer, act)
 
 
 _state_command("suspend", "Suspended.", "Suspend a client: everything it asks for is refused until it is resumed.")
@@ -404,4 +434,4 @@ def rotate_secret(
         }
         Output(as_json).record(members, "New secret. The client also gets it at its next read.")
 
-    operating.run(_configuration(config, dev=dev), issuer, act)
+    operating.run(configured(config, dev=dev), issuer, act)

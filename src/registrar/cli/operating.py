@@ -16,6 +16,7 @@ from registrar.config import Configuration, assemble
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import PresentedToken
+from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.policy.document import ConfigurationError
 from registrar.service import administration
 from registrar.service.administration import Operator, Refused
@@ -55,8 +56,15 @@ def run(configuration: Configuration, issuer: str, act: Callable[[Desk], Awaitab
 
     try:
         asyncio.run(session())
-    except (ConfigurationError, StoreUnavailable, Refused, OSError) as problem:
+    except RegistrationError as refusal:
+        faults = [f"{one.member}: {one.reason}{_instead(one.accepted)}" for one in refusal.faults]
+        raise Failure("; ".join(faults)) from None
+    except (ConfigurationError, ProtocolError, StoreUnavailable, Refused, OSError) as problem:
         raise Failure(str(problem)) from None
+
+
+def _instead(accepted: str) -> str:
+    return f" (accepted: {accepted})" if accepted else ""
 
 
 def _person() -> str:
@@ -108,10 +116,17 @@ async def revoke_token(desk: Desk, token_id: str) -> None:
 
 
 async def clients(
-    desk: Desk, *, state: State | None, owner: str | None, token_id: str | None, after: str, limit: int
+    desk: Desk,
+    *,
+    state: State | None,
+    owner: str | None,
+    token_id: str | None,
+    template: str | None,
+    after: str,
+    limit: int,
 ) -> Sequence[Client]:
     """Clients of the issuer."""
-    query = ClientQuery(desk.issuer.name, state, owner, token_id)
+    query = ClientQuery(desk.issuer.name, state, owner, token_id, template)
     return await desk.registry.store.clients(query, after=(desk.issuer.name, after), limit=limit)
 
 
@@ -146,6 +161,7 @@ def token_row(token: InitialAccessToken, now: int) -> dict[str, Any]:
         "policy": token.policy,
         "label": token.label,
         "owner": token.owner,
+        "bound_to": " ".join(token.bound),
     }
 
 

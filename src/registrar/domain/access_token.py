@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -11,6 +12,16 @@ from registrar.domain.credentials import Digest
 
 SCOPE: Final = "dcr"
 """The scope without which a bearer token does not register anything. Never granted without being asked for."""
+
+
+ADMINISTRATION: Final[Mapping[str, str]] = {
+    "admin.policies": "Policies are listed, shown and tried out.",
+    "admin.templates": "Templates are listed, created, changed, enabled, disabled and deleted.",
+    "admin.statements": "Software statements are issued, listed and revoked.",
+    "admin.tokens": "Initial access tokens are issued, listed and revoked.",
+    "admin.clients": "Clients are listed, created, changed, suspended, resumed and deleted.",
+}
+"""The scopes of an operator's token, and what each opens of the administration API."""
 
 
 class Kind(enum.StrEnum):
@@ -43,6 +54,23 @@ class InitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int = 0
     """Seconds since 1970; 0 is never."""
     revoked_at: int = 0
+    addresses: tuple[str, ...] = ()
+    """Networks from which alone it registers anything."""
+    certificate: str = ""
+    """The thumbprint of the client certificate beside which alone it does (RFC 8705 §3.1)."""
+    attestation: bool = False
+    """Whether the issuer's attestation function has to believe what comes with it."""
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """What it is bound to, so that a copy of it is of no use elsewhere."""
+        bindings = {"address": self.addresses, "certificate": self.certificate, "attestation": self.attestation}
+        return tuple(name for name, value in bindings.items() if value)
+
+    @property
+    def ceiling(self) -> tuple[str, ...]:
+        """The scopes that may be registered with it at the most; none of them named is no ceiling."""
+        return tuple(scope for scope in self.scope if scope != SCOPE and scope not in ADMINISTRATION)
 
     def status(self, now: int) -> str:
         """`active`, or why it no longer registers anything: `revoked`, `expired`, `spent`."""

@@ -128,6 +128,7 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
             "token_id": self.admission.token_id,
             "token_label": self.admission.label,
             "template": self.template,
+            "suspended_by_template": self.suspended_by_template or None,
             "class": self.admission.client_class,
             "statement_issuer": self.admission.statement_issuer,
             "expires_at": self.expires_at,

@@ -106,6 +106,13 @@ ERRORS: Final = _table(
         "RFC 9110 §15.5.6",
         "The path exists but not with this method; Allow lists those that do.",
     ),
+    ErrorKind(
+        "conflict",
+        "invalid_request",
+        409,
+        "RFC 9110 §15.5.10",
+        "An operator's act makes no sense for the state of things: the name is taken, the version is another.",
+    ),
     ErrorKind("request_timeout", "invalid_request", 408, "RFC 9110 §15.5.9", "The request did not arrive in time."),
     ErrorKind("content_too_large", "invalid_request", 413, "RFC 9110 §15.5.14", "The body is larger than the limit."),
     ErrorKind(

@@ -42,7 +42,10 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
         "client.read",
         "A registration was read with its token (RFC 7592 §2.1); at most one event for each client and minute.",
     ),
-    ("client.updated", "A registration was replaced (RFC 7592 §2.2); `difference` tells what changed."),
+    (
+        "client.updated",
+        "A registration was replaced (RFC 7592 §2.2), or by the operator; `difference` tells what changed.",
+    ),
     ("client.deleted", "A registration ended: by its client (RFC 7592 §2.3) or by the operator."),
     ("client.suspended", "An operator suspended a client."),
     ("client.resumed", "An operator resumed a suspended client."),
@@ -53,6 +56,15 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
         "registration.refusals_suppressed",
         "More refusals than the quota allows to be recorded one by one; `count` tells how many.",
     ),
+    ("template.created", "A template was created (`template`, `version`), by an operator or by the configuration."),
+    ("template.changed", "A template was changed, and every instance with it; `difference` tells what changed."),
+    ("template.enabled", "A template was enabled: its instances may do what they did before."),
+    ("template.disabled", "A template was disabled: its instances are suspended, and nobody becomes a new one."),
+    ("template.deleted", "A template was deleted, and every instance with it."),
+    ("statement.issued", "An operator issued a software statement (RFC 7591 §2.3); `jti` names it."),
+    ("statement.used", "A software statement that may be used once was used, in a registration or an update."),
+    ("statement.revoked", "An operator revoked a software statement; what was registered with it stays."),
+    ("administration.refused", "A call of the administration API was refused; `error` tells why. Under a quota."),
     ("token.issued", "An operator issued an initial access token."),
     ("token.revoked", "An operator revoked an initial access token."),
     ("issuer.key_created", "A signing key of the issuer was created."),
@@ -65,7 +77,7 @@ class Actor(msgspec.Struct, frozen=True):
     kind: str
     """`anonymous`, `client`, `token`, `operator`."""
     authentication: str
-    """`none`, `initial_access_token`, `registration_access_token`, `local` (a shell on the server)."""
+    """`none`, `initial_access_token`, `registration_access_token`, `local` (a shell on the server), `operator_token`."""
     token_id: str = ""
     person: str = ""
     """Who the token belongs to; personal."""
@@ -90,9 +102,12 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     actor: str
     algorithm: str = ""
+    allowed: Any = None
     assurance: str = ""
     authentication: str
+    bound_to: Any = None
     certificate_thumbprint: str = ""
+    client_class: str = ""
     client_id: str = ""
     client_name: Any = None
     count: int = 0
@@ -103,6 +118,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     findings: Sequence[Finding] = ()
     grant_types: Any = None
     issuer: str
+    jti: str = ""
     jwk_thumbprints: Any = None
     jwks_uri: Any = None
     kid: str = ""
@@ -121,6 +137,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     software_id: Any = None
     statement_digest: str = ""
     statement_issuer: str = ""
+    template: str = ""
     time: int
     token_endpoint_auth_method: Any = None
     token_id: str = ""
@@ -226,26 +243,33 @@ def registration_detail(
         "jwk_thumbprints": jwks.thumbprints(metadata["jwks"]) if "jwks" in metadata else None,
         "assurance": client.admission.shown.value,
         "token_label": client.admission.label,
+        "client_class": client.admission.client_class,
         "policy": client.policy,
         "policy_digest": policy_digest,
         "version": client.version,
         "certificate_thumbprint": certificate_thumbprint,
         "statement_issuer": client.admission.statement_issuer,
         "statement_digest": client.admission.statement_digest,
-        "findings": [*map(_impersonal, findings)],
+        "template": client.template,
+        "findings": told(findings),
     }
+
+
+def told(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings as an event holds them, and as whoever asks for an explanation is told them."""
+    return [*map(_impersonal, findings)]
 
 
 def refusal_detail(
     error: str, description: str, requested: Mapping[str, Any], findings: Iterable[Finding]
 ) -> dict[str, Any]:
     """What an event says of a refusal. What was sent is repeated only in part, shortened and without credentials."""
-    told = tuple(findings)
-    impersonal = tuple(map(_impersonal, told))
+    said = [*findings]
+    impersonal = told(said)
     return {
         "error": error,
         # The description repeats a value, and where that may name a person, the kind of error has to do.
-        "reason": description if told == impersonal else ERRORS[error].meaning,
+        "reason": description if said == impersonal else ERRORS[error].meaning,
         "requested_redirect_uris": _said(requested.get("redirect_uris")),
         "requested_scope": _said(requested.get("scope")),
         "client_name": _said(requested.get("client_name")),

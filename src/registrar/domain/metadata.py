@@ -372,7 +372,8 @@ def _is_canonical_address(text: str) -> bool:
         return False
 
 
-def _is_email(text: str) -> bool:
+def is_email(text: str) -> bool:
+    """Whether a text has the form of an e-mail address."""
     local, at, host = text.rpartition("@")
     return bool(at and local and host) and " " not in text and grammar.is_host(host.lower())
 
@@ -466,7 +467,7 @@ MEMBERS: Final[Mapping[str, Member]] = {
         ("tls_client_auth_san_dns", "string", _MTLS, _san("DNS name", _is_dns_name), "A DNS name in the client's certificate.", {}),
         ("tls_client_auth_san_uri", "string", _MTLS, _san("URI", _is_uri), "A URI in the client's certificate.", {}),
         ("tls_client_auth_san_ip", "string", _MTLS, _san("IP address", _is_canonical_address), "An IP address in the client's certificate.", {}),
-        ("tls_client_auth_san_email", "string", _MTLS, _san("e-mail address", _is_email), "An e-mail address in the client's certificate.", {"personal": True}),
+        ("tls_client_auth_san_email", "string", _MTLS, _san("e-mail address", is_email), "An e-mail address in the client's certificate.", {"personal": True}),
         ("use_mtls_endpoint_aliases", "boolean", "FAPI 2.0 §5.2.2.1.1", _boolean, "Whether the client uses the mutual-TLS endpoint aliases.", {}),
         ("dpop_bound_access_tokens", "boolean", "RFC 9449 §5.2", _boolean, "Whether access tokens are always bound to a DPoP key.", {}),
         ("introspection_signed_response_alg", "string", _INTROSPECTION, _text, "How introspection answers are signed.", {"offered": "introspection_signing_alg_values_supported"}),

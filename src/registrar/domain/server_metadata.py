@@ -83,6 +83,7 @@ EXTRA: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "authorization_encryption_enc_values_supported": _CONTENT_ENCRYPTION,
     },
     "webhooks": {},
+    "mobile": {},
 }
 """Feature -> the rows, and values of rows, that it adds where a policy switches it on."""
 

@@ -88,6 +88,14 @@ class Registration:
         "",
         "A file of authorities (PEM) whose client certificates count as evidence here; empty: `server.mutual_tls.client_ca`. Certificates of others prove a key and no name.",
     )
+    classes: tuple[str, ...] = _setting(
+        (),
+        "The classes of clients that may register here, shipped ones or a `[class.NAME]`; the first whose facts hold is a client's. Without any, clients are not told apart.",
+    )
+    attestation: str = _setting(
+        "",
+        "A function of your own, `package.module:function`, that judges the `OAuth-Client-Attestation` header of a registration; it may be async.",
+    )
     templates: bool = _setting(True, "Whether instances of templates may be registered.")
     full: bool = _setting(True, "Whether clients of their own, without a template, may be registered.")
     management: bool = _setting(
@@ -106,6 +114,17 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """`[issuer.NAME.template.TEMPLATE_ID]`: a client that instances refer to."""
+
+    template_id: str
+    metadata: dict[str, Any] = _setting({}, "Its client metadata, judged as a registration is.")
+    allowed: tuple[str, ...] = _setting((), "The members that an instance may choose for itself; none by default.")
+    policy: str = _setting("", "The policy that judges it and its instances. Empty: the issuer's.")
+    description: str = _setting("", "What it is for, for people.")
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """`[issuer.NAME]`: one authorization server identity. One process serves several."""
 
@@ -113,6 +132,14 @@ class Issuer:
     url: str = _setting(
         "",
         "The issuer identifier: https, or http on loopback, without query, fragment or trailing slash. A path makes a second issuer on the same host.",
+    )
+    acr_values: tuple[str, ...] = _setting(
+        (),
+        "The authentication contexts that this issuer offers, published as `acr_values_supported`: what `default_acr_values` of a client or a template may hold.",
+    )
+    admin_api: bool = _setting(
+        False,
+        "Whether operators may administer this issuer over HTTP, under `/admin/api`, with tokens of the kind `operator`.",
     )
     documentation: str = _setting("", "A page for developers, published as `service_documentation`.")
     cors_origins: tuple[str, ...] = _setting(
@@ -130,6 +157,7 @@ class Issuer:
     )
     scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
     audit: Audit = _setting(Audit(), "What is recorded.")
+    template: dict[str, Template] = _setting({}, "The templates by name.")
 
 
 @dataclass(frozen=True, slots=True)

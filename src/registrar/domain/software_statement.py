@@ -99,6 +99,8 @@ class Roles(msgspec.Struct, frozen=True):
     claim: str
     """An array of names, or of objects with `role` and `status`, of which only `Active` ones count."""
     scopes: Mapping[str, tuple[str, ...]]
+    use: Use = Use.LIMIT
+    """How the scopes bear on those that are asked for."""
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -193,7 +195,7 @@ def members_of(form: Form, claims: Mapping[str, Any]) -> tuple[Presented, dict[s
     if form.roles is not None:
         held = roles_of(claims.get(form.roles.claim)) or ()
         scopes = dict.fromkeys(scope for role in held for scope in form.roles.scopes.get(role, ()))
-        members["scope"], uses["scope"] = " ".join(scopes), Use.LIMIT
+        members["scope"], uses["scope"] = " ".join(scopes), form.roles.use
     return Presented(members), uses, findings
 
 

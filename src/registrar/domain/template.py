@@ -44,8 +44,14 @@ class Template(msgspec.Struct, frozen=True, omit_defaults=True):
     description: str = ""
     origin: str = "operator"
     """Who wrote it: `operator`, or `configuration`."""
+    withdrawn: bool = False
+    """Whether it is disabled because the configuration has it no more; it is enabled again where that has it again."""
     created_at: int = 0
     updated_at: int = 0
+
+    def allows(self, member: str) -> bool:
+        """Whether an instance may choose a member, or a translation of it, for itself."""
+        return member.partition("#")[0] in self.allowed
 
     def public(self) -> dict[str, Any]:
         """The template as operators see it."""
@@ -68,10 +74,13 @@ def compose(client: Client, template: Template | None) -> Client:
     """An instance as its template makes it now. One whose template is gone is gone too."""
     if template is None or template.state is TemplateState.DELETED:
         return msgspec.structs.replace(client, state=State.DELETED, credentials=Credentials())
+    own = {name: value for name, value in client.metadata.items() if template.allows(name)}
+    said = {name: origin for name, origin in client.provenance.items() if template.allows(name)}
     return msgspec.structs.replace(
         client,
-        metadata=Registered({**template.metadata, **client.metadata}),
-        provenance={**dict.fromkeys(template.metadata, "template"), **client.provenance},
+        # What the template allows no more is not registered any more, though it lies in the record.
+        metadata=Registered({**template.metadata, **own}),
+        provenance={**dict.fromkeys(template.metadata.keys() - own.keys(), "template"), **said},
         policy=template.policy,
         suspended_by_template=template.state is TemplateState.DISABLED,
     )

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from registrar.domain.errors import ProtocolError
+from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
 from registrar.domain.settings import Server
 from registrar.http import endpoints, wire
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import keys
+from registrar.service import keys, templates
+from registrar.service.administration import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
@@ -164,7 +165,8 @@ class Application:
                 try:
                     for issuer in self._registry.issuers.values():
                         await keys.ensure(self._registry, issuer)
-                except StoreUnavailable as problem:
+                        await templates.synchronise(self._registry, issuer)
+                except (StoreUnavailable, Refused, RegistrationError) as problem:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
                 await send({"type": "lifespan.startup.complete"})

@@ -47,7 +47,8 @@ async def register(exchange: Exchange) -> Answer:
         signed = wire.check_media_type(given)
         body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
         chain = certificates.chain(scope) if certificate else ()
-        caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate, chain)
+        attestation = wire.attestation(scope) if issuer.attest else ""
+        caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate, chain, attestation)
         read = wire.read_signed(body) if signed else (presented := wire.read_object(body))
         made = await registration.register(registry, issuer, read, caller)
         return wire.answer(201 if made.new else 200, made.information)

@@ -135,6 +135,22 @@ def bearer(scope: Scope, given: Fields) -> PresentedToken | None:
     return PresentedToken(token[1].decode("ascii"))
 
 
+_ATTESTATION: Final = b"oauth-client-attestation"
+_ATTESTATION_BYTES: Final = 16_384
+
+
+def attestation(scope: Scope) -> str:
+    """The attestation that came with a request; empty where there is none.
+
+    Raises:
+        ProtocolError: there are several, or it is longer than any that could be meant.
+    """
+    found = [value for name, value in scope["headers"] if name == _ATTESTATION]
+    if len(found) > 1 or any(len(value) > _ATTESTATION_BYTES for value in found):
+        raise ProtocolError("invalid_request", "OAuth-Client-Attestation is repeated or too long.")
+    return found[0].decode("latin-1") if found else ""
+
+
 _SIGNED: Final = (b"application/jwt", b"application/jose")
 
 

@@ -102,7 +102,7 @@ def _run(work: Callable[[], None]) -> int:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)  # noqa: T201 (as the interpreter does)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 (whatever it is, this process ends here)
         show = getattr(problem, "show", None)  # a refusal that the command line tells in one line
         if show is None:
             traceback.print_exc()

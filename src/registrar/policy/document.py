@@ -51,8 +51,9 @@ class Document:
                 here = (*table, *_path(key[1]))
             else:
                 continue
-            if len(here) > depth and path[: len(here)] == here:
-                best, depth = number, len(here)
+            shared = here[: len(path)]  # [issuer.main.template] is where issuer.main is, too
+            if len(shared) > depth and path[: len(shared)] == shared:
+                best, depth = number, len(shared)
         return best
 
     def error(self, reason: str, *path: str) -> ConfigurationError:

@@ -11,7 +11,7 @@ import msgspec
 from registrar.domain.certificate import Certificate
 from registrar.domain.client import Assurance
 from registrar.domain.findings import Finding, Rule, listed, rule
-from registrar.domain.software_statement import INVALID, MEMBER, Attestation
+from registrar.domain.software_statement import INVALID, MEMBER, Attestation, Use
 
 
 class Proof(enum.StrEnum):
@@ -21,6 +21,8 @@ class Proof(enum.StrEnum):
     STATEMENT = "statement"
     CERTIFICATE = "certificate"
     SIGNED_REQUEST = "signed_request"
+    PREREGISTERED = "preregistered"
+    """To be on the allow-list of a class; for classes alone, which have such lists."""
 
 
 class ManagementProof(enum.StrEnum):
@@ -51,8 +53,14 @@ class Facts(msgspec.Struct, frozen=True):
     """What is registered now, where this is an update."""
     documents: Mapping[str, Any] = {}
     """Member -> the document behind its URL, where it was fetched: `sector_identifier_uri`, `jwks_uri`."""
-    attested: bool = True
-    """Whether an attestation hook said yes, where one was asked."""
+    token_bound: tuple[str, ...] = ()
+    """What the initial access token is bound to: `address`, `certificate`, `attestation`."""
+    attested: bool = False
+    """Whether the issuer's attestation function believed what came with the request."""
+    preregistered: bool = False
+    """Whether the software, or whoever owns the client, is on the allow-list of its class."""
+    registered: bool = False
+    """Whether another client has the same `software_id` and `software_version`, where the policy asks."""
 
 
 EXPLAINED: Final = Facts(Assurance.OPEN)
@@ -87,12 +95,20 @@ _DEMANDS: Final[Mapping[Proof, Rule]] = {
         "a JWT as application/jwt or application/jose",
         error="invalid_request",
     ),
+    Proof.PREREGISTERED: rule(
+        "evidence.preregistered",
+        "RFC 7591 §5",
+        "is not one that was announced here before",
+        "software that the operator knows, with a statement or an initial access token behind it",
+        error="invalid_request",
+    ),
 }
 _NAMED: Final[Mapping[Proof, str]] = {
     Proof.INITIAL_ACCESS_TOKEN: "authorization",
     Proof.STATEMENT: MEMBER,
     Proof.CERTIFICATE: "certificate",
     Proof.SIGNED_REQUEST: "body",
+    Proof.PREREGISTERED: "software_id",
 }
 
 TOKEN_CEILING: Final = rule(
@@ -122,6 +138,7 @@ def demanded(alternatives: Alternatives, facts: Facts) -> Iterator[Finding]:
         Proof.STATEMENT: facts.statement is not None,
         Proof.CERTIFICATE: facts.certificate is not None,
         Proof.SIGNED_REQUEST: facts.signed,
+        Proof.PREREGISTERED: facts.preregistered,
     }
     missing = min(([proof for proof in sorted(one) if not have[proof]] for one in alternatives), key=len)
     for proof in missing:
@@ -138,9 +155,9 @@ def both(one: Alternatives, other: Alternatives) -> Alternatives:
 def under_ceilings(scope: str, facts: Facts) -> Iterator[Finding]:
     """The scopes of a registration, narrowed to what its token and its statement allow to be registered at all."""
     ceilings = []
-    if named := [one for one in facts.token_scope if not one.startswith("dcr")]:
-        ceilings.append((TOKEN_CEILING, named))
-    if facts.statement is not None and facts.statement.uses.get("scope") == "limit":
+    if facts.token_scope:
+        ceilings.append((TOKEN_CEILING, list(facts.token_scope)))
+    if facts.statement is not None and facts.statement.uses.get("scope") in (Use.LIMIT, Use.WITHIN):
         ceilings.append((STATEMENT_CEILING, str(facts.statement.members.get("scope", "")).split()))
     for said, ceiling in ceilings:
         words = scope.split()

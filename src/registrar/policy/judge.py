@@ -125,7 +125,9 @@ class Judge:
         members: dict[str, Any] = {**shaped, **outline.members}
         for name in outline.dropped:
             del members[name]
-        findings = [*found, *outline.findings]
+        findings = [*found]
+        before = len(findings)
+        findings += outline.findings
         if self._localised:
             self._judge_translations(members, findings)
         findings.extend(demanded(self.policy.proofs, facts))
@@ -134,10 +136,10 @@ class Judge:
             narrowed_ = _take_away(members, under_ceilings(members["scope"], facts), findings)
         for about, rule_ in self._rules:
             if not about or not about.isdisjoint(members) or "#" in "".join(members):
-                narrowed_ |= _take_away(members, rule_(members, facts), findings)
+                narrowed_ |= _take_away(members, tuple(rule_(members, facts)), findings)
         if narrowed_ or not outline.coherent or "redirect_uris" not in members or not _BESIDE.isdisjoint(members):
             _judge_together(members, facts, findings)
-        provenance = {one.member: "policy" for one in findings if one.verdict is Verdict.CHANGED}
+        provenance = {one.member: "policy" for one in findings[before:] if one.verdict is Verdict.CHANGED}
         return Decision(Registered(members), tuple(findings), provenance)
 
     def _judge_translations(self, members: dict[str, Any], findings: list[Finding]) -> None:
@@ -194,6 +196,9 @@ def _decide(step: _Step, value: Any, members: Mapping[str, Any], findings: list[
         value = None
     if value is not None and not _offered(step, value):
         value = _narrow(step, value, findings)
+    if value is None and step.operators and step.operators.essential:
+        step.operators.check(step.name, None, findings)  # what an absent member means does not make it present
+        return None
     if value is None:
         value = step.default(members) if step.default else step.constant
     if step.operators:

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import resources
@@ -43,13 +43,16 @@ class Written:
 
 @cache
 def shipped() -> Mapping[str, Policy]:
-    """The profiles that come with the program, by name."""
+    """The profiles that come with the program, and the policies of its classes of clients, by name."""
     folder = resources.files("registrar.policy") / "profiles"
     written: dict[str, Written] = {}
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.name.endswith(".toml"):
             document = Document(entry.name, entry.read_text("utf-8"))
             written[entry.name.removesuffix(".toml")] = Written(document.data, document)
+    classes = Document("classes.toml", resources.files("registrar.policy").joinpath("classes.toml").read_text("utf-8"))
+    for name, table in classes.data["policy"].items():
+        written[name] = Written(table, classes, ("policy", name))
     return MappingProxyType(load_all(written))
 
 
@@ -186,7 +189,13 @@ def _words(
     return tuple(words)
 
 
-def alternatives(words: Iterable[str], document: Document, *path: str) -> Alternatives:
+_PROOFS: Final = tuple(proof for proof in Proof if proof is not Proof.PREREGISTERED)
+"""What a policy may demand; the others are a class's to demand."""
+
+
+def alternatives(
+    words: Iterable[str], document: Document, *path: str, known: Sequence[Proof] = _PROOFS
+) -> Alternatives:
     """`["statement+certificate", "initial_access_token"]`: each is enough by itself, and all of it has to be there.
 
     Raises:
@@ -195,9 +204,9 @@ def alternatives(words: Iterable[str], document: Document, *path: str) -> Altern
     found = []
     for word in words:
         proofs = word.split("+")
-        if other := [proof for proof in proofs if proof not in tuple(Proof)]:
+        if other := [proof for proof in proofs if proof not in known]:
             raise document.error(
-                f"{other[0]} is no proof; these are: {', '.join(Proof)}, and several joined by + where all are needed",
+                f"{other[0]} is no proof; these are: {', '.join(known)}, and several joined by + where all are needed",
                 *path,
             )
         found.append(frozenset(map(Proof, proofs)))
@@ -305,12 +314,15 @@ def form(table: Mapping[str, Any], document: Document, *path: str) -> Form:
         given["status"] = {claim: _words(rows, claim, None, document, (*path, "status")) for claim in rows}
     if "roles" in table:
         rows = dict(_table(table, "roles", document, path))
-        claim = rows.pop("claim", None)
+        claim, use = rows.pop("claim", None), rows.pop("use", Use.LIMIT)
+        if use not in (Use.LIMIT, Use.WITHIN):
+            raise document.error(f"use is {Use.LIMIT} or {Use.WITHIN}", *path, "roles", "use")
         if not isinstance(claim, str) or not rows:
             raise document.error(
                 'roles needs the claim that holds them, and rows such as AISP = ["accounts"]', *path, "roles"
             )
-        given["roles"] = Roles(claim, {role: _words(rows, role, None, document, (*path, "roles")) for role in rows})
+        scopes = {role: _words(rows, role, None, document, (*path, "roles")) for role in rows}
+        given["roles"] = Roles(claim, scopes, Use(use))
     for member in given.get("attests", ()):
         if member not in MEMBERS or MEMBERS[member].role is not Role.CLIENT:
             raise document.error(
@@ -496,4 +508,9 @@ def _argument(name: str, key: str, value: Any, hint: Any, document: Document, pa
         raise document.error(f"{said} holds {other[0]}, which is not a member of client metadata", *path)
     if key == "members" and name == "same_host" and (other := [item for item in value if MEMBERS[item].type != "URL"]):
         raise document.error(f"rule {name}: {other[0]} is not a member of client metadata that is a URL", *path)
-    return tuple(value)
+    if hasattr(hint, "from_words"):  # a set that is more than its words: Hosts, Networks
+        try:
+            return hint.from_words(value)
+        except ValueError as problem:
+            raise document.error(f"{said}: {problem}", *path) from None
+    return tuple(_argument(name, key, item, arguments[0], document, path) for item in value)

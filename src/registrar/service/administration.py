@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -9,15 +10,18 @@ from typing import Final
 import msgspec
 
 from registrar.domain import coherence, credentials
-from registrar.domain.access_token import SCOPE, InitialAccessToken, Kind
+from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessToken, Kind
 from registrar.domain.client import Client, State, tombstone
 from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord
 from registrar.domain.events import Actor
+from registrar.policy import Contradiction
+from registrar.policy.rules.applied import Networks
 from registrar.service import issuance
 from registrar.service.ports import Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
 
 _TOKEN_ID_BYTES: Final = 8
+_THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_\-]{43}")
 _ATTEMPTS: Final = 100
 """How often an act is tried again after another writer came first: a client that is busy changing itself must not
 keep its operator from suspending it."""
@@ -27,16 +31,24 @@ class Refused(Exception):  # noqa: N818 (an answer to an operator)
     """An act that makes no sense for the state of things; the message says why."""
 
 
+class Unknown(Refused):
+    """An act on something that does not exist."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operator:
     """Who acts, and by which door."""
 
     person: str
     door: str
+    token_id: str = ""
+    """The operator's token, where one was presented; the others are on the machine itself."""
+    address: str = ""
 
     def actor(self) -> Actor:
         """The operator as the audit names one."""
-        return Actor("operator", "local", person=self.person)
+        known_by = "operator_token" if self.token_id else "local"
+        return Actor("operator", known_by, self.token_id, self.person, self.address)
 
 
 async def issue_token(
@@ -51,6 +63,9 @@ async def issue_token(
     max_uses: int = 1,
     lifetime: int = 0,
     scope: tuple[str, ...] = (SCOPE,),
+    addresses: tuple[str, ...] = (),
+    certificate: str = "",
+    attestation: bool = False,
 ) -> tuple[PresentedToken, InitialAccessToken]:
     """Issue an initial access token; its value is shown this once and can be shown never again.
 
@@ -59,20 +74,40 @@ async def issue_token(
         issuer: where it may register.
         operator: who issues it.
         kind: who it stands for.
-        policy: the policy that judges what is registered with it; empty for the issuer's.
+        policy: the policy that judges what is registered with it, or several with spaces between; empty for the issuer's.
         label: what it is for.
         owner: who answers for what is registered with it; needed for the kind `user`.
         max_uses: how many registrations; 0 is unlimited.
         lifetime: seconds until it expires; 0 is never.
-        scope: without `dcr` it registers nothing.
+        addresses: networks from which alone it registers anything.
+        certificate: the thumbprint (`x5t#S256`) of the client certificate beside which alone it does.
+        attestation: whether the issuer's attestation function has to believe what comes with it.
+        scope: without `dcr` it registers nothing; scopes beside it are all that may be registered with it, and those
+            of `ADMINISTRATION` open the administration API.
 
     Raises:
-        Refused: the policy is not configured, or a user's token has no owner.
+        Refused: a policy is not configured, two contradict each other, or a user's token has no owner.
     """
-    if policy and issuer.judge(policy) is None:
-        raise Refused(f"there is no policy {policy} at {issuer.name}")
+    policy = " ".join(policy.split())
+    try:
+        if policy and issuer.judge(policy) is None:
+            raise Refused(f"there is no policy {policy} at {issuer.name}")
+    except Contradiction as problem:
+        raise Refused(str(problem)) from None
+    if other := [one for one in scope if one.startswith("admin.") and one not in ADMINISTRATION]:
+        raise Refused(f"there is no scope {other[0]}; of administration these are: {', '.join(ADMINISTRATION)}")
+    if kind is not Kind.OPERATOR and not ADMINISTRATION.keys().isdisjoint(scope):
+        raise Refused("scopes of administration are for tokens of the kind operator")
     if kind is Kind.USER and not owner:
         raise Refused("a token of a user needs its owner")
+    try:
+        Networks.from_words(addresses)
+    except ValueError as problem:
+        raise Refused(str(problem)) from None
+    if certificate and not _THUMBPRINT.fullmatch(certificate):
+        raise Refused("a certificate is named by its thumbprint: the SHA-256 of its DER in base64url, 43 characters")
+    if attestation and issuer.attest is None:
+        raise Refused(f"{issuer.name} has no attestation function, so nothing could be attested")
     now_ms = registry.clock()
     value = issuance.mint_token(registry)
     token = InitialAccessToken(
@@ -87,6 +122,9 @@ async def issue_token(
         max_uses=max_uses,
         created_at=now_ms // 1000,
         expires_at=now_ms // 1000 + lifetime if lifetime else 0,
+        addresses=addresses,
+        certificate=certificate,
+        attestation=attestation,
     )
     detail = {
         "kind_of_token": kind.value,
@@ -95,6 +133,7 @@ async def issue_token(
         "max_uses": max_uses,
         "expires_at": token.expires_at,
         "token_scope": list(scope),
+        "bound_to": list(token.bound),
     }
     event = registry.audit.event(
         "token.issued",
@@ -121,7 +160,7 @@ async def revoke_token(registry: Registry, issuer: Issuer, operator: Operator, t
     try:
         await registry.store.revoke_token(issuer.name, token_id, registry.clock() // 1000, event)
     except NotFound:
-        raise Refused(f"there is no initial access token {token_id} at {issuer.name}") from None
+        raise Unknown(f"there is no initial access token {token_id} at {issuer.name}") from None
     except Conflict:
         raise Refused(f"the initial access token {token_id} is revoked already") from None
 
@@ -200,7 +239,7 @@ async def find(registry: Registry, issuer: Issuer, client_id: str) -> Client:
     """
     client = await registry.store.find(issuer.name, client_id)
     if client is None:
-        raise Refused(f"there is no client {client_id} at {issuer.name}")
+        raise Unknown(f"there is no client {client_id} at {issuer.name}")
     return client
 
 

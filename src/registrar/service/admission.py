@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from typing import Final
 
 import msgspec
@@ -9,15 +11,16 @@ import msgspec
 from registrar.domain import credentials
 from registrar.domain.access_token import SCOPE, InitialAccessToken, Kind
 from registrar.domain.client import Admission, Assurance
-from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import BearerError, ProtocolError
 from registrar.domain.events import Actor
 from registrar.domain.settings import Mode
 from registrar.policy import Facts
+from registrar.policy.rules.applied import Networks
 from registrar.service.audit import Caller
 from registrar.service.ports import Spend
 from registrar.service.registry import Issuer, Registry
 
+_log: Final = logging.getLogger(__name__)
 _ASSURANCE: Final = {Kind.CLIENT: Assurance.CLIENT, Kind.USER: Assurance.USER, Kind.OPERATOR: Assurance.OPERATOR}
 _MODE: Final = {Kind.CLIENT: Mode.CLIENT, Kind.USER: Mode.USER}
 _WHY: Final = {
@@ -33,9 +36,15 @@ class Admitted(msgspec.Struct, frozen=True):
     admission: Admission
     policy: str
     spend: Spend | None = None
+    bound: tuple[str, ...] = ()
+    """What that token is bound to."""
+    attested: bool = False
+    """Whether the attestation that came with the request was believed."""
+    actor: Actor | None = None
+    """Whom the audit names, where that is an operator and not the caller of the registration endpoint."""
 
 
-async def admit(registry: Registry, issuer: Issuer, presented: PresentedToken | None, now: int) -> Admitted:
+async def admit(registry: Registry, issuer: Issuer, caller: Caller) -> Admitted:
     """Decide whether a caller may register at an issuer.
 
     A token that is presented and bad is refused in mode `open` too: a caller that shows a credential means it.
@@ -46,9 +55,11 @@ async def admit(registry: Registry, issuer: Issuer, presented: PresentedToken | 
     """
     if not issuer.enabled:
         raise ProtocolError("not_found")
+    presented, now = caller.token, registry.clock() // 1000
     if presented is None:
         if issuer.open:
-            return Admitted(Admission(Assurance.OPEN), issuer.policy.name)
+            attested = await _attested(issuer, caller)
+            return Admitted(Admission(Assurance.OPEN), issuer.policy.name, attested=attested)
         raise BearerError("token_required", "Registration here needs an initial access token.", scope=SCOPE)
     digest = credentials.digest(presented)
     token = await registry.store.find_token(issuer.name, digest)
@@ -57,9 +68,33 @@ async def admit(registry: Registry, issuer: Issuer, presented: PresentedToken | 
     if (status := token.status(now)) != "active":
         raise BearerError("invalid_token", _WHY[status], scope=SCOPE)
     _check_kind(issuer, token)
-    ceiling = token.scope if len(token.scope) > 1 else ()
-    admission = Admission(_ASSURANCE[token.kind], token.token_id, token.label, token.owner, ceiling)
-    return Admitted(admission, token.policy or issuer.policy.name, Spend(digest, now))
+    attested = await _attested(issuer, caller)
+    if wrong := _elsewhere(token, caller, attested=attested):
+        raise BearerError("invalid_token", f"The initial access token is bound to another {wrong}.", scope=SCOPE)
+    admission = Admission(_ASSURANCE[token.kind], token.token_id, token.label, token.owner, token.ceiling)
+    policy = token.policy or issuer.policy.name
+    return Admitted(admission, policy, Spend(digest, now), token.bound, attested)
+
+
+def _elsewhere(token: InitialAccessToken, caller: Caller, *, attested: bool) -> str:
+    """What of a token's bindings does not hold; empty where all do."""
+    if token.addresses and caller.address not in Networks.from_words(token.addresses):
+        return "address"
+    if token.certificate and caller.certificate_thumbprint != token.certificate:
+        return "certificate"
+    return "attestation" if token.attestation and not attested else ""
+
+
+async def _attested(issuer: Issuer, caller: Caller) -> bool:
+    """Ask the operator's function about the attestation; one that fails has believed nothing."""
+    if issuer.attest is None or not caller.attestation:
+        return False
+    try:
+        answer = issuer.attest(caller.attestation)
+        return (await answer if inspect.isawaitable(answer) else answer) is True
+    except Exception:  # noqa: BLE001 (a function of the operator's own: whatever it does, nothing was believed)
+        _log.exception("the attestation function of %s failed", issuer.name)
+        return False
 
 
 def _check_kind(issuer: Issuer, token: InitialAccessToken) -> None:
@@ -104,6 +139,8 @@ def recorded(admission: Admission, facts: Facts) -> Admission:
 
 def actor(admitted: Admitted, caller: Caller) -> Actor:
     """Who an event of a registration is told of."""
+    if admitted.actor is not None:
+        return admitted.actor
     if admitted.spend is None:
         return Actor("anonymous", "none", address=caller.address)
     admission = admitted.admission

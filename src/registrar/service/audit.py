@@ -29,6 +29,8 @@ class Caller(msgspec.Struct, frozen=True):
     certificate: Certificate | None = None
     chain: tuple[bytes, ...] = ()
     """The certificates above that one, as they were handed on."""
+    attestation: str = ""
+    """What stands in the `OAuth-Client-Attestation` header."""
 
     def __repr__(self) -> str:
         """Without the token: what prints the values of a traceback must not print this one."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from registrar.domain import template as templates
 from registrar.domain.errors import RegistrationError
-from registrar.domain.findings import Finding, Verdict, listed, rule
-from registrar.domain.metadata import Presented
+from registrar.domain.findings import Finding, Verdict, listed, rule, shown
+from registrar.domain.metadata import MEMBERS, UNKNOWN, Presented, Role
 from registrar.domain.template import Template, TemplateState
-from registrar.policy import Decision
-from registrar.service.parts import Parts
+from registrar.policy import Contradiction, Decision, Judge
+from registrar.service.parts import Parts, documents
 from registrar.service.registry import Issuer, Registry
 
 NAME: Final = "template_id"
 
-UNKNOWN: Final = rule(
+NO_TEMPLATE: Final = rule(
     "template.unknown", "engineering", "names {given}, which is no template here", "a template's name"
 )
 CLOSED: Final = rule(
@@ -54,7 +54,7 @@ async def named(registry: Registry, issuer: Issuer, presented: Presented) -> Tem
     else:
         found = await find(registry, issuer, name) if isinstance(name, str) and name else None
     if found is None and not by_software:
-        raise RegistrationError([UNKNOWN.refuse(NAME, given=said)])
+        raise RegistrationError([NO_TEMPLATE.refuse(NAME, given=said)])
     if found is None and not registration.full:
         raise RegistrationError([FULL_OFF.refuse(NAME)])
     if found is not None and found.state is not TemplateState.ENABLED:
@@ -69,12 +69,34 @@ async def find(registry: Registry, issuer: Issuer, template_id: str) -> Template
     return None if found is None or found.state is TemplateState.DELETED else found
 
 
-def decide(
-    issuer: Issuer, template: Template, parts: Parts, preconditions: Sequence[Finding] = (), *, strict: bool = False
+def judge_of(issuer: Issuer, template: Template) -> Judge:
+    """The judge of a template's instances.
+
+    Raises:
+        RegistrationError: the policy of the template is configured no more.
+    """
+    try:
+        judge = issuer.judge(template.policy)
+    except Contradiction:
+        judge = None
+    if judge is None:
+        raise RegistrationError([CLOSED.refuse(NAME, given=template.template_id)])
+    return judge
+
+
+async def decide(
+    registry: Registry,
+    issuer: Issuer,
+    template: Template,
+    parts: Parts,
+    preconditions: Sequence[Finding] = (),
+    *,
+    strict: bool = False,
 ) -> Decision:
     """What an instance becomes: the template's metadata, and of its own what the template allows, judged as a whole.
 
     Args:
+        registry: what every use case is given.
         issuer: where.
         template: whose instance.
         parts: what came with the request.
@@ -84,28 +106,20 @@ def decide(
     Raises:
         RegistrationError: what it says for itself may not be.
     """
-    judge = issuer.judge(template.policy)
-    if judge is None:
-        raise RegistrationError([CLOSED.refuse(NAME, given=template.template_id)])
-    own = {name: value for name, value in parts.presented.items() if name in template.allowed}
-    found = list(preconditions)
-    for name, value in parts.presented.items():
-        if name in template.allowed or (name in (NAME, "software_id") and not strict):
-            continue
-        if value == template.metadata.get(name) or (value in (None, "", []) and name not in template.metadata):
-            continue
-        if strict:
-            found.append(BROKEN_OUT.refuse(name, name=name))
-        else:
-            accepted = listed(template.allowed) if template.allowed else "no member"
-            found.append(TEMPLATED.ignore(name, accepted=accepted))
-    shaped, faults = judge.read(Presented({**template.metadata, **own}))
+    judge = judge_of(issuer, template)
+    chosen = {name: value for name, value in parts.presented.items() if template.allows(name)}
+    found = [*parts.found, *preconditions, *_beside(template, parts.presented, strict=strict)]
+    shaped, faults = judge.read(Presented({**template.metadata, **_given(chosen)}))
     facts = msgspec.structs.replace(parts.facts, template=template.template_id)
-    decision = judge(shaped, facts, [*parts.found, *found, *faults])
+    if "sector_identifier_uri" in shaped:
+        facts = await documents(registry, shaped, facts)
+    decision = judge(shaped, facts, [*found, *faults])
+    # What the policy would make of it beyond the instance's own is a matter between the operator and the template.
+    differing = {name for name in {*decision.metadata, *template.metadata} if not template.allows(name)}
     changed = [
         BROKEN_OUT.refuse(name, name=name)
-        for name, value in decision.metadata.items()
-        if name not in own and name in template.metadata and template.metadata[name] != value
+        for name in sorted(differing)
+        if decision.metadata.get(name) != template.metadata.get(name)
     ]
     findings = [*decision.findings, *changed]
     if any(finding.verdict is Verdict.REFUSED for finding in findings):
@@ -113,10 +127,32 @@ def decide(
     return decision
 
 
+def _given(members: dict[str, Any]) -> dict[str, Any]:
+    """Members with a value: one that is omitted is the template's again."""
+    return {name: value for name, value in members.items() if value not in (None, "", [])}
+
+
+def _beside(template: Template, presented: Presented, *, strict: bool) -> Iterator[Finding]:
+    """What a request says of members that are the template's to say."""
+    for name, value in presented.items():
+        row = MEMBERS.get(name.partition("#")[0])
+        if template.allows(name) or (name in (NAME, "software_id") and value == template.template_id):
+            continue
+        if value == template.metadata.get(name) or (value in (None, "", []) and name not in template.metadata):
+            continue
+        if row is None or row.role is not Role.CLIENT or row.feature:
+            if row is None or row.role is not Role.DERIVED:
+                yield UNKNOWN.ignore(shown(name))
+        elif strict:
+            yield BROKEN_OUT.refuse(name, name=name)
+        else:
+            yield TEMPLATED.ignore(name, accepted=listed(template.allowed) if template.allowed else "no member")
+
+
 def own(template: Template, decision: Decision) -> tuple[str, ...]:
     """The members of a decision that are the instance's own."""
     return tuple(
         name
         for name, value in decision.metadata.items()
-        if name in template.allowed and template.metadata.get(name) != value
+        if template.allows(name) and template.metadata.get(name) != value
     )

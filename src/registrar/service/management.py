@@ -17,10 +17,10 @@ from registrar.domain.events import Actor, Event
 from registrar.domain.findings import Finding, rule
 from registrar.domain.metadata import NOT_IN_PUT, Presented, Registered, SignedRequest
 from registrar.domain.settings import Rotate
-from registrar.policy import Decision, Judge
+from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import ManagementProof
 from registrar.policy.policy import Management
-from registrar.service import instances, issuance
+from registrar.service import instances, issuance, versions
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.issuance import Cabinet
@@ -155,6 +155,7 @@ async def update(
             _event(registry, "client.updated", after, caller, now_ms, detail),
             *_rotations(registry, session, renewal, caller, now_ms),
         ]
+        parts = await versions.moved(registry, client, parts, now)
         if await _stored(registry, after, happened, client.version, parts):
             return _answer(issuer, after, renewal)
     raise ProtocolError("temporarily_unavailable")
@@ -181,7 +182,8 @@ async def _decision(
         template = await instances.find(registry, issuer, client.template)
         if template is None:
             raise ProtocolError("access_denied", "The template of this client is gone.")
-        return parts, instances.decide(issuer, template, parts, found, strict=True)
+        return parts, await instances.decide(registry, issuer, template, parts, found, strict=True)
+    parts = await versions.looked_up(registry, issuer, judge, parts, client)
     return parts, await decide(registry, judge, parts, found)
 
 
@@ -213,7 +215,10 @@ async def _authenticate(registry: Registry, issuer: Issuer, client_id: str, call
     client = await registry.store.find(issuer.name, client_id)
     if client is None or client.state is State.DELETED or client.expired(now):
         raise _not_of_this_client()
-    judge = issuer.judge(client.policy)
+    try:
+        judge = issuer.judge(client.policy)
+    except Contradiction:
+        judge = None
     management = judge.policy.management if judge else Management()
     record = None
     token = caller.token

@@ -25,6 +25,7 @@ from registrar.domain.software_statement import MEMBER, Attestation
 from registrar.policy import Facts, Judge, Policy
 from registrar.policy.pattern import compiled
 from registrar.policy.policy import Repeat
+from registrar.policy.rules.origin import AGAIN
 from registrar.service import trust
 from registrar.service.admission import Admitted
 from registrar.service.audit import Caller
@@ -72,6 +73,8 @@ class Parts:
     """Identifiers that are used up with the registration."""
     software: str = ""
     """The key of the software, where it may have one registration alone."""
+    version: str = ""
+    """The key of the version of the software, where that may."""
 
 
 async def gather(
@@ -111,6 +114,9 @@ async def gather(
         token_scope=admission.token_scope,
         owner=admission.owner,
         address=caller.address,
+        client_class=admission.client_class,
+        token_bound=admitted.bound,
+        attested=admitted.attested,
         before=client.metadata if client else None,
     )
     if caller.certificate is not None:
@@ -186,6 +192,9 @@ def _software(policy: Policy, attestation: Attestation | None) -> str:
     return hashlib.sha256(f"{attestation.name}\0{attestation.software or attestation.issuer}".encode()).hexdigest()
 
 
+_KEYS_OF_ITS_OWN: Final = ("jwk", "jku", "x5c", "x5u")
+
+
 async def _signature(
     registry: Registry,
     issuer: Issuer,
@@ -202,6 +211,9 @@ async def _signature(
     if attestation is None:
         raise RegistrationError([statements.CLAIM.refuse(MEMBER, claim="software_statement", accepted="a statement")])
     rules = policy.request
+    if brought := [name for name in _KEYS_OF_ITS_OWN if name in signed.header]:
+        problem, accepted = f"its header brings keys along ({brought[0]})", "a kid and nothing more"
+        raise RegistrationError([SIGNATURE.refuse("body", problem=problem, accepted=accepted)])
     jwks_uri, jwks = attestation.members.get("jwks_uri"), attestation.members.get("jwks")
     try:
         if isinstance(jwks_uri, str):
@@ -254,6 +266,8 @@ def used(conflict: str, parts: Parts) -> RegistrationError | None:
     """The refusal for what another request has used, or has registered; None where the conflict is about neither."""
     if conflict and conflict == parts.software:
         return RegistrationError([REGISTERED.refuse("software_id")])
+    if conflict and conflict == parts.version:
+        return RegistrationError([AGAIN.refuse("software_id")])
     for one in parts.changes:
         if isinstance(one, Put) and one.item.key == conflict:
             fresh = USED_BEFORE.refuse("body") if one.item.body == b"request" else statements.REPLAYED.refuse(MEMBER)

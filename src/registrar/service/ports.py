@@ -192,7 +192,13 @@ class DropAll(msgspec.Struct, frozen=True):
             raise ValueError("whose items are dropped has to be said")
 
 
-Change = Put | Drop | DropAll
+class Tell(msgspec.Struct, frozen=True):
+    """Store one more event with the write."""
+
+    event: Event
+
+
+Change = Put | Drop | DropAll | Tell
 
 
 class EventQuery(msgspec.Struct, frozen=True):
@@ -295,6 +301,10 @@ class Store(Protocol):
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
         """Clients in the order of issuer and identifier, from the one after `after`; tombstones included."""
+        ...
+
+    async def count(self, query: ClientQuery) -> int:
+        """How many clients there are of which a query asks."""
         ...
 
     async def add_token(self, token: InitialAccessToken, event: Event) -> None:

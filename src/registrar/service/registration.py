@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -13,10 +15,12 @@ from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.findings import Finding, Verdict
 from registrar.domain.metadata import Presented, Registered, SignedRequest
 from registrar.domain.software_statement import MEMBER
-from registrar.policy import Decision, Judge
+from registrar.domain.template import Template
+from registrar.policy import Contradiction, Decision, Judge
+from registrar.policy.evidence import demanded
 from registrar.policy.policy import Repeat
-from registrar.service import instances, issuance, replacement
-from registrar.service.admission import actor, admit, recorded, spent
+from registrar.service import classification, instances, issuance, replacement, versions
+from registrar.service.admission import Admitted, actor, admit, recorded, spent
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, documents, gather, used
 from registrar.service.ports import Conflict, Put, TokenSpent
@@ -42,29 +46,30 @@ async def register(registry: Registry, issuer: Issuer, body: Presented | SignedR
         ProtocolError: registration is disabled, or the policy of the token is configured no more.
         StoreUnavailable: nothing was acknowledged.
     """
+    return await enter(registry, issuer, await admit(registry, issuer, caller), body, caller)
+
+
+async def enter(
+    registry: Registry, issuer: Issuer, admitted: Admitted, body: Presented | SignedRequest, caller: Caller
+) -> Registration:
+    """Register a client for a caller that was let in.
+
+    Raises:
+        RegistrationError, ProtocolError, StoreUnavailable: as `register`.
+    """
     now_ms = registry.clock()
     now = now_ms // 1000
-    admitted = await admit(registry, issuer, caller.token, now)
-    judge = policy_in_force(issuer, admitted.policy)
-    parts = None
-    try:
-        parts = await gather(registry, issuer, judge, admitted, body, caller)
-        if replacement.cancels(judge, parts):
-            return await replacement.cancel(registry, issuer, admitted, parts, caller)
-        template = await instances.named(registry, issuer, parts.presented)
-        if template is not None:
-            decision = instances.decide(issuer, template, parts)
-        else:
-            decision = await decide(registry, judge, parts)
-    except RegistrationError as refusal:
-        requested = parts.requested if parts else {} if isinstance(body, str) else body
-        raise RegistrationError(refusal.findings, requested=requested, token_id=admitted.admission.token_id) from None
-    replaces = judge.policy.repeat is Repeat.REPLACE
+    considered = await consider(registry, issuer, admitted, body, caller)
+    admitted, parts, decision = considered.admitted, considered.parts, considered.decision
+    template, policy = considered.template, considered.judge.policy
+    if considered.ends:
+        return await replacement.cancel(registry, issuer, admitted, parts, caller)
+    replaces = policy.repeat is Repeat.REPLACE
     if replaces and await replacement.held(registry, issuer, parts, now):
-        return await replacement.replace(registry, issuer, judge, admitted, parts, decision, caller)
+        return await replacement.replace(registry, issuer, considered.judge, admitted, parts, decision, caller)
     client_id = credentials.client_id(now_ms, registry.entropy(CLIENT_ID_BYTES))
-    lifetime = judge.policy.lifetime
-    issued = issuance.mint(registry, issuer, client_id, decision.metadata, now, judge.policy)
+    lifetime = policy.lifetime
+    issued = issuance.mint(registry, issuer, client_id, decision.metadata, now, policy)
     client = Client(
         issuer=issuer.name,
         client_id=client_id,
@@ -87,25 +92,73 @@ async def register(registry: Registry, issuer: Issuer, body: Presented | SignedR
         actor(admitted, caller),
         endpoint=caller.endpoint,
         client_id=client_id,
+        token_id=admitted.admission.token_id,
         time_ms=now_ms,
         detail=events.registration_detail(
-            client, parts.requested, decision.findings, judge.policy.digest, caller.certificate_thumbprint
+            client, parts.requested, decision.findings, policy.digest, caller.certificate_thumbprint
         ),
     )
     changes = parts.changes
     if parts.software:
         changes = (*changes, Put(replacement.of_software(client, parts), 0, now))
+    changes = (*changes, *versions.claimed(client, parts, now))
     try:
         await registry.store.create(client, event, admitted.spend, changes)
     except TokenSpent:
         raise spent() from None
     except Conflict as conflict:
         if replaces and str(conflict) == parts.software:  # another one came first, and this one comes after it
-            return await replacement.replace(registry, issuer, judge, admitted, parts, decision, caller)
+            return await replacement.replace(registry, issuer, considered.judge, admitted, parts, decision, caller)
         if taken := used(str(conflict), parts):
             raise taken from None
         raise  # an identifier of 128 random bits was taken: not to be expected, and nothing was stored
     return Registration(issuance.answer(issuer, client, issued))
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A registration that may be: how it was let in, its parts, what they become, of which template, and who judged it."""
+
+    admitted: Admitted
+    parts: Parts
+    decision: Decision
+    template: Template | None
+    judge: Judge
+    ends: bool = False
+    """Whether it is no registration, but the end of the one that the software has."""
+
+
+_NOTHING: Final = Decision(Registered({}), (), {})
+
+
+async def consider(
+    registry: Registry, issuer: Issuer, admitted: Admitted, body: Presented | SignedRequest, caller: Caller
+) -> Considered:
+    """Judge a registration, and store nothing: what enforces and what explains are this one call.
+
+    Raises:
+        RegistrationError: the metadata may not be registered; all faults are in it.
+        ProtocolError: the policy is configured no more.
+    """
+    judge = policy_in_force(issuer, admitted.policy)
+    parts = None
+    try:
+        parts = await gather(registry, issuer, judge, admitted, body, caller)
+        if replacement.cancels(judge, parts):
+            return Considered(admitted, parts, _NOTHING, None, judge, ends=True)
+        admitted, parts = classification.classified(issuer, admitted, parts)
+        judge = policy_in_force(issuer, admitted.policy)
+        parts = await versions.looked_up(registry, issuer, judge, parts)
+        template = await instances.named(registry, issuer, parts.presented)
+        if template is None:
+            return Considered(admitted, parts, await decide(registry, judge, parts), None, judge)
+        # What the way in demands of a caller is demanded of one that names a template too.
+        demands = [*demanded(judge.policy.proofs, parts.facts)]
+        decision = await instances.decide(registry, issuer, template, parts, demands)
+        return Considered(admitted, parts, decision, template, instances.judge_of(issuer, template))
+    except RegistrationError as refusal:
+        requested = parts.requested if parts else {} if isinstance(body, str) else body
+        raise RegistrationError(refusal.findings, requested=requested, token_id=admitted.admission.token_id) from None
 
 
 def policy_in_force(issuer: Issuer, name: str) -> Judge:
@@ -114,7 +167,10 @@ def policy_in_force(issuer: Issuer, name: str) -> Judge:
     Raises:
         ProtocolError: `access_denied`; the operator took the policy away, and what it allowed is not decided by another.
     """
-    judge = issuer.judge(name)
+    try:
+        judge = issuer.judge(name)
+    except Contradiction:
+        raise ProtocolError("access_denied", f"The policies {name} contradict each other by now.") from None
     if judge is None:
         raise ProtocolError(
             "access_denied", f"The policy {name}, under which this was admitted, is configured no more."

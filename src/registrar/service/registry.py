@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,12 +13,17 @@ from registrar.domain.server_metadata import OFFERED, Offered
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode, StatementIssuer
 from registrar.policy import Judge, Policy, all_of, narrowed
+from registrar.policy.classes import ClientClass
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
 from registrar.service.ports import AccessTokens, Clock, Entropy, Fetch, Store
 
 _JUDGES: Final = 256
 """Judges that an issuer keeps ready at the most."""
+
+
+Attest = Callable[[str], bool | Awaitable[bool]]
+"""Whether an attestation is believed; a function of the operator's own."""
 
 
 class Issuer:
@@ -29,6 +34,8 @@ class Issuer:
         policies: every policy that is configured or shipped, by name.
         statement_issuers: whose software statements are believed here.
         certificate_authorities: whose client certificates (DER) count as evidence here.
+        classes: the classes of clients that may register here; without any they are not told apart.
+        attest: the operator's function that judges attestations.
     """
 
     def __init__(
@@ -37,15 +44,25 @@ class Issuer:
         policies: Mapping[str, Policy],
         statement_issuers: Sequence[StatementIssuer] = (),
         certificate_authorities: Sequence[bytes] = (),
+        classes: Sequence[ClientClass] = (),
+        attest: Attest | None = None,
     ) -> None:
         self.settings = settings
         self.name = settings.name
         self.url = settings.url
         self.modes = frozenset(settings.registration.mode)
-        self.offered = Offered({**OFFERED, "scopes_supported": registrable_scopes(settings)})
+        self.offered = Offered(
+            {
+                **OFFERED,
+                "scopes_supported": registrable_scopes(settings),
+                "acr_values_supported": settings.acr_values,
+            }
+        )
         self.registration_endpoint = server_metadata.endpoint_url(settings.url, settings.registration.path)
         self.statement_issuers = tuple(statement_issuers)
         self.certificate_authorities = tuple(certificate_authorities)
+        self.classes = tuple(classes)
+        self.attest = attest
         self._policies = policies
         self._judges: dict[str, Judge] = {}
         self.policy = policies[settings.registration.policy]
@@ -72,6 +89,10 @@ class Issuer:
                 self._judges.clear()
             judge = self._judges[policy] = Judge(whole, self.offered, self.settings.scopes.default)
         return judge
+
+    def with_policy(self, policy: Policy) -> Issuer:
+        """This issuer, if it had one more policy; to try it out."""
+        return Issuer(self.settings, {**self._policies, policy.name: policy}, self.statement_issuers)
 
     def registration_client_uri(self, client_id: str) -> str:
         """Where a client manages its registration; empty where management is off (RFC 7592 §3)."""

@@ -15,11 +15,12 @@ from typing import Any, Final, Protocol
 
 import apsw
 import asyncpg
+from asyncpg import Connection
 
 from registrar.domain.settings import PostgreSQL
 from registrar.service.ports import StoreUnavailable
 from registrar.storage import ACCEPTED, is_postgresql, migrate, sqlite_path
-from registrar.storage.postgres.connection import LOST, Address, Connection, connect
+from registrar.storage.postgres.connection import LOST, Address, connect
 from registrar.storage.sqlite import connect as connect_file
 
 Row = tuple[Any, ...]
@@ -230,9 +231,7 @@ async def _start(table: str, source: Rows, target: Rows) -> Key | None:
     return key
 
 
-async def _copy(
-    table: str, source: Rows, target: Rows, after: Key | None, told: Callable[[str, int], None]
-) -> None:
+async def _copy(table: str, source: Rows, target: Rows, after: Key | None, told: Callable[[str, int], None]) -> None:
     keys = TABLES[table].keys
     while page := await source.page(table, after):
         await target.put(table, page)

@@ -26,6 +26,7 @@ from registrar.service.ports import (
     Spend,
     StoredEvent,
     StoreUnavailable,
+    Tell,
     TokenSpent,
 )
 from registrar.storage import records
@@ -111,6 +112,9 @@ class MemoryStore:
         found = (self._decode(self._clients[key]) for key in sorted(self._clients) if key > after)
         return [client for client in found if _matches(client, query)][:limit]
 
+    async def count(self, query: ClientQuery) -> int:
+        return len(await self.clients(query, limit=len(self._clients)))
+
     async def add_token(self, token: InitialAccessToken, event: Event) -> None:
         self._check()
         if (token.issuer, token.token_id) in self._tokens or self._token(token.issuer, token.digest):
@@ -182,7 +186,7 @@ class MemoryStore:
     def _expect(self, changes: Sequence[Change]) -> None:
         """Refuse before anything is changed."""
         for one in changes:
-            if isinstance(one, DropAll) or one.expected is None:
+            if isinstance(one, (DropAll, Tell)) or one.expected is None:
                 continue
             at = one.item if isinstance(one, Put) else one
             stored = self._items.get((at.issuer, at.kind, at.key))
@@ -198,6 +202,8 @@ class MemoryStore:
                 self._items[one.item.issuer, one.item.kind, one.item.key] = one.item
             elif isinstance(one, Drop):
                 self._items.pop((one.issuer, one.kind, one.key), None)
+            elif isinstance(one, Tell):
+                self._append(one.event)
             else:
                 self._items = {key: item for key, item in self._items.items() if not _goes(item, one)}
 

@@ -17,7 +17,7 @@ def scripts(database: str) -> list[str]:
     return [entry.read_text("utf-8") for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)]
 
 
-class SchemaMismatch(StoreUnavailable):  # noqa: N818 (as in ports)
+class SchemaMismatch(StoreUnavailable):
     """The schema is another program's; no trying again will change that."""
 
 

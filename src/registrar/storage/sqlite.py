@@ -37,6 +37,7 @@ from registrar.service.ports import (
     StoredEvent,
     StoreError,
     StoreUnavailable,
+    Tell,
     TokenSpent,
 )
 from registrar.storage import records
@@ -62,6 +63,11 @@ _UPDATE_CLIENT: Final = (
 _CLIENTS: Final = (
     "SELECT client.record, item.body FROM client LEFT JOIN item ON client.template <> '' "  # noqa: S608 (a word of our own)
     f"AND item.issuer = client.issuer AND item.kind = '{template.KIND}' AND item.key = client.template"
+)
+# The state of an instance is the template's to end: where that is deleted or gone, so is the instance.
+_STATE: Final = (
+    "iif(client.template <> '' AND ifnull(json_extract(CAST(item.body AS TEXT), '$.state'), 'deleted') = 'deleted', "
+    "'deleted', client.state)"
 )
 _FIND_CLIENT: Final = f"{_CLIENTS} WHERE client.issuer = ? AND client.client_id = ?"
 _INSERT_EVENT: Final = "INSERT INTO event (writer, batch, position, issuer, kind, time_ms, client_id, body, personal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -170,19 +176,18 @@ class SQLiteStore:
     async def clients(
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
-        columns = {
-            "client.issuer": query.issuer,
-            "client.state": query.state,
-            "client.owner": query.owner,
-            "client.token_id": query.token_id,
-            "client.template": query.template,
-        }
-        where, values = _where(columns)
+        where, values = _of_clients(query)
         sql = (
             f"{_CLIENTS} WHERE (client.issuer, client.client_id) > (?, ?){where} "
             "ORDER BY client.issuer, client.client_id LIMIT ?"
         )
         return [records.decode_client(*row) for row in self._query(sql, (*after, *values, limit))]
+
+    async def count(self, query: ClientQuery) -> int:
+        where, values = _of_clients(query)
+        joined = _CLIENTS.partition(" FROM ")[2] if query.state else "client"
+        ((number,),) = self._query(f"SELECT count(*) FROM {joined} WHERE 1{where}", values)  # noqa: S608 (as in clients)
+        return int(number)
 
     async def add_token(self, token: InitialAccessToken, event: Event) -> None:
         await self._writes.write(lambda: self._engine.add_token(token, event))
@@ -352,11 +357,13 @@ class _Engine:
     @contextmanager
     def _whole(self) -> Iterator[None]:
         """All statements, or none: a refusal must leave nothing behind for the neighbours in the batch to commit."""
+        position = self._position
         self._db.execute("SAVEPOINT whole")
         try:
             yield
         except StoreError:
             self._db.execute("ROLLBACK TO whole")
+            self._position = position
             raise
         finally:
             self._db.execute("RELEASE whole")
@@ -367,6 +374,8 @@ class _Engine:
                 self._put(one)
             elif isinstance(one, Drop):
                 self._drop(one)
+            elif isinstance(one, Tell):
+                self.tell(one.event)
             else:
                 columns = {"client_id": one.client_id or None, "owner": one.owner or None, "kind": one.kind or None}
                 where, values = _where(columns)
@@ -494,6 +503,18 @@ def bring_forward(db: apsw.Connection, path: Path) -> None:
 def _where(columns: dict[str, str | None]) -> tuple[str, tuple[str, ...]]:
     given = {name: value for name, value in columns.items() if value is not None}
     return "".join(f" AND {name} = ?" for name in given), tuple(given.values())
+
+
+def _of_clients(query: ClientQuery) -> tuple[str, tuple[str, ...]]:
+    return _where(
+        {
+            "client.issuer": query.issuer,
+            _STATE: query.state,
+            "client.owner": query.owner,
+            "client.token_id": query.token_id,
+            "client.template": query.template,
+        }
+    )
 
 
 def _token(row: tuple[Any, ...]) -> InitialAccessToken:

@@ -1,7 +1,7 @@
 """What embedders need to test against Registrar: a served application, a clock and randomness that hold still.
 
 `registrar.testing.store_conformance` holds the suite that every store must pass, `registrar.testing.authority` an
-authority that issues certificates.
+authority that issues certificates, `registrar.testing.directory` an ecosystem's directory that issues statements.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import httpx2
 from registrar.config import assemble, parse
 from registrar.http import create_app
 from registrar.policy.document import Document
+from registrar.service import templates
 from registrar.service.administration import Operator
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
-from registrar.service.ports import Fetch, Fetched, FetchError, Store
+from registrar.service.ports import AccessTokens, Fetch, Fetched, FetchError, Store
 from registrar.service.registry import Issuer, Registry
 
 __all__ = ["OPEN", "Documents", "FrozenClock", "Served", "SteppedEntropy", "served"]
@@ -121,6 +122,7 @@ async def served(
     clock: FrozenClock | None = None,
     store: Store | None = None,
     fetch: Fetch | None = None,
+    access_tokens: AccessTokens | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a configuration in this process.
 
@@ -129,6 +131,7 @@ async def served(
         clock: the time; a frozen one where none is given.
         store: what remembers, instead of the configured database; it is closed at the end.
         fetch: what fetches, instead of the guarded fetcher; `Documents` needs no network.
+        access_tokens: what knows the access tokens of clients, instead of the authorization server.
 
     Raises:
         ConfigurationError: the configuration is not taken.
@@ -149,12 +152,15 @@ async def served(
         audit=Audit(used, time, entropy),
         fetch=fetching,
         key_sets=KeySets(fetching, time, settings.settings.server.key_sets),
+        access_tokens=access_tokens or assembled.access_tokens,
     )
     app = create_app(registry, settings.settings.server)
     # What goes wrong inside must show as the 500 that a client would see, not as an exception in the test.
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     first = next(iter(registry.issuers.values()))
     try:
+        for issuer in registry.issuers.values():
+            await templates.synchronise(registry, issuer)
         async with httpx2.AsyncClient(transport=transport, base_url=first.url) as client:
             yield Served(registry, client, time)
     finally:

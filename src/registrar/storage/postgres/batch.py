@@ -23,7 +23,6 @@ from registrar.service.ports import (
     NotFound,
     Put,
     Spend,
-    StoreError,
     TokenSpent,
 )
 
@@ -398,4 +397,4 @@ def _sql(names: tuple[str, ...]) -> str:
         if part.whole:
             landed.append(f"(SELECT count(*) FROM {name})")
     count = f"CASE WHEN {' + '.join(landed)} = ${number + 1}::bigint THEN '1' ELSE '{REFUSED}' END"
-    return f"WITH {', '.join(parts)} SELECT CAST({count} AS integer)"  # noqa: S608 (words of our own)
+    return f"WITH {', '.join(parts)} SELECT CAST({count} AS integer)"

@@ -9,12 +9,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import asyncpg
+from asyncpg import Connection
 
 from registrar.domain.settings import PostgreSQL
 from registrar.service.ports import StoreUnavailable
 from registrar.storage.migrations import newer, older, scripts
-
-Connection = asyncpg.Connection
 
 LOST: Final = (
     asyncpg.PostgresConnectionError,
@@ -105,7 +104,7 @@ async def open_session(address: Address) -> Connection:
     """
     try:
         return await asyncpg.connect(**address.arguments)
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 (the driver's errors are of many kinds, and mean the same)
         raise unreachable(address, problem) from None
 
 

@@ -21,7 +21,9 @@ async def migrate(address: Address) -> tuple[int, int]:
     known = scripts("postgres")
     connection = await open_session(address)
     try:
-        await connection.execute("SET statement_timeout = 0")  # a large table takes its time, and so does another's turn
+        await connection.execute(
+            "SET statement_timeout = 0"
+        )  # a large table takes its time, and so does another's turn
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
             await connection.execute("CREATE TABLE IF NOT EXISTS registrar_schema (version BIGINT PRIMARY KEY)")

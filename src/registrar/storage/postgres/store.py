@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
+from asyncpg import Connection
 
 from registrar.domain import template
 from registrar.domain.access_token import InitialAccessToken
@@ -30,7 +31,7 @@ from registrar.service.ports import (
 )
 from registrar.storage import records
 from registrar.storage.postgres.batch import Write
-from registrar.storage.postgres.connection import LOST, Address, Connection, prepare, unreachable
+from registrar.storage.postgres.connection import LOST, Address, prepare, unreachable
 from registrar.storage.postgres.writer import Writer
 
 # The template comes with the instance, in one statement: the two are of one moment.
@@ -41,9 +42,7 @@ _CLIENTS: Final = (
 _FIND_CLIENT: Final = f"{_CLIENTS} WHERE client.issuer = $1 AND client.client_id = $2"
 _ITEMS: Final = "SELECT issuer, kind, key, body, version, client_id, owner, expires_at FROM item"
 _TOKENS: Final = "SELECT record, uses, revoked_at FROM initial_access_token"
-_EVENTS: Final = (
-    "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
-)
+_EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
 # Of several processes that clean up at the same moment, each takes other rows.
 _PURGE: Final = (
     "DELETE FROM item USING (SELECT issuer, kind, key FROM item WHERE expires_at <> 0 AND expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED) AS gone "
@@ -231,7 +230,8 @@ class PostgresStore:
         for lost_before in (False, True):
             try:
                 async with self._reading(await self._opened()) as connection:
-                    return await connection.fetch(sql, *values)
+                    rows: Sequence[Any] = await connection.fetch(sql, *values)
+                    return rows
             except TimeoutError:
                 raise StoreUnavailable("no connection became free, or the database did not answer in time") from None
             except LOST as problem:

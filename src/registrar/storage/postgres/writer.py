@@ -15,11 +15,12 @@ from contextlib import suppress
 from typing import Final
 
 import asyncpg
+from asyncpg import Connection
 
 from registrar.service.ports import StoreError, StoreUnavailable
 from registrar.storage.batches import BATCH, Batches, fail, settle, told
 from registrar.storage.postgres.batch import Company, Row, Seen, SeenItem, SeenToken, Write, judge, statement, steps
-from registrar.storage.postgres.connection import AGAIN, LOST, Address, Connection, connect
+from registrar.storage.postgres.connection import AGAIN, LOST, Address, connect
 
 _Waiter = tuple[Write, asyncio.Future[None]]
 _Outcomes = list[StoreError | None]
@@ -120,7 +121,9 @@ class Writer(Batches[Write]):
 
     def _next(self) -> list[_Waiter]:
         """The oldest that can share a batch; whoever cannot keeps its place and hinders nobody behind it."""
-        company, batch, later = Company(), [], []
+        company = Company()
+        batch: list[_Waiter] = []
+        later: list[_Waiter] = []
         while self._waiting and len(batch) < BATCH:
             waiter = self._waiting.popleft()
             (batch if company.admits(waiter[0]) else later).append(waiter)

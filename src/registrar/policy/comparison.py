@@ -1,0 +1,88 @@
+"""A policy as plain data, to be read by people, and how two policies differ."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from registrar.policy.policy import Policy
+
+_SECTIONS: Final = ("request", "management", "repeat", "lifetime", "statement")
+
+
+class Difference(NamedTuple):
+    """One thing that two policies say differently; None is where one says nothing."""
+
+    where: str
+    one: Any
+    other: Any
+
+
+def told(policy: Policy) -> dict[str, Any]:
+    """A policy as plain data, without what it leaves at its default."""
+    untold = Policy("")
+    shown: dict[str, Any] = {"name": policy.name, "description": policy.description, "digest": policy.digest}
+    if policy.features:
+        shown["features"] = sorted(policy.features)
+    if policy.proofs:
+        shown["registration"] = {"authentication": ["+".join(sorted(one)) for one in policy.proofs]}
+    for section in _SECTIONS:
+        if (said := getattr(policy, section)) != getattr(untold, section):
+            shown[section] = _plain(said)
+    shown["metadata"] = {name: _given(_plain(held)) for name, held in sorted(policy.members.items())}
+    shown["rules"] = [{"rule": one.name, **{k: _plain(v) for k, v in one.arguments.items()}} for one in policy.rules]
+    return {name: value for name, value in shown.items() if value not in ("", {}, [])}
+
+
+def differences(one: Policy, other: Policy) -> list[Difference]:
+    """What two policies say differently, member by member and section by section; names and digests aside."""
+    first, second = told(one), told(other)
+    found: list[Difference] = []
+    for name in dict.fromkeys((*first, *second)):
+        if name in ("name", "description", "digest"):
+            continue
+        if name == "rules":
+            found.extend(_of_lists(name, first.get(name, []), second.get(name, [])))
+        else:
+            found.extend(_between(name, first.get(name), second.get(name)))
+    return found
+
+
+def _between(where: str, one: Any, other: Any) -> Iterator[Difference]:
+    if isinstance(one, dict) or isinstance(other, dict):
+        for name in dict.fromkeys((*(one or {}), *(other or {}))):
+            yield from _between(f"{where}.{name}", (one or {}).get(name), (other or {}).get(name))
+    elif one != other:
+        yield Difference(where, one, other)
+
+
+def _of_lists(where: str, one: list[Any], other: list[Any]) -> Iterator[Difference]:
+    for item in one:
+        if item not in other:
+            yield Difference(where, item, None)
+    for item in other:
+        if item not in one:
+            yield Difference(where, None, item)
+
+
+def _given(operators: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in operators.items() if value not in (None, False)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    if hasattr(value, "pattern"):  # of a compiled one, the text
+        return value.pattern
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)

@@ -1,0 +1,141 @@
+"""What the tests of the profiles share: a served ecosystem, the calls that are made there, and what a refusal is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+
+from registrar.domain.credentials import PresentedToken
+from registrar.service.ports import AccessToken
+from registrar.testing import Served, served
+from registrar.testing.authority import Issued
+from registrar.testing.directory import Directory
+
+URL = "https://as.example"
+JOSE, JWT = "application/jose", "application/jwt"
+
+
+class Tokens:
+    """The access tokens that clients have earned, as the authorization server would know them."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, AccessToken] = {}
+
+    async def __call__(self, issuer: str, presented: PresentedToken) -> AccessToken | None:
+        """What is known of a token."""
+        return self.known.get(presented) if issuer == "main" else None
+
+    def issue(self, client_id: str, *scope: str, certificate: Issued | None = None, subject: str = "") -> str:
+        """A new token of a client, bound to a certificate or not."""
+        from registrar.domain.certificate import read
+
+        token = f"token-{len(self.known)}"
+        thumbprint = read(certificate.der).thumbprint if certificate else ""
+        self.known[token] = AccessToken(client_id, scope, subject, thumbprint)
+        return token
+
+    def expire(self, token: str) -> None:
+        """Let a token end."""
+        del self.known[token]
+
+
+@asynccontextmanager
+async def ecosystem(
+    profile: str,
+    directory: Directory,
+    *,
+    scopes: Iterable[str] = (),
+    policy: str = "",
+    anchors: str = "",
+    tokens: Tokens | None = None,
+    tables: str = "",
+) -> AsyncIterator[Served]:
+    """A server under a profile that believes a directory, reached through a proxy that ends mutual TLS.
+
+    `policy` is TOML of a policy that extends the profile; `anchors` is a file of authorities instead of a key set.
+    """
+    believed = (
+        f"anchors = {json.dumps(anchors)}"
+        if anchors
+        else (f'issuer = "{directory.url}"\njwks_uri = "{directory.jwks_uri}"')
+    )
+    name = "own" if policy else profile
+    text = f"""
+[server]
+database = "memory:"
+trusted_proxies = ["127.0.0.1"]
+[statement_issuer.directory]
+{believed}
+[issuer.main]
+url = "{URL}"
+[issuer.main.scopes]
+catalogue = {json.dumps(["openid", "offline_access", *scopes])}
+[issuer.main.registration]
+mode = "open"
+policy = "{name}"
+statement_issuers = ["directory"]
+{f'[policy.own]{chr(10)}extends = ["{profile}"]{chr(10)}{policy}' if policy else ""}
+{tables}
+"""
+    async with served(text, clock=directory.clock, fetch=directory.documents, access_tokens=tokens) as server:  # type: ignore[arg-type]
+        yield server
+
+
+async def send(
+    server: Served,
+    body: Mapping[str, Any] | str | bytes | None,
+    *,
+    certificate: Issued | None = None,
+    method: str = "POST",
+    path: str = "/register",
+    token: str = "",
+    media: str = JOSE,
+) -> httpx2.Response:
+    """Send a registration or what manages one; text is a JWT, a mapping is JSON."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    if certificate:
+        headers["client-cert"] = certificate.client_cert
+    if body is None:
+        return await server.client.request(method, path, headers=headers)
+    if isinstance(body, Mapping):
+        return await server.client.request(method, path, json=dict(body), headers=headers)
+    return await server.client.request(method, path, content=body, headers=headers | {"content-type": media})
+
+
+async def manage(
+    server: Served,
+    client: Mapping[str, Any],
+    method: str = "GET",
+    body: Mapping[str, Any] | str | None = None,
+    **how: Any,
+) -> httpx2.Response:
+    """Call the configuration endpoint of a client."""
+    return await send(server, body, method=method, path=f"/register/{client['client_id']}", **how)
+
+
+def made(answer: httpx2.Response, status: int = 201) -> dict[str, Any]:
+    """The client information of an answer that registers: JSON, with a client_id and without an error."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"].partition(";")[0] == "application/json"
+    assert answer.headers["cache-control"] == "no-cache, no-store"
+    information = answer.json()
+    assert information["client_id"]
+    assert "error" not in information
+    assert ("registration_client_uri" in information) is ("registration_access_token" in information)
+    assert ("client_secret" in information) is ("client_secret_expires_at" in information)
+    return dict(information)
+
+
+def refused(answer: httpx2.Response, error: str, member: str = "", status: int = 400) -> dict[str, Any]:
+    """The body of a refusal: JSON, with the error, the member at fault, and never a client_id."""
+    body = answer.json()
+    assert (answer.status_code, body["error"]) == (status, error), answer.text
+    assert answer.headers["content-type"].partition(";")[0] == "application/json"
+    assert "client_id" not in body
+    if member:
+        assert member in {one["member"].partition("[")[0] for one in body["faults"]}, answer.text
+    return dict(body)
