@@ -540,11 +540,14 @@ Reader = Callable[[Presented], tuple[Shaped, list[Finding]]]
 
 def _checks(features: frozenset[str]) -> dict[str, Check]:
     """The members that a client can register where these features are served."""
-    return {
+    checks = {
         name: row.check
         for name, row in MEMBERS.items()
         if row.role is Role.CLIENT and (not row.feature or row.feature in features)
     }
+    if "mobile" in features:  # UK Open Banking's word for native
+        checks["application_type"] = _one_of("web", "native", "mobile")
+    return checks
 
 
 def reader(features: frozenset[str]) -> Reader:

@@ -47,6 +47,17 @@ RULE_FUNCTIONS: Final[Mapping[str, RuleFunction]] = MappingProxyType(
             origin.token_bound,
             origin.attested,
             origin.single_instance,
+            ecosystems.absent,
+            ecosystems.https_redirects,
+            ecosystems.sender_constrained,
+            ecosystems.certificate_attests,
+            ecosystems.subject_of_certificate,
+            ecosystems.exactly_one,
+            ecosystems.holds_with,
+            ecosystems.statement_holds,
+            ecosystems.only_with,
+            ecosystems.needed_with,
+            ecosystems.longest,
         )
     }
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -14,8 +13,7 @@ from registrar.domain.findings import Finding, Rule, listed, rule
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.software_statement import MEMBER, UNAPPROVED
 from registrar.policy.evidence import Facts
-
-Metadata = Mapping[str, Any]
+from registrar.policy.rules.applied import Metadata
 
 ABSENT: Final = rule("rule.absent", "engineering", "is not registered under this policy", "the registration without it")
 HTTPS_REDIRECT: Final = rule(
@@ -47,7 +45,7 @@ SUBJECT: Final = rule(
 EXACTLY_ONE: Final = rule("rule.exactly_one", "UDAP §2", "holds {count} of {accepted}", "exactly one of {accepted}")
 HOLDS_WITH: Final = rule("rule.holds_with", "UDAP §2", "holds {given} without {needs}", "{given} together with {needs}")
 NOT_ATTESTED: Final = rule(
-    "rule.attested", "UDAP §2", "is missing from the software statement", "a statement with this claim"
+    "rule.statement_holds", "UDAP §2", "is missing from the software statement", "a statement with this claim"
 )
 ONLY_WITH: Final = rule(
     "rule.only_with", "engineering", "is for registrations in which {other} is {value}", "the registration without it"
@@ -55,7 +53,6 @@ ONLY_WITH: Final = rule(
 NEEDED_WITH: Final = rule(
     "rule.needed_with", "engineering", "is missing, and {other} is {value}", "the member beside it"
 )
-MATCHES: Final = rule("rule.matches", "engineering", "is {given}", "what matches {accepted}")
 LONGEST: Final = rule("rule.longest", "engineering", "has {count} characters", "at most {accepted} characters")
 
 
@@ -121,7 +118,9 @@ def holds_with(metadata: Metadata, _facts: Facts, *, member: str, value: str, ne
         yield HOLDS_WITH.refuse(member, given=value, needs=needs)
 
 
-def attested(metadata: Metadata, facts: Facts, *, required: tuple[str, ...], grant: str = "") -> Iterator[Finding]:
+def statement_holds(
+    metadata: Metadata, facts: Facts, *, required: tuple[str, ...], grant: str = ""
+) -> Iterator[Finding]:
     """The statement itself says each of the members, where the grant is registered or none is named."""
     if facts.statement is None or (grant and grant not in metadata.get("grant_types", ())):
         return
@@ -153,19 +152,6 @@ def needed_with(
 
 def _holds(found: Any, value: str) -> bool:
     return value in found if isinstance(found, list) else found == value
-
-
-def matches(
-    metadata: Metadata, _facts: Facts, *, member: str, pattern: re.Pattern[str], some: bool = False
-) -> Iterator[Finding]:
-    """A member, or each item of it, matches a pattern whole; with `some`, one item is enough."""
-    held = metadata.get(member)
-    if held is None:
-        return
-    values = held if isinstance(held, list) else [held]
-    others = [value for value in values if not (isinstance(value, str) and pattern.fullmatch(value))]
-    if others and (not some or len(others) == len(values)):
-        yield _at(MATCHES, member, given=others[0], accepted=pattern.pattern)
 
 
 def longest(metadata: Metadata, _facts: Facts, *, members: tuple[str, ...], characters: int) -> Iterator[Finding]:

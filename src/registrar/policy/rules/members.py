@@ -54,15 +54,16 @@ def matches(
     *,
     members: tuple[str, ...],
     pattern: re.Pattern[str],
+    some: bool = False,
     verdict: Verdict = "refuse",
 ) -> Iterator[Finding]:
-    """The named members match a pattern whole: a string itself, an array with each of its strings."""
+    """The named members match a pattern whole: a string itself, an array with each of its strings, or with `some` one."""
     for name in named(metadata, members):
         value = metadata[name]
-        for item in value if isinstance(value, list) else [value]:
-            if not pattern.fullmatch(str(item)):
-                yield said(PATTERN, verdict, name, given=item, accepted=listed([_spoken(pattern.pattern)]))
-                break
+        items = value if isinstance(value, list) else [value]
+        others = [item for item in items if not pattern.fullmatch(str(item))]
+        if others and (not some or len(others) == len(items)):
+            yield said(PATTERN, verdict, name, given=others[0], accepted=listed([_spoken(pattern.pattern)]))
 
 
 _UNSAID: Final = str.maketrans({'"': "'", "\\": "/"})
