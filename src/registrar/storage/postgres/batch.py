@@ -23,9 +23,12 @@ from registrar.service.ports import (
     NotFound,
     Put,
     Spend,
+    Tell,
     TokenSpent,
 )
 
+Touch = Put | Drop | DropAll
+"""A change to items."""
 Row = tuple[Any, ...]
 ItemKey = tuple[str, str, str]
 Rows = dict[str, list[Row]]
@@ -45,8 +48,16 @@ class Write:
     updated: Row | None = None
     """issuer, client_id, version, state, owner, record, and the version that is expected."""
     spend: Spend | None = None
-    changes: Sequence[Change] = ()
+    changes: Sequence[Touch] = ()
     alone: Callable[[Any], Awaitable[None]] | None = None
+
+    @classmethod
+    def of(cls, changes: Sequence[Change], events: Sequence[Event], **rest: Any) -> Write:
+        """An operation with changes, of which some only tell of further events; those come first."""
+        if not changes:
+            return cls(events, **rest)
+        told = [change.event for change in changes if isinstance(change, Tell)]
+        return cls([*told, *events], changes=[one for one in changes if not isinstance(one, Tell)], **rest)
 
     @property
     def client(self) -> tuple[str, str] | None:
@@ -157,10 +168,10 @@ def judge(write: Write, seen: Seen) -> Write:
     return replace(write, changes=changes)
 
 
-def _judged(changes: Sequence[Change], seen: Mapping[ItemKey, SeenItem]) -> list[Change]:
+def _judged(changes: Sequence[Touch], seen: Mapping[ItemKey, SeenItem]) -> list[Touch]:
     """The changes one after another; one that replaces what has expired says so."""
     now_there: dict[ItemKey, SeenItem] = dict(seen) if changes else {}
-    judged: list[Change] = []
+    judged: list[Touch] = []
     for change in changes:
         judged.append(change)
         if isinstance(change, DropAll):
@@ -336,7 +347,7 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
     return found
 
 
-def _in_turn(changes: Sequence[Change]) -> Iterator[tuple[int, Change]]:
+def _in_turn(changes: Sequence[Touch]) -> Iterator[tuple[int, Touch]]:
     """Each change with the number of the statement that it belongs to: one statement does not see what it has done."""
     number = 0
     touched: set[ItemKey] = set()
@@ -352,7 +363,7 @@ def _in_turn(changes: Sequence[Change]) -> Iterator[tuple[int, Change]]:
         yield number, change
 
 
-def _row(change: Change) -> tuple[str, Row]:
+def _row(change: Touch) -> tuple[str, Row]:
     if isinstance(change, DropAll):
         part = "swept_of_client" if change.client_id else "swept_of_owner"
         return part, (change.issuer, change.client_id, change.owner, change.kind)
@@ -395,6 +406,6 @@ def _sql(names: tuple[str, ...]) -> str:
         given = f"unnest({', '.join(arrays)}) AS given ({', '.join(part.columns)})"
         parts.append(f"{name} AS ({part.sql.format(given=given)})")
         if part.whole:
-            landed.append(f"(SELECT count(*) FROM {name})")
+            landed.append(f"(SELECT count(*) FROM {name})")  # noqa: S608 (words of our own)
     count = f"CASE WHEN {' + '.join(landed)} = ${number + 1}::bigint THEN '1' ELSE '{REFUSED}' END"
     return f"WITH {', '.join(parts)} SELECT CAST({count} AS integer)"

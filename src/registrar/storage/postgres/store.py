@@ -39,6 +39,11 @@ _CLIENTS: Final = (
     "SELECT client.record, item.body FROM client LEFT JOIN item ON client.template <> '' "  # noqa: S608 (a word of our own)
     f"AND item.issuer = client.issuer AND item.kind = '{template.KIND}' AND item.key = client.template"
 )
+# The state of an instance is the template's to end: where that is deleted or gone, so is the instance.
+_STATE: Final = (
+    "CASE WHEN client.template <> '' AND coalesce(convert_from(item.body, 'UTF8')::json ->> 'state', 'deleted') = 'deleted' "
+    "THEN 'deleted' ELSE client.state END"
+)
 _FIND_CLIENT: Final = f"{_CLIENTS} WHERE client.issuer = $1 AND client.client_id = $2"
 _ITEMS: Final = "SELECT issuer, kind, key, body, version, client_id, owner, expires_at FROM item"
 _TOKENS: Final = "SELECT record, uses, revoked_at FROM initial_access_token"
@@ -82,7 +87,7 @@ class PostgresStore:
             client.template,
             records.encode_client(client),
         )
-        await self._writes.write(Write((event,), created=row, spend=spend, changes=changes))
+        await self._writes.write(Write.of(changes, (event,), created=row, spend=spend))
 
     async def find(self, issuer: str, client_id: str) -> Client | None:
         for row in await self._rows(_FIND_CLIENT, issuer, client_id):
@@ -103,10 +108,10 @@ class PostgresStore:
             records.encode_client(client),
             expected,
         )
-        await self._writes.write(Write(events, updated=row, changes=changes))
+        await self._writes.write(Write.of(changes, events, updated=row))
 
     async def change(self, changes: Sequence[Change], events: Sequence[Event] = ()) -> None:
-        await self._writes.write(Write(events, changes=changes))
+        await self._writes.write(Write.of(changes, events))
 
     async def item(self, issuer: str, kind: str, key: str) -> Item | None:
         for row in await self._rows(f"{_ITEMS} WHERE issuer = $1 AND kind = $2 AND key = $3", issuer, kind, key):
@@ -126,19 +131,18 @@ class PostgresStore:
     async def clients(
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
-        columns = {
-            "client.issuer": query.issuer,
-            "client.state": query.state.value if query.state else None,
-            "client.owner": query.owner,
-            "client.token_id": query.token_id,
-            "client.template": query.template,
-        }
-        where, values = _where(columns, 3)
+        where, values = _of_clients(query, 3)
         sql = (
             f"{_CLIENTS} WHERE (client.issuer, client.client_id) > ($1, $2){where} "
             "ORDER BY client.issuer, client.client_id LIMIT $3"
         )
         return [records.decode_client(*row) for row in await self._rows(sql, *after, limit, *values)]
+
+    async def count(self, query: ClientQuery) -> int:
+        where, values = _of_clients(query, 0)
+        joined = _CLIENTS.partition(" FROM ")[2] if query.state else "client"
+        rows = await self._rows(f"SELECT count(*) FROM {joined} WHERE true{where}", *values)  # noqa: S608 (as in clients)
+        return int(rows[0][0]) if rows else 0
 
     async def add_token(self, token: InitialAccessToken, event: Event) -> None:
         row = (
@@ -273,6 +277,17 @@ def _where(columns: dict[str, str | None], given: int) -> tuple[str, tuple[str, 
     """Conditions with the numbers of their parameters, which come after those that are given already."""
     used = {name: value for name, value in columns.items() if value is not None}
     return "".join(f" AND {name} = ${given + at}" for at, name in enumerate(used, 1)), tuple(used.values())
+
+
+def _of_clients(query: ClientQuery, given: int) -> tuple[str, tuple[str, ...]]:
+    columns = {
+        "client.issuer": query.issuer,
+        _STATE: query.state.value if query.state else None,
+        "client.owner": query.owner,
+        "client.token_id": query.token_id,
+        "client.template": query.template,
+    }
+    return _where(columns, given)
 
 
 def _token(row: Sequence[Any]) -> InitialAccessToken:
