@@ -27,12 +27,20 @@ def postgres() -> Iterator[postgresql.PostgreSQL]:
     with postgresql.running() as server:
         asyncio.run(server.execute("CREATE DATABASE migrated"))
         asyncio.run(migrate(Address(server.url("migrated"), PostgreSQL())))
+        asyncio.run(server.execute("CREATE DATABASE shared TEMPLATE migrated"))
         yield server
 
 
 @pytest.fixture
-def database(postgres: postgresql.PostgreSQL) -> Iterator[str]:
+def database(postgres: postgresql.PostgreSQL) -> str:
     """The URL of an empty registry on it."""
+    asyncio.run(postgres.empty("shared"))
+    return postgres.url("shared")
+
+
+@pytest.fixture
+def own_database(postgres: postgresql.PostgreSQL) -> Iterator[str]:
+    """The URL of an empty registry on it, for tests that change more than rows."""
     with postgres.database("migrated") as url:
         yield url
 

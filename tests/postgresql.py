@@ -34,9 +34,9 @@ class PostgreSQL:
 
     user = "registrar"
 
-    def __init__(self, *settings: str) -> None:
+    def __init__(self, *settings: str, durable: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="registrar-postgresql-"))
-        self.settings = [*SPEED, *settings]
+        self.settings = [*([] if durable else SPEED), *settings]
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._as: dict[str, Any] = {}
@@ -133,8 +133,8 @@ class PostgreSQL:
         self._process = None
 
     def remove(self) -> None:
-        """Stop, and leave nothing behind."""
-        self.stop()
+        """Stop without writing down what is thrown away, and leave nothing behind."""
+        self._signal(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, database: str) -> str:
@@ -153,6 +153,14 @@ class PostgreSQL:
         finally:
             await connection.close()
 
+    async def empty(self, database: str) -> None:
+        """Take every row out of a registry; much quicker than a new database."""
+        tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'registrar_schema'"
+        connection = await self.connect(database)
+        for (table,) in await connection.fetch(tables):
+            await connection.execute(f"DELETE FROM {table}")
+        await connection.close()
+
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
         """The URL of a database of the test's own."""
@@ -163,9 +171,9 @@ class PostgreSQL:
 
 
 @contextmanager
-def running(*settings: str) -> Iterator[PostgreSQL]:
-    """A server while it is needed."""
-    server = PostgreSQL(*settings)
+def running(*settings: str, durable: bool = False) -> Iterator[PostgreSQL]:
+    """A server while it is needed; `durable` writes as one that is not for tests."""
+    server = PostgreSQL(*settings, durable=durable)
     try:
         server.create()
         server.start()

@@ -75,10 +75,10 @@ def test_a_database_is_migrated_by_command(desk: Desk, empty: str) -> None:
     assert len(desk.told("token", "list")) == 1
 
 
-def test_a_newer_schema_is_left_alone(desk: Desk, postgres: Server, database: str) -> None:
+def test_a_newer_schema_is_left_alone(desk: Desk, postgres: Server, own_database: str) -> None:
     """Neither migrating nor serving touches what a newer program has made."""
-    asyncio.run(postgres.execute(f"INSERT INTO registrar_schema VALUES ({KNOWN + 1})", database.rpartition("/")[2]))
-    on(desk, database)
+    asyncio.run(postgres.execute(f"INSERT INTO registrar_schema VALUES ({KNOWN + 1})", own_database.rpartition("/")[2]))
+    on(desk, own_database)
     for command in ("migrate", "serve"):
         assert "a newer program wrote it" in desk.refused(command)
 

@@ -260,11 +260,11 @@ async def test_an_older_schema_is_refused(empty: str) -> None:
     await store.close()
 
 
-async def test_a_newer_schema_is_refused(postgres: Server, database: str) -> None:
+async def test_a_newer_schema_is_refused(postgres: Server, own_database: str) -> None:
     """A database that a newer program has migrated is left alone, by the store and by migrating."""
-    await postgres.execute(f"INSERT INTO registrar_schema VALUES ({KNOWN + 1})", database.rpartition("/")[2])
-    store = open_store(database)
-    for call in (store.ready, lambda: store.record(an_event()), lambda: migrate(database)):
+    await postgres.execute(f"INSERT INTO registrar_schema VALUES ({KNOWN + 1})", own_database.rpartition("/")[2])
+    store = open_store(own_database)
+    for call in (store.ready, lambda: store.record(an_event()), lambda: migrate(own_database)):
         with pytest.raises(StoreUnavailable, match=rf"schema {KNOWN + 1}, .* knows {KNOWN}: a newer program"):
             await call()  # type: ignore[operator]
     with pytest.raises(SchemaMismatch):
@@ -295,18 +295,18 @@ async def test_a_database_of_another_encoding_is_refused(postgres: Server) -> No
     await store.close()
 
 
-async def test_a_commit_is_never_weaker_than_local_and_durable(postgres: Server, database: str) -> None:
+async def test_a_commit_is_never_weaker_than_local_and_durable(postgres: Server, own_database: str) -> None:
     """Where the database is configured to answer before it has written, the writer asks for more."""
-    name = database.rpartition("/")[2]
+    name = own_database.rpartition("/")[2]
     await postgres.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
-    store = PostgresStore(database)
+    store = PostgresStore(own_database)
     await store.record(an_event())
     connection = store._writes._connection
     assert connection is not None
     assert await connection.fetchval("SHOW synchronous_commit") == "on"
     await store.close()
     await postgres.execute(f"ALTER DATABASE {name} SET synchronous_commit = remote_apply")
-    store = PostgresStore(database)
+    store = PostgresStore(own_database)
     await store.record(an_event())
     connection = store._writes._connection
     assert connection is not None
