@@ -162,9 +162,9 @@ class PostgreSQL:
         await connection.close()
 
     @contextmanager
-    def database(self, template: str = "template1") -> Iterator[str]:
+    def database(self, template: str = "template1", name: str = "") -> Iterator[str]:
         """The URL of a database of the test's own."""
-        name = f"test_{secrets.token_hex(6)}"
+        name = name or f"test_{secrets.token_hex(6)}"
         asyncio.run(self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"))
         yield self.url(name)
         asyncio.run(self.execute(f"DROP DATABASE {name} WITH (FORCE)"))
