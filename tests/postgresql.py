@@ -59,6 +59,15 @@ class PostgreSQL:
         command = ["initdb", "--no-sync", "--auth=trust", "--encoding=utf8", "--no-locale", "-U", self.user, "-D"]
         self.run(*command, str(self.data))
 
+    def follow(self, primary: PostgreSQL) -> None:
+        """Make a cluster that is a copy of another and goes on copying it."""
+        command = ["pg_basebackup", "--no-sync", "--checkpoint=fast", "--write-recovery-conf", "-D", str(self.data)]
+        self.run(*command, "-d", f"host=127.0.0.1 port={primary.port} user={self.user} application_name=standby")
+
+    def promote(self) -> None:
+        """Let a copy take over."""
+        asyncio.run(self.execute("SELECT pg_promote()"))
+
     def run(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's programs to its end."""
         done = subprocess.run(

@@ -336,3 +336,62 @@ async def test_of_several_hosts_the_one_that_takes_writes_is_found(mortal: Serve
     await store.create(a_client("c0"), an_event("c0"))
     assert await stored(store) == {"c0"}
     await store.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Server, Server]]:
+    """A primary and a standby that has everything before the primary says that it is committed."""
+    with running("synchronous_standby_names=standby") as primary:
+        asyncio.run(primary.execute("ALTER SYSTEM SET synchronous_commit = local"))  # until there is a standby
+        asyncio.run(primary.execute("SELECT pg_reload_conf()"))
+        asyncio.run(primary.execute("CREATE DATABASE registry"))
+        asyncio.run(migrate(primary.url("registry")))
+        standby = Server()
+        try:
+            standby.follow(primary)
+            standby.start()
+            asyncio.run(primary.execute("ALTER SYSTEM RESET synchronous_commit"))
+            asyncio.run(primary.execute("SELECT pg_reload_conf()"))
+            yield primary, standby
+        finally:
+            standby.remove()
+
+
+async def test_a_standby_takes_over_with_all_that_was_acknowledged(pair: tuple[Server, Server]) -> None:
+    """The primary is killed under load and its standby promoted: the same stores go on there, and nothing is missing."""
+    primary, standby = pair
+    url = primary.url("registry").replace(f":{primary.port}", f":{primary.port},127.0.0.1:{standby.port}")
+    stores = [PostgresStore(url, QUICK), PostgresStore(url, QUICK)]
+    await asyncio.gather(*(until_it_answers(store) for store in stores))
+    token = a_token(max_uses=0, expires_at=0)
+    await stores[0].add_token(token, an_event("", kind="token.issued"))
+    acknowledged: set[str] = set()
+    going = True
+
+    async def work(worker: int) -> None:
+        at = 0
+        while going:
+            at += 1
+            client_id = f"w{worker}-{at}"
+            created = stores[worker % 2].create(a_client(client_id), an_event(client_id), _spend(token))
+            problem = await outcome(created)
+            if problem is None:
+                acknowledged.add(client_id)
+            else:
+                assert type(problem) is StoreUnavailable, problem
+                await asyncio.sleep(0.001)
+
+    workers = asyncio.gather(*(work(at) for at in range(8)))
+    await until(lambda: len(acknowledged) >= 200)
+    primary.kill()
+    before = len(acknowledged)
+    await asyncio.to_thread(standby.promote)
+    await until(lambda: len(acknowledged) >= before + 200)
+    going = False
+    await workers
+    names = await stored(stores[0])
+    assert acknowledged <= names
+    [found] = await stores[1].tokens()
+    assert found.uses == len(names)
+    for store in stores:
+        await store.close()
