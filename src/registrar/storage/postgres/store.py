@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -32,6 +33,7 @@ from registrar.service.ports import (
 from registrar.storage import records
 from registrar.storage.postgres.batch import Write
 from registrar.storage.postgres.connection import LOST, Address, prepare, unreachable
+from registrar.storage.postgres.lookups import Lookups
 from registrar.storage.postgres.writer import Writer
 
 # The template comes with the instance, in one statement: the two are of one moment.
@@ -44,10 +46,25 @@ _STATE: Final = (
     "CASE WHEN client.template <> '' AND coalesce(convert_from(item.body, 'UTF8')::json ->> 'state', 'deleted') = 'deleted' "
     "THEN 'deleted' ELSE client.state END"
 )
-_FIND_CLIENT: Final = f"{_CLIENTS} WHERE client.issuer = $1 AND client.client_id = $2"
+_FIND_CLIENTS: Final = (
+    f"SELECT given.issuer, given.client_id, {_CLIENTS.removeprefix('SELECT ')} "
+    "JOIN unnest($1::text[], $2::text[]) AS given (issuer, client_id) "
+    "ON client.issuer = given.issuer AND client.client_id = given.client_id"
+)
 _ITEMS: Final = "SELECT issuer, kind, key, body, version, client_id, owner, expires_at FROM item"
 _TOKENS: Final = "SELECT record, uses, revoked_at FROM initial_access_token"
+_FIND_ITEMS: Final = (
+    "SELECT item.issuer, item.kind, item.key, item.body, item.version, item.client_id, item.owner, item.expires_at FROM item "
+    "JOIN unnest($1::text[], $2::text[], $3::text[]) AS given (issuer, kind, key) "
+    "ON item.issuer = given.issuer AND item.kind = given.kind AND item.key = given.key"
+)
+_FIND_TOKENS: Final = (
+    "SELECT token.issuer, token.digest, token.record, token.uses, token.revoked_at FROM initial_access_token AS token "
+    "JOIN unnest($1::text[], $2::bytea[]) AS given (issuer, digest) "
+    "ON token.issuer = given.issuer AND token.digest = given.digest"
+)
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
+_HALVES: Final = re.compile("[\ud800-\udfff]")
 # Of several processes that clean up at the same moment, each takes other rows.
 _PURGE: Final = (
     "DELETE FROM item USING (SELECT issuer, kind, key FROM item WHERE expires_at <> 0 AND expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED) AS gone "
@@ -70,6 +87,9 @@ class PostgresStore:
     def __init__(self, url: str, settings: PostgreSQL | None = None, *, queue: int = 4096) -> None:
         self._address = Address(url, settings or PostgreSQL())
         self._writes = Writer(self._address, queue)
+        self._clients = Lookups[tuple[str, str]](self._lookup(_FIND_CLIENTS, 2))
+        self._tokens = Lookups[tuple[str, Digest]](self._lookup(_FIND_TOKENS, 2))
+        self._items = Lookups[tuple[str, str, str]](self._lookup(_FIND_ITEMS, 3))
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._closed = False
@@ -90,9 +110,8 @@ class PostgresStore:
         await self._writes.write(Write.of(changes, (event,), created=row, spend=spend))
 
     async def find(self, issuer: str, client_id: str) -> Client | None:
-        for row in await self._rows(_FIND_CLIENT, issuer, client_id):
-            return records.decode_client(*row)
-        return None
+        row = await self._found(self._clients, issuer, client_id)
+        return records.decode_client(*row) if row else None
 
     async def update(
         self, client: Client, events: Sequence[Event], *, expected: int, changes: Sequence[Change] = ()
@@ -114,9 +133,8 @@ class PostgresStore:
         await self._writes.write(Write.of(changes, events))
 
     async def item(self, issuer: str, kind: str, key: str) -> Item | None:
-        for row in await self._rows(f"{_ITEMS} WHERE issuer = $1 AND kind = $2 AND key = $3", issuer, kind, key):
-            return Item(*row)
-        return None
+        row = await self._found(self._items, issuer, kind, key)
+        return Item(issuer, kind, key, *row) if row else None
 
     async def items(
         self, issuer: str, kind: str, *, client_id: str = "", owner: str = "", after: str = "", limit: int = 100
@@ -164,9 +182,8 @@ class PostgresStore:
         await self._alone(add, event)
 
     async def find_token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
-        for row in await self._rows(f"{_TOKENS} WHERE issuer = $1 AND digest = $2", issuer, digest):
-            return _token(row)
-        return None
+        row = await self._found(self._tokens, issuer, digest)
+        return _token(row) if row else None
 
     async def tokens(
         self, issuer: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int = 100
@@ -227,10 +244,27 @@ class PostgresStore:
     async def _alone(self, act: Callable[[Connection], Awaitable[None]], event: Event) -> None:
         await self._writes.write(Write((event,), alone=act))
 
+    def _lookup(self, sql: str, keys: int) -> Callable[[list[Any]], Awaitable[Mapping[Any, tuple[Any, ...]]]]:
+        """How rows are found whose first columns are their key."""
+
+        async def fetch(wanted: list[tuple[Any, ...]]) -> Mapping[Any, tuple[Any, ...]]:
+            rows = await self._rows(sql, *zip(*wanted, strict=True))
+            return {tuple(row[:keys]): tuple(row[keys:]) for row in rows}
+
+        return fetch
+
+    async def _found(self, lookups: Lookups[Any], *key: str | Digest) -> tuple[Any, ...] | None:
+        self._check()
+        return await lookups.find(key) if all(map(_storable, key)) else None
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+
     async def _rows(self, sql: str, *values: Any) -> Sequence[Any]:
         """The rows of a statement that may be run twice."""
-        if any(isinstance(value, str) and "\0" in value for value in values):
-            return ()  # no text in PostgreSQL has this character, so there is nothing to find
+        if not all(map(_storable, values)):
+            return ()
         for lost_before in (False, True):
             try:
                 async with self._reading(await self._opened()) as connection:
@@ -249,8 +283,7 @@ class PostgresStore:
         return pool.acquire(timeout=self._address.settings.connect_seconds)
 
     async def _opened(self) -> asyncpg.Pool:
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
+        self._check()
         if self._pool is not None:
             return self._pool
         async with self._opening:
@@ -266,6 +299,11 @@ class PostgresStore:
                 )
                 self._pool = await pool
         return self._pool
+
+
+def _storable(value: Any) -> bool:
+    """Whether there may be anything to find under a value: no text in PostgreSQL has a NUL or half of a surrogate pair."""
+    return not isinstance(value, str) or ("\0" not in value and (value.isascii() or not _HALVES.search(value)))
 
 
 async def _as_it_is(connection: Any) -> None:
