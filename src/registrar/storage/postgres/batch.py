@@ -337,7 +337,7 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
         if write.token is not None and write.spend is not None:
             asked, now = claims.get(write.token, (0, 0))
             claims[write.token] = asked + 1, max(now, write.spend.now)
-        for number, change in _in_turn(write.changes):
+        for number, change in _in_turn(write.changes) if write.changes else ():
             while number >= len(found):
                 found.append({})
             part, row = _row(change)

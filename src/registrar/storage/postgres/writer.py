@@ -19,7 +19,18 @@ from asyncpg import Connection
 
 from registrar.service.ports import StoreError, StoreUnavailable
 from registrar.storage.batches import BATCH, Batches, fail, settle, told
-from registrar.storage.postgres.batch import Company, Row, Seen, SeenItem, SeenToken, Write, judge, statement, steps
+from registrar.storage.postgres.batch import (
+    Company,
+    Row,
+    Rows,
+    Seen,
+    SeenItem,
+    SeenToken,
+    Write,
+    judge,
+    statement,
+    steps,
+)
 from registrar.storage.postgres.connection import AGAIN, LOST, Address, connect
 
 _Waiter = tuple[Write, asyncio.Future[None]]
@@ -211,11 +222,13 @@ class Writer(Batches[Write]):
     async def _at_once(self, connection: Connection, writes: list[Write]) -> _Outcomes:
         """Land everything, in one statement that is its own transaction."""
         outcomes: _Outcomes = [None] * len(writes)
-        rows = steps(writes)
-        if len(rows) > 1:
-            async with connection.transaction():
-                return await self._landed(connection, writes, outcomes)
-        return await self._landed(connection, writes, outcomes)
+        stages = self._staged(writes, outcomes)
+        if len(stages) == 1:
+            await _send(connection, stages)
+            return outcomes
+        async with connection.transaction():
+            await _send(connection, stages)
+        return outcomes
 
     async def _carefully(self, connection: Connection, writes: list[Write]) -> _Outcomes:
         """Lock, look, judge, and land what is left."""
@@ -229,7 +242,7 @@ class Writer(Batches[Write]):
                     outcomes.append(None)
                 except StoreError as refusal:
                     outcomes.append(refusal)
-            await self._landed(connection, good, outcomes)
+            await _send(connection, self._staged(good, outcomes))
         return outcomes
 
     async def _by_itself(
@@ -238,20 +251,25 @@ class Writer(Batches[Write]):
         try:
             async with connection.transaction():
                 await alone(connection)
-                return await self._landed(connection, writes, [None])
+                await _send(connection, self._staged(writes, [None]))
         except StoreError as refusal:
             return [refusal]
+        return [None]
 
-    async def _landed(self, connection: Connection, writes: list[Write], outcomes: _Outcomes) -> _Outcomes:
+    def _staged(self, writes: list[Write], outcomes: _Outcomes) -> list[Rows]:
+        """The rows of the statements that land operations, their events with the last; from here on they are promised."""
         stages = steps(writes)
         if events := self._chain.rows(writes):
             stages[-1]["told"] = events
             self._promised = outcomes
-        for stage in stages:
-            if stage:
-                sql, arguments = statement(stage)
-                await connection.fetchval(sql, *arguments)
-        return outcomes
+        return stages
+
+
+async def _send(connection: Connection, stages: list[Rows]) -> None:
+    for rows in stages:
+        if rows:
+            sql, arguments = statement(rows)
+            await connection.fetchval(sql, *arguments)
 
 
 async def _look(connection: Connection, writes: Sequence[Write]) -> Seen:
