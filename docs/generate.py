@@ -72,8 +72,11 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.registration", settings.Registration),
     ("issuer.NAME.registration_access_token", settings.RegistrationAccessToken),
     ("issuer.NAME.client_secret", settings.ClientSecret),
+    ("issuer.NAME.udap", settings.Udap),
     ("issuer.NAME.scopes", settings.Scopes),
     ("issuer.NAME.audit", settings.Audit),
+    ("issuer.NAME.template.ID", settings.Template),
+    ("statement_issuer.NAME", settings.StatementIssuer),
 )
 _SPOKEN: Final[Mapping[Any, str]] = {str: "string", int: "whole number", float: "number", bool: "true or false"}
 
@@ -93,6 +96,8 @@ def settings_page() -> Iterator[str]:
             if "meaning" not in field.metadata or dataclasses.is_dataclass(_default(field)):
                 continue
             hint = typing.get_type_hints(kind)[field.name]
+            if any(map(dataclasses.is_dataclass, typing.get_args(hint))):
+                continue  # tables of their own
             rows.append((code(field.name), _type(hint), code(_toml(field, hint)), field.metadata["meaning"]))
         yield from table(("setting", "type", "default", "meaning"), rows)
     yield "## `[policy.NAME]`"
@@ -128,6 +133,8 @@ def _type(hint: Any) -> str:
         return "string, or list of strings"
     if typing.get_origin(hint) is tuple:
         return "list of strings"
+    if typing.get_origin(hint) is dict:
+        return "table"
     return _SPOKEN.get(hint, "string")
 
 

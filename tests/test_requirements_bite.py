@@ -40,7 +40,7 @@ BROKEN = [
     ("D-12", "domain/redirect_uri.py", "return _without_port(registered) == _without_port(requested)", "return False"),
     ("R7591-4", "domain/coherence.py", "if grant in REDIRECT_GRANTS]", 'if grant == "implicit"]'),
     ("R7591-6", "domain/coherence.py", "in SECRET_METHODS or needs_symmetric_key(members)", "is not None"),
-    ("R7591-47", "http/endpoints.py", "wire.answer(201, ", "wire.answer(200, "),
+    ("R7591-47", "http/endpoints.py", "201 if made.new else 200", "200"),
     ("R7591-59", "http/wire.py", '(b"pragma", b"no-cache"),', ""),
     ("R7592-12", "service/management.py", "metadata=decision.metadata,", "metadata={**client.metadata, **decision.metadata},"),
     ("R7592-14", "service/management.py", 'if presented.get(name) not in (None, "")]', "if False]"),

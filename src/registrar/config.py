@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from registrar.domain import uri as grammar
 from registrar.domain.access_token import SCOPE
+from registrar.domain.certificate import read as read_certificate
 from registrar.domain.certificate import read_pem
 from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys, PresentedToken
 from registrar.domain.jwks import judge as judge_keys
@@ -138,7 +139,8 @@ def parse(document: Document) -> Configuration:
     if unknown := sorted(set(data) - set(_TABLES)):
         raise document.error(f"unknown table [{unknown[0]}]; known are {', '.join(_TABLES.values())}", unknown[0])
     believed = {
-        name: _statement_issuer(name, table, document) for name, table in data.get("statement_issuer", {}).items()
+        name: _statement_issuer(name, table, document, _urls(data.get("issuer", {})))
+        for name, table in data.get("statement_issuer", {}).items()
     }
     server = _build(Server, data.get("server", {}), document, ("server",))
     tables = data.get("issuer", {})
@@ -293,6 +295,12 @@ def _rules(table: Any, document: Document) -> Mapping[str, RuleFunction]:
     return functions
 
 
+def _urls(issuers: Any) -> frozenset[str]:
+    """Where the issuers of this configuration are; it is not checked yet."""
+    tables = issuers.values() if isinstance(issuers, dict) else ()
+    return frozenset(str(table.get("url")) for table in tables if isinstance(table, dict))
+
+
 def _function(where: Any) -> Callable[..., Any]:
     """What `package.module:function` names.
 
@@ -356,7 +364,7 @@ def _check_classes(
             raise document.error(f"is {problem}", *at, "attestation") from None
 
 
-def _statement_issuer(name: str, table: Any, document: Document) -> StatementIssuer:
+def _statement_issuer(name: str, table: Any, document: Document, ours: frozenset[str]) -> StatementIssuer:
     """Whose statements are believed: by their keys, by the address of their keys, or by certificates."""
     at = ("statement_issuer", name)
     if not _NAME.fullmatch(name) or not isinstance(table, dict):
@@ -368,7 +376,10 @@ def _statement_issuer(name: str, table: Any, document: Document) -> StatementIss
             raise document.error(f"unknown setting {key}", *at, key)
     found: StatementIssuer = _build(StatementIssuer, own, document, at, name=name, form=how)
     given = [key for key in ("jwks_uri", "jwks", "anchors") if getattr(found, key)]
-    if len(given) != 1:
+    if found.issuer in ours:
+        if given:
+            raise document.error("is an issuer of this configuration, whose keys are at hand", *at, given[0])
+    elif len(given) != 1:
         raise document.error("is known by one of jwks_uri, jwks and anchors", *at)
     if bool(found.issuer) == bool(found.anchors):
         raise document.error("issuer is the iss of its statements; with anchors it is that of each certificate", *at)
@@ -405,6 +416,7 @@ def _issuer(
     _check_url(issuer.url, document, *at, "url")
     if issuer.mutual_tls_url:
         _check_mutual_tls_url(issuer, document, *at, "mutual_tls_url")
+    issuer = _with_udap(issuer, document, *at, "udap")
     if issuer.registration.policy not in policies:
         raise document.error(
             f"there is no policy {issuer.registration.policy}; these are: {', '.join(sorted(policies))}",
@@ -495,6 +507,25 @@ def _check_url(url: str, document: Document, *path: str) -> None:
         raise document.error("an issuer's url is https, except on loopback (RFC 8414 §2)", *path)
 
 
+def _with_udap(issuer: IssuerSettings, document: Document, *path: str) -> IssuerSettings:
+    """The settings with the certificate that signs the metadata for a community."""
+    given = issuer.udap
+    if given.chain or given.private_key:
+        raise document.error("takes certificate and key", *path)
+    if bool(given.certificate) != bool(given.key):
+        raise document.error("certificate and key go together", *path)
+    if not given.certificate:
+        return issuer
+    try:
+        chain, key = read_pem(Path(given.certificate).read_bytes()), Path(given.key).read_bytes()
+        named = read_certificate(chain[0]).uri
+    except (OSError, ValueError) as problem:
+        raise document.error(f"cannot be read: {problem}", *path) from None
+    if issuer.url not in named:
+        raise document.error(f"its certificate does not name {issuer.url} as a URI", *path, "certificate")
+    return dataclasses.replace(issuer, udap=dataclasses.replace(given, chain=chain, private_key=key))
+
+
 def _check_mutual_tls_url(issuer: IssuerSettings, document: Document, *path: str) -> None:
     _check_url(issuer.mutual_tls_url, document, *path)
     own, main = grammar.split(issuer.mutual_tls_url), grammar.split(issuer.url)
@@ -505,7 +536,8 @@ def _check_mutual_tls_url(issuer: IssuerSettings, document: Document, *path: str
 def _check_path(registration: Registration, document: Document, *path: str) -> None:
     if not re.fullmatch(r"(/(?!\.)[A-Za-z0-9_\-.~]+)+", registration.path):
         raise document.error("is a path such as /register", *path, "path")
-    if registration.path in (*ENDPOINTS.values(), "/healthz", "/readyz"):
+    taken = registration.path in (*ENDPOINTS.values(), "/healthz", "/readyz", "/statements")
+    if taken or registration.path.startswith("/admin"):
         raise document.error(f"{registration.path} is the path of another endpoint", *path, "path")
 
 

@@ -156,4 +156,14 @@ def test_order_of_the_commands(desk: Desk) -> None:
     """Help lists the commands in the order in which a newcomer meets them."""
     listed = desk.done("--help").partition("Commands:\n")[2]
 
-    assert [line.split()[0] for line in listed.splitlines()] == ["init", "serve", "demo", "register", "token", "client"]
+    assert [line.split()[0] for line in listed.splitlines()] == [
+        "init",
+        "serve",
+        "demo",
+        "register",
+        "token",
+        "client",
+        "policy",
+        "statement",
+        "template",
+    ]

@@ -236,6 +236,7 @@ rotate_on_update = true
         assert await kinds(server) == [
             "issuer.key_created",
             "issuer.key_created",
+            "issuer.key_created",
             "token.issued",
             "client.registered",
             "client.read",

@@ -19,6 +19,7 @@ from registrar.config import parse
 from registrar.domain.client import Assurance, State
 from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import ProtocolError
+from registrar.domain.metadata import MEMBERS
 from registrar.domain.template import TemplateState
 from registrar.policy.document import ConfigurationError, Document
 from registrar.service import administration, templates
@@ -147,6 +148,27 @@ async def test_no_breaking_out() -> None:
         assert (await manage(server, client)).json()["redirect_uris"] == APP["redirect_uris"]
 
 
+@pytest.mark.requirement("SEED-35")
+@pytest.mark.parametrize(
+    "value", [None, "", "x", ["x"], 1, True, {}, "https://x.example", ["https://x.example"], "none"]
+)
+async def test_whatever_an_update_says(value: Any) -> None:
+    """For every member there is: what is registered of an instance stays what the template says."""
+    async with served(configured()) as server:
+        await create(server)
+        client = await register(server, {"software_id": "field-app"})
+        registered = {name: client[name] for name in MEMBERS if name in client}
+
+        for member in MEMBERS:
+            if member == "client_id":
+                continue
+            answer = await manage(server, client, "PUT", as_update(client, **{member: value}))
+
+            assert answer.status_code in (200, 400), (member, answer.text)
+            now = (await manage(server, client)).json()
+            assert {name: now[name] for name in MEMBERS if name in now} == registered, member
+
+
 @pytest.mark.requirement("SEED-31")
 async def test_change() -> None:
     """A change is one row and one event, and holds for every instance at its next request."""
@@ -250,7 +272,9 @@ async def test_no_cache_to_wait_for(start: Start, tmp_path: Path) -> None:
         database=f"sqlite:///{tmp_path}/registrar.db",
         tables=CONFIGURED.replace("field-app", "settled"),
     )
-    servers = [start(text, "--port", str(port)).listening() for port in ports]
+    servers = [start(text, "--port", str(port)) for port in ports]  # all at once, with a template to write
+    for server in servers:
+        server.listening()
     body = tmp_path / "template.json"
     command = ["--config", str(tmp_path / "registrar.toml"), "--metadata", str(body)]
 
@@ -275,7 +299,7 @@ async def test_no_cache_to_wait_for(start: Start, tmp_path: Path) -> None:
                         headers=bearer(client["registration_access_token"]),
                     )
                     assert answer.json()["redirect_uris"] == [f"https://app.example/{turn}"]
-    assert len(servers) == 3
+    assert all(server.process.poll() is None for server in servers)
 
 
 @pytest.mark.requirement("SEED-28")
@@ -306,7 +330,7 @@ async def test_unknown_template() -> None:
         assert client["client_name" if "client_name" in client else "software_id"] == "field-ap"
 
 
-async def test_modes(tmp_path: Path) -> None:
+async def test_modes() -> None:
     """Templates combine with every mode: who may register an instance is who may register at all."""
     async with served(configured("client")) as server:
         await create(server)

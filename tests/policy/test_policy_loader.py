@@ -7,10 +7,13 @@ import hashlib
 import pytest
 
 from registrar.domain.metadata import MEMBERS
+from registrar.domain.software_statement import Claim, Roles, Use
 from registrar.policy import Policy
 from registrar.policy.document import ConfigurationError, Document
-from registrar.policy.loader import load, shipped
+from registrar.policy.evidence import ManagementProof, Proof
+from registrar.policy.loader import Written, load, load_all, shipped
 from registrar.policy.operators import Operators
+from registrar.policy.policy import Lifetime, Management, Repeat, Request
 from registrar.policy.rules import RULE_FUNCTIONS
 
 
@@ -151,7 +154,7 @@ def test_a_policy_inside_a_configuration() -> None:
         (1, "a rule is a table such as", "rules = ['same_host']"),
         (2, "a rule is a table such as", "\nrules = [{ verdict = 'warn' }]"),
         (1, "a rule is a table such as", "rules = [{ rule = 1 }]"),
-        (1, "there is no rule nothing; these are: localhost, same_host", "rules = [{ rule = 'nothing' }]"),
+        (1, "there is no rule nothing; these are: ", "rules = [{ rule = 'nothing' }]"),
         (1, "rule same_host needs members", "rules = [{ rule = 'same_host' }]"),
         (1, "rule localhost has no members; it takes verdict", "rules = [{ rule = 'localhost', members = ['logo_uri'] }]"),
         (1, "verdict is one of refuse, warn", "rules = [{ rule = 'localhost', verdict = 'ignore' }]"),
@@ -193,6 +196,199 @@ def test_shipped_profiles() -> None:
         assert set(policy.members) <= set(MEMBERS)
     assert profiles["default"].members == {}
     assert [one.name for one in profiles["default"].rules] == ["same_host", "localhost"]
+
+
+# --- what a policy demands, and what it extends ---------------------------------------------------------------------------
+
+SECTIONS = """features = ["JARM"]
+repeat = "refuse"
+[registration]
+authentication = ["statement+certificate", "statement"]
+[statement]
+algorithms = ["PS256"]
+required_claims = ["iss", "software_id"]
+audience = "issuer"
+maximum_age = 300
+replay_window = 600
+attests = ["client_name"]
+[statement.members]
+redirect_uris = { claim = "software_redirect_uris", use = "limit" }
+client_uri = "software_client_uri"
+[statement.status]
+software_status = ["Active"]
+[statement.roles]
+claim = "software_roles"
+AISP = ["accounts"]
+[request]
+signed = "required"
+algorithms = ["PS256"]
+maximum_lifetime = 60
+audience = "registration_endpoint"
+jti = "[0-9a-f]{32}"
+[management]
+authentication = ["access_token", "certificate"]
+scope = "register"
+operations = ["read"]
+[lifetime]
+client = 3600
+secret = 60
+"""
+
+
+@pytest.mark.requirement("SEED-95", "SEED-96", "SEED-90")
+def test_sections() -> None:
+    """How registrations and their management are proven, how statements and requests are read, and how long it all lasts."""
+    policy = loaded(SECTIONS)
+
+    assert policy.features == {"JARM"}
+    assert policy.repeat is Repeat.REFUSE
+    assert policy.proofs == (frozenset({Proof.STATEMENT, Proof.CERTIFICATE}), frozenset({Proof.STATEMENT}))
+    assert policy.statement is not None
+    assert policy.statement.members["redirect_uris"] == Claim("software_redirect_uris", Use.LIMIT)
+    assert policy.statement.members["client_uri"] == Claim("software_client_uri")
+    assert policy.statement.roles == Roles("software_roles", {"AISP": ("accounts",)})
+    assert policy.statement.status == {"software_status": ("Active",)}
+    assert (policy.statement.maximum_age, policy.statement.replay_window) == (300, 600)
+    assert policy.request == Request("required", ("PS256",), 60, "registration_endpoint", jti="[0-9a-f]{32}")
+    assert policy.management == Management(
+        (ManagementProof.ACCESS_TOKEN, ManagementProof.CERTIFICATE), "register", ("read",)
+    )
+    assert policy.lifetime == Lifetime(3600, 60)
+    assert loaded("").proofs == ()
+    assert loaded("").management == Management()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "text"),
+    [
+        # features
+        (1, "features is a list of features", "features = 'JARM'"),
+        (2, "features holds zzz; known are", "description = 'x'\nfeatures = ['zzz']"),
+        (1, "features is a non-empty list of strings", "features = []"),
+        (1, 'authorization_signed_response_alg belongs to JARM, which is not served; features = ["JARM"]', "[metadata.authorization_signed_response_alg]\none_of = ['PS256']"),
+        # registration
+        (1, "registration is a table", "registration = 'x'"),
+        (1, "registration has no authorization; it takes authentication", "[registration]\nauthorization = ['x']"),
+        (2, "hope is no proof; these are: initial_access_token, statement, certificate, signed_request", "[registration]\nauthentication = ['hope']"),
+        (2, "preregistered is no proof", "[registration]\nauthentication = ['preregistered']"),
+        (2, "hope is no proof", "[registration]\nauthentication = ['statement+hope']"),
+        (2, "authentication is a non-empty list", "[registration]\nauthentication = []"),
+        (2, "authentication is a non-empty list", "[registration]\nauthentication = 'statement'"),
+        # statement
+        (2, "statement has no issuer; it takes algorithms", "[statement]\nissuer = 'x'"),
+        (2, "algorithms holds none; known are", "[statement]\nalgorithms = ['none']"),
+        (2, "maximum_age is a whole number of seconds", "[statement]\nmaximum_age = -1"),
+        (2, "audience is issuer or registration_endpoint", "[statement]\naudience = 'me'"),
+        (2, "attests holds client_id, which is not a member that a client registers", "[statement]\nattests = ['client_id']"),
+        (2, "client_secret is not a member that a client registers", "[statement.members]\nclient_secret = 'x'"),
+        (2, "a claim is", "[statement.members]\nclient_name = 3"),
+        (2, "a claim is", "[statement.members]\nclient_name = { claim = 'x', use = 'widen' }"),
+        (1, "members is a table with at least one row", "[statement.members]"),
+        (1, "roles needs the claim that holds them", "[statement.roles]\nAISP = ['accounts']"),
+        (2, "software_status is a non-empty list", "[statement.status]\nsoftware_status = 'Active'"),
+        # request
+        (2, "request has no format; it takes signed", "[request]\nformat = 'jwt'"),
+        (2, "signed is one of no, allowed, required", "[request]\nsigned = 'yes'"),
+        (2, "signed is a string", "[request]\nsigned = true"),
+        (2, "maximum_lifetime is a whole number", "[request]\nmaximum_lifetime = '60'"),
+        (2, "maximum_lifetime is a whole number", "[request]\nmaximum_lifetime = true"),
+        (2, "maximum_lifetime is in seconds and not negative", "[request]\nmaximum_lifetime = -1"),
+        (2, "audience is one of issuer, registration_endpoint", "[request]\naudience = 'me'"),
+        (2, "repeats what repeats", "[request]\njti = '(a+)+b'"),
+        (1, "so a statement has to be demanded", "[request]\nsigned = 'allowed'"),
+        (1, "a signed request is demanded and not taken", "[registration]\nauthentication = ['signed_request']"),
+        # management
+        (2, "management has no method; it takes", "[management]\nmethod = 'x'"),
+        (2, "authentication holds hope; known are", "[management]\nauthentication = ['hope']"),
+        (2, "operations holds patch; known are read, update, delete", "[management]\noperations = ['patch']"),
+        (2, "operations is a non-empty list", "[management]\noperations = []"),
+        (1, "an access token and its scope go together", "[management]\nauthentication = ['access_token']"),
+        (1, "an access token and its scope go together", "[management]\nscope = 'x'"),
+        (1, "a certificate alone does not say", "[management]\nauthentication = ['certificate']"),
+        (2, "scope is a string", "[management]\nscope = ''"),
+        # repeat and lifetime
+        (1, "repeat is one of new, refuse, replace", "repeat = 'again'"),
+        (1, "repeat is text", "repeat = true"),
+        (1, "a software_id that anybody can claim would let them take another's registration", "repeat = 'replace'"),
+        (2, "lifetime has no token; it takes client, secret", "[lifetime]\ntoken = 3"),
+        (2, "client is in seconds and not negative", "[lifetime]\nclient = -1"),
+        (2, "secret is a whole number", "[lifetime]\nsecret = 1.5"),
+        # unsafe, or never to be met
+        (1, "no grant that they could use", "metadata.token_endpoint_auth_method.value = 'none'\nmetadata.grant_types.value = ['client_credentials']"),
+        # extends
+        (1, "extends is a list of the names of policies", "extends = 'default'"),
+        (1, "extends is a non-empty list", "extends = []"),
+        (2, "there is no policy zzz to extend; these are: ", "description = 'x'\nextends = ['zzz']"),
+        (1, "mine extends mine: that has no end", "extends = ['mine']"),
+        (1, "mine contradict each other: grant_types: value", "extends = ['default', 'ephemeral']\n[metadata.grant_types]\nvalue = ['refresh_token']"),
+    ],
+)  # fmt: skip
+def test_refused_sections(line: int, reason: str, text: str) -> None:
+    """What a section does not take, and combinations that are unsafe or can never be met, are refused with the line."""
+    with pytest.raises(ConfigurationError) as caught:
+        loaded(text)
+
+    assert reason in caught.value.reason
+    assert caught.value.line == line
+
+
+FAMILY = """
+[policy.base]
+lifetime.client = 100
+[policy.base.metadata.grant_types]
+subset_of = ["authorization_code", "refresh_token"]
+[policy.base.metadata.scope]
+default = "openid"
+[policy.child]
+description = "A child."
+extends = ["base"]
+rules = [{ rule = "localhost" }]
+[policy.child.metadata.grant_types]
+subset_of = ["authorization_code", "client_credentials"]
+[policy.grandchild]
+extends = ["child", "base"]
+lifetime.client = 500
+"""
+
+
+@pytest.mark.requirement("SEED-88")
+def test_policies_extend_each_other() -> None:
+    """A policy has what it extends, merged by the standard's rules, under its own name, in whatever order they stand."""
+    document = Document("policies", FAMILY)
+    tables = document.data["policy"]
+    orders = [load_all({name: Written(tables[name], document, ("policy", name)) for name in names}) for names in (
+        ("base", "child", "grandchild"), ("grandchild", "child", "base")
+    )]  # fmt: skip
+
+    assert orders[0] == orders[1]
+    child, grandchild = orders[0]["child"], orders[0]["grandchild"]
+    assert (child.name, child.description) == ("child", "A child.")
+    assert child.members["grant_types"].subset_of == ("authorization_code",)
+    assert child.members["scope"].default == "openid"
+    assert grandchild.members == child.members
+    assert [one.name for one in grandchild.rules] == ["localhost"]
+    assert grandchild.lifetime == Lifetime(client=100)
+    assert grandchild.description == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "text"),
+    [
+        (4, "a extends b extends a: that has no end", "[policy.a]\nextends = ['b']\n[policy.b]\nextends = ['a']"),
+        (6, "b and c contradict each other: scope: value is x in one and y in the other", "[policy.b.metadata.scope]\nvalue = 'x'\n[policy.c.metadata.scope]\nvalue = 'y'\n[policy.d]\nextends = ['b', 'c']"),
+        (4, "there is no policy c to extend; these are: a", "[policy.a]\ndescription = 'x'\n[policy.b]\nextends = ['c']"),
+        (2, "a and b contradict each other: grant_types: subset_of has nothing in common", "[policy.b]\nextends = ['a']\nmetadata.grant_types.subset_of = ['authorization_code']\n[policy.a.metadata.grant_types]\nsubset_of = ['client_credentials']"),
+    ],
+)  # fmt: skip
+def test_families_that_cannot_be(line: int, reason: str, text: str) -> None:
+    """Cycles, unknown parents and contradictions are refused, with the line of the policy that extends."""
+    document = Document("policies", text)
+    tables = document.data["policy"]
+    with pytest.raises(ConfigurationError) as caught:
+        load_all({name: Written(tables[name], document, ("policy", name)) for name in tables})
+
+    assert reason in caught.value.reason
+    assert caught.value.line == line
 
 
 # --- documents ------------------------------------------------------------------------------------------------------------

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
 
 from registrar.domain.credentials import PresentedToken
 from registrar.service.ports import AccessToken
-from registrar.testing import Served, served
+from registrar.testing import FrozenClock, Served, served
 from registrar.testing.authority import Issued
 from registrar.testing.directory import Directory
 
@@ -43,6 +47,14 @@ class Tokens:
         del self.known[token]
 
 
+@cache
+def folder() -> Path:
+    """Where the authorities of client certificates are written, until the tests end."""
+    found = TemporaryDirectory()
+    atexit.register(found.cleanup)
+    return Path(found.name)
+
+
 @asynccontextmanager
 async def ecosystem(
     profile: str,
@@ -51,12 +63,14 @@ async def ecosystem(
     scopes: Iterable[str] = (),
     policy: str = "",
     anchors: str = "",
+    other_anchors: str = "",
     tokens: Tokens | None = None,
     tables: str = "",
 ) -> AsyncIterator[Served]:
     """A server under a profile that believes a directory, reached through a proxy that ends mutual TLS.
 
-    `policy` is TOML of a policy that extends the profile; `anchors` is a file of authorities instead of a key set.
+    `policy` is TOML of a policy that extends the profile; `anchors` is a file of authorities instead of a key set,
+    and `other_anchors` that of a second community.
     """
     believed = (
         f"anchors = {json.dumps(anchors)}"
@@ -64,6 +78,7 @@ async def ecosystem(
         else (f'issuer = "{directory.url}"\njwks_uri = "{directory.jwks_uri}"')
     )
     name = "own" if policy else profile
+    authorities = directory.authority.write(folder())
     text = f"""
 [server]
 database = "memory:"
@@ -77,11 +92,15 @@ catalogue = {json.dumps(["openid", "offline_access", *scopes])}
 [issuer.main.registration]
 mode = "open"
 policy = "{name}"
-statement_issuers = ["directory"]
+certificate_authorities = {json.dumps(str(authorities))}
+statement_issuers = {json.dumps(["directory", *(["other"] if other_anchors else [])])}
 {f'[policy.own]{chr(10)}extends = ["{profile}"]{chr(10)}{policy}' if policy else ""}
+{f"[statement_issuer.other]{chr(10)}anchors = {json.dumps(other_anchors)}" if other_anchors else ""}
 {tables}
 """
-    async with served(text, clock=directory.clock, fetch=directory.documents, access_tokens=tokens) as server:  # type: ignore[arg-type]
+    clock = directory.clock
+    assert isinstance(clock, FrozenClock)
+    async with served(text, clock=clock, fetch=directory.documents, access_tokens=tokens) as server:
         yield server
 
 

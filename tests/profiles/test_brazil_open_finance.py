@@ -13,7 +13,7 @@ from ecosystem import ecosystem, made, manage, refused, send
 from registrar.domain.findings import Verdict
 from registrar.service.ports import ClientQuery, EventQuery
 from registrar.testing import Served
-from registrar.testing.authority import Issued
+from registrar.testing.authority import Authority, Issued
 from registrar.testing.directory import Directory, Software, new_key
 
 pytestmark = pytest.mark.anyio
@@ -261,6 +261,18 @@ async def test_dcr_bad_mtls(server: Served, software: Software, software_id: str
         answer = await manage(server, client, method, sent, **entitled(software, client, other))
         refused(answer, "invalid_token", status=401)
     assert made(await manage(server, client, **entitled(software, client)), 200) == client
+
+
+async def test_a_certificate_that_nobody_issued(server: Served, software: Software) -> None:
+    """One that somebody made with the right subject has proven a key and no name: it is as good as none."""
+    made_up = Authority("CN=Nobody").issue(subject())
+    client = await register(server, software)
+
+    refused(await send(server, body(software), certificate=made_up), "invalid_request", "certificate")
+    for method in ("GET", "PUT", "DELETE"):
+        sent = own(client, software) if method == "PUT" else None
+        answer = await manage(server, client, method, sent, **entitled(software, client, made_up))
+        refused(answer, "invalid_token", status=401)
 
 
 async def test_a_renewed_certificate_goes_on(server: Served, software: Software) -> None:

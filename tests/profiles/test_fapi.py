@@ -80,7 +80,7 @@ FAPI2 = [
     ("jwks", {"keys": [SMALL]}),
     ("jwks_uri", "http://tpp.example/jwks"),
 ]
-FAPI1 = [row for row in FAPI2 if row[0] not in ("tls_client_certificate_bound_access_tokens",)] + [
+FAPI1 = [row for row in FAPI2 if row[0] != "tls_client_certificate_bound_access_tokens"] + [
     ("token_endpoint_auth_signing_alg", "EdDSA"),
     ("id_token_signed_response_alg", "EdDSA"),
     ("userinfo_signed_response_alg", "EdDSA"),
@@ -161,7 +161,7 @@ async def test_fapi2_pushes_requests_and_binds_tokens_either_way() -> None:
 
 
 async def test_fapi2_lets_native_applications_listen_on_loopback() -> None:
-    """http is for loopback and native applications alone; a private scheme is for nobody."""
+    """Http is for loopback and native applications alone; a private scheme is for nobody."""
     async with served(under("fapi2")) as server:
         made(await post(server, application_type="native", redirect_uris=["http://127.0.0.1/cb"]))
         answer = await post(server, application_type="native", redirect_uris=["http://tpp.example/cb"])

@@ -281,7 +281,7 @@ def issue_token(
             certificate=certificate,
             attestation=attestation,
         )
-        members = operating.token_row(issued, desk.now)
+        members = issued.public(desk.now)
         Output(as_json).record(
             {"token": value, **members}, "Initial access token. It is shown this once; only its digest is kept."
         )
@@ -296,7 +296,7 @@ def list_tokens(config: Path | None, dev: bool, issuer: str, as_json: bool) -> N
     from registrar.cli import operating
 
     async def act(desk: operating.Desk) -> None:
-        rows = [operating.token_row(one, desk.now) async for one in operating.tokens(desk)]
+        rows = [one.public(desk.now) async for one in operating.tokens(desk)]
         Output(as_json).table(
             rows, ("token_id", "kind", "status", "uses", "max_uses", "expires_at", "policy", "label", "owner")
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -71,6 +71,24 @@ class InitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
     def ceiling(self) -> tuple[str, ...]:
         """The scopes that may be registered with it at the most; none of them named is no ceiling."""
         return tuple(scope for scope in self.scope if scope != SCOPE and scope not in ADMINISTRATION)
+
+    def public(self, now: int) -> dict[str, Any]:
+        """The token as operators see it: without its value, which nobody has but its holder."""
+        return {
+            "token_id": self.token_id,
+            "issuer": self.issuer,
+            "kind": self.kind.value,
+            "status": self.status(now),
+            "scope": " ".join(self.scope),
+            "uses": self.uses,
+            "max_uses": self.max_uses,
+            "created_at": self.created_at,
+            "expires_at": self.expires_at,
+            "policy": self.policy,
+            "label": self.label,
+            "owner": self.owner,
+            "bound_to": " ".join(self.bound),
+        }
 
     def status(self, now: int) -> str:
         """`active`, or why it no longer registers anything: `revoked`, `expired`, `spent`."""

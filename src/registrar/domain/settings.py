@@ -114,6 +114,21 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Udap:
+    """`[issuer.NAME.udap]`: with what the issuer signs its metadata for a community (`/.well-known/udap`)."""
+
+    certificate: str = _setting(
+        "",
+        "The certificate chain (PEM) of the issuer in the community; its URL stands in it as a URI. Empty: unsigned.",
+    )
+    key: str = _setting("", "Its private key (PEM).")
+    chain: tuple[bytes, ...] = ()
+    """What was read from `certificate`."""
+    private_key: bytes = dataclasses.field(default=b"", repr=False)
+    """What was read from `key`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """`[issuer.NAME.template.TEMPLATE_ID]`: a client that instances refer to."""
 
@@ -155,6 +170,7 @@ class Issuer:
         "",
         "Where this issuer is reached with client certificates: https, with the path of `url`. Its endpoints there are published as `mtls_endpoint_aliases` (RFC 8705 §5).",
     )
+    udap: Udap = _setting(Udap(), "What a UDAP community finds.")
     scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
     audit: Audit = _setting(Audit(), "What is recorded.")
     template: dict[str, Template] = _setting({}, "The templates by name.")
@@ -260,7 +276,10 @@ class StatementIssuer:
     """`[statement_issuer.NAME]`: whose software statements are believed, and how its signatures are verified."""
 
     name: str
-    issuer: str = _setting("", "The `iss` of its statements.")
+    issuer: str = _setting(
+        "",
+        "The `iss` of its statements. The URL of an issuer of this configuration needs no keys: its own are at hand, and a statement is used up by the registration that comes with it.",
+    )
     jwks_uri: str = _setting("", "Where its keys are published; a directory's own address, whatever a statement says.")
     jwks: dict[str, Any] = _setting({}, "Its keys, where they were handed over: `{ keys = [...] }`.")
     anchors: str = _setting(

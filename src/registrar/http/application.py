@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
 from registrar.domain.settings import Server
-from registrar.http import endpoints, wire
+from registrar.http import admin, endpoints, wire
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import keys, templates
+from registrar.service import keys, templates, udap
 from registrar.service.administration import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -25,6 +25,7 @@ log = logging.getLogger("registrar")
 
 _PREFLIGHT_HEADERS: Final = b"authorization, content-type, mcp-protocol-version"
 _METADATA: Final = {"GET": endpoints.metadata, "HEAD": endpoints.metadata}
+_COMMUNITY: Final = {"GET": endpoints.udap, "HEAD": endpoints.udap}
 _KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}
 _CONFIGURATION: Final = {"GET": endpoints.read, "PUT": endpoints.update, "DELETE": endpoints.delete}
 
@@ -45,6 +46,12 @@ def routes(issuer: Issuer) -> dict[str, Route]:
     for member, path in ENDPOINTS.items():
         methods: Mapping[str, Endpoint] = {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
         table[base + path] = Route(issuer, _KEYS if member == "jwks_uri" else methods, shared=member == "jwks_uri")
+    if issuer.settings.admin_api:
+        table[base + admin.PREFIX] = Route(issuer, dict.fromkeys(admin.METHODS, admin.serve), shared=False)
+    # The statements that the issuer issued: the last segment is the jti.
+    table[f"{base}/statements/"] = Route(issuer, {"GET": endpoints.statement, "HEAD": endpoints.statement})
+    if udap.serves(issuer):
+        table[f"{base}/.well-known/udap"] = Route(issuer, _COMMUNITY)
     if issuer.enabled:
         table[base + issuer.settings.registration.path] = Route(issuer, {"POST": endpoints.register})
     if issuer.managed:
@@ -154,6 +161,9 @@ class Application:
     def _find(self, path: str) -> tuple[list[Route], str]:
         if found := self._paths.get(path):
             return found, ""
+        above, administers, below = path.partition(admin.PREFIX)
+        if administers and (found := self._paths.get(above + administers)):
+            return found, below
         folder, _, client_id = path.rpartition("/")
         # A client identifier is one segment, and an empty one names no client.
         return self._paths.get(f"{folder}/", []) if client_id else [], client_id

@@ -11,7 +11,9 @@ from registrar.domain.errors import ProtocolError
 from registrar.domain.settings import Server
 from registrar.http import certificates, wire
 from registrar.http.wire import Answer, Fields, Receive, Scope
-from registrar.service import keys, management, registration
+from registrar.service import keys, management, registration, statements
+from registrar.service import udap as udap_discovery
+from registrar.service.administration import Unknown
 from registrar.service.audit import Caller
 from registrar.service.registry import Issuer, Registry
 
@@ -25,7 +27,7 @@ class Exchange(NamedTuple):
     scope: Scope
     receive: Receive
     client_id: str = ""
-    """For the client configuration endpoint: the last segment of the path."""
+    """The last segment of the path, where the route is for many; for the administration API, the path below it."""
 
 
 Endpoint = Callable[[Exchange], Awaitable[Answer]]
@@ -48,12 +50,12 @@ async def register(exchange: Exchange) -> Answer:
         body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
         chain = certificates.chain(scope) if certificate else ()
         attestation = wire.attestation(scope) if issuer.attest else ""
-        caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate, chain, attestation)
+        caller = Caller(issuer.registration_endpoint, token, address_of(scope), certificate, chain, attestation)
         read = wire.read_signed(body) if signed else (presented := wire.read_object(body))
         made = await registration.register(registry, issuer, read, caller)
         return wire.answer(201 if made.new else 200, made.information)
     except ProtocolError as error:
-        caller = Caller(issuer.registration_endpoint, token, _address(scope), certificate)
+        caller = Caller(issuer.registration_endpoint, token, address_of(scope), certificate)
         await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)
         raise
 
@@ -83,9 +85,9 @@ async def _managing(exchange: Exchange, operation: Callable[[Exchange, Fields, C
         certificate = certificates.presented(scope)
         token = wire.bearer(scope, given)
         chain = certificates.chain(scope) if certificate else ()
-        return await operation(exchange, given, Caller(endpoint, token, _address(scope), certificate, chain))
+        return await operation(exchange, given, Caller(endpoint, token, address_of(scope), certificate, chain))
     except ProtocolError as error:
-        caller = Caller(endpoint, token, _address(scope), certificate)
+        caller = Caller(endpoint, token, address_of(scope), certificate)
         quota = issuer.settings.audit.refusals_per_minute
         await registry.audit.refused(issuer.name, quota, caller, error, _NOTHING, client_id)
         raise
@@ -112,9 +114,28 @@ async def metadata(exchange: Exchange) -> Answer:
     return Answer(200, _PUBLIC, msgspec.json.encode(exchange.issuer.metadata()))
 
 
+async def udap(exchange: Exchange) -> Answer:
+    """What a UDAP community finds of the issuer (UDAP Server Metadata §1)."""
+    return Answer(200, _PUBLIC, msgspec.json.encode(udap_discovery.metadata(exchange.registry, exchange.issuer)))
+
+
 async def jwks(exchange: Exchange) -> Answer:
     """The issuer's public keys."""
     return Answer(200, _PUBLIC, msgspec.json.encode(await keys.published(exchange.registry, exchange.issuer)))
+
+
+async def statement(exchange: Exchange) -> Answer:
+    """What became of a software statement that this issuer issued: its state, and nothing else about it.
+
+    Raises:
+        ProtocolError: `not_found`, where there is none of that `jti`.
+    """
+    registry, issuer, jti = exchange.registry, exchange.issuer, exchange.client_id[:_CLIENT_ID]
+    try:
+        found = await statements.find(registry, issuer, jti)
+    except Unknown:
+        raise ProtocolError("not_found", "No statement of this jti was issued here.") from None
+    return wire.answer(200, {"jti": found.jti, "state": found.state(registry.clock() // 1000).value})
 
 
 async def not_yet(_exchange: Exchange) -> Answer:
@@ -133,6 +154,7 @@ _PUBLIC: Final = [
 ]
 
 
-def _address(scope: Scope) -> str:
+def address_of(scope: Scope) -> str:
+    """Where a request came from."""
     peer = scope.get("client")
     return peer[0] if peer else ""

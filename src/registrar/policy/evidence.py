@@ -155,8 +155,8 @@ def both(one: Alternatives, other: Alternatives) -> Alternatives:
 def under_ceilings(scope: str, facts: Facts) -> Iterator[Finding]:
     """The scopes of a registration, narrowed to what its token and its statement allow to be registered at all."""
     ceilings = []
-    if facts.token_scope:
-        ceilings.append((TOKEN_CEILING, list(facts.token_scope)))
+    if named := [one for one in facts.token_scope if not one.startswith("dcr:")]:  # those name classes
+        ceilings.append((TOKEN_CEILING, named))
     if facts.statement is not None and facts.statement.uses.get("scope") in (Use.LIMIT, Use.WITHIN):
         ceilings.append((STATEMENT_CEILING, str(facts.statement.members.get("scope", "")).split()))
     for said, ceiling in ceilings:

@@ -383,7 +383,8 @@ def _check_whole(policy: Policy, document: Document, path: _Path) -> None:
         and method.value == "none"
         and not grants.permits("authorization_code")
     ):
-        raise document.error("clients without authentication are demanded, and no grant that they could use", *path)
+        at = (*path, "metadata", "token_endpoint_auth_method")
+        raise document.error("clients without authentication are demanded, and no grant that they could use", *at)
 
 
 def _operators(member: str, table: Any, features: frozenset[str], document: Document, path: _Path) -> Operators:

@@ -1,8 +1,8 @@
 """Patterns that a policy may hold: regular expressions of which none can take long, whatever they are held against.
 
 A policy is read once and applied to what strangers send. A pattern such as `(a+)+b` takes a second for thirty
-characters and a century for sixty, so repetition inside repetition, and more than one repetition without an end, is
-refused when the policy is loaded.
+characters and a century for sixty, and `a{1,99}a{1,99}a{1,99}a{1,99}b` is little better. So it is counted, when the
+policy is loaded, in how many ways a pattern can be tried on the longest text that there may be.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from typing import Any, Final
 
 LENGTH: Final = 200
 """Characters of a pattern at the most."""
+WAYS: Final = 300_000
+"""Ways in which a pattern may be tried, which is some milliseconds."""
+_TEXT: Final = 2048
+"""Characters of what it is held against at the most."""
 _MOST: Final = 256
 """Repetitions of a part at the most, where it says a number."""
 _REPEATS: Final = (ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT)
@@ -33,26 +37,38 @@ def compiled(text: str) -> re.Pattern[str]:
         tree = parser.parse(text)
     except (re.error, RecursionError, OverflowError) as problem:
         raise ValueError(f"is no pattern: {problem}") from None
-    if _endless(tree, inside=False) > 1:
-        raise ValueError("repeats without an end more than once, which can take very long; give numbers: {1,64}")
+    if _ways(tree) > WAYS:
+        raise ValueError(
+            "has too many repetitions of which the length is open, which can take very long; give numbers: {1,64}"
+        )
     return re.compile(text)
 
 
-def _endless(tree: Iterable[tuple[Any, Any]], *, inside: bool) -> int:
-    """How many repetitions without an end there are; those inside others, and what looks around, are refused."""
-    count = 0
+def _ways(tree: Iterable[tuple[Any, Any]]) -> int:
+    """In how many ways a text could be divided among the parts of a pattern, at the most.
+
+    Raises:
+        ValueError: a repetition of what can itself be tried in several ways, or something that looks around.
+    """
+    ways = 1
     for op, given in tree:
         if op in _REPEATS:
-            _, most, part = given
-            if inside and most != 1:
-                raise ValueError("repeats what repeats already, which can take very long")
-            if most != ops.MAXREPEAT and most > _MOST:
-                raise ValueError(f"repeats more than {_MOST} times")
-            count += (most == ops.MAXREPEAT) + _endless(part, inside=most != 1 or inside)
+            ways *= _repeated(*given)
         elif op is ops.SUBPATTERN:
-            count += _endless(given[-1], inside=inside)
+            ways *= _ways(given[-1])
         elif op is ops.BRANCH:
-            count += sum(_endless(branch, inside=inside) for branch in given[1])
+            ways *= sum(map(_ways, given[1]))
         elif op not in _PLAIN:
             raise ValueError(f"uses {str(op).lower()}, which is not allowed here")
-    return count
+    return ways
+
+
+def _repeated(least: Any, most: Any, part: Any) -> int:
+    inside = _ways(part)
+    if most == ops.MAXREPEAT:
+        most = _TEXT
+    elif most > _MOST:
+        raise ValueError(f"repeats more than {_MOST} times")
+    if most > 1 and inside > 1:
+        raise ValueError("repeats what repeats or chooses already, which can take very long")
+    return int(inside + most - least)

@@ -14,7 +14,7 @@ from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessTo
 from registrar.domain.client import Client, State, tombstone
 from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord
 from registrar.domain.events import Actor
-from registrar.policy import Contradiction
+from registrar.policy import Contradiction, Policy
 from registrar.policy.rules.applied import Networks
 from registrar.service import issuance
 from registrar.service.ports import Conflict, NotFound
@@ -218,7 +218,9 @@ async def rotate_secret(
         if not coherence.needs_secret(client.metadata) or not held.secrets:
             raise Refused(f"{client_id} authenticates without a secret")
         cabinet = issuance.new_cabinet(registry, issuer, client_id)
-        minted, record = cabinet.mint_secret(held.secrets[0].version + 1, now)
+        judge = issuer.judge(client.policy)
+        most = issuance.most(judge.policy if judge else Policy(""), client.expires_at, now)
+        minted, record = cabinet.mint_secret(held.secrets[0].version + 1, now, most)
         old = [issuance.superseded(one, now + window) for one in held.secrets]
         tokens = tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens)
         living = [one for one in old if one.lives(now)][: issuance.SUPERSEDED]

@@ -97,6 +97,30 @@ async def _attested(issuer: Issuer, caller: Caller) -> bool:
         return False
 
 
+async def operator(registry: Registry, issuer: Issuer, caller: Caller, scope: str) -> InitialAccessToken:
+    """The operator's token of a call of the administration API (RFC 6750); a call spends no use of it.
+
+    Raises:
+        BearerError: `token_required`, `invalid_token`, or `insufficient_scope` naming the scope that is needed.
+    """
+    presented = caller.token
+    if presented is None:
+        raise BearerError("token_required", "Administration needs a token of the kind operator.", scope=scope)
+    token = await registry.store.find_token(issuer.name, credentials.digest(presented))
+    if token is None:
+        raise BearerError("invalid_token", "The token is not known here.", scope=scope)
+    if (status := token.status(registry.clock() // 1000)) != "active":
+        raise BearerError("invalid_token", _WHY[status], scope=scope)
+    attested = await _attested(issuer, caller)
+    if wrong := _elsewhere(token, caller, attested=attested):
+        raise BearerError("invalid_token", f"The token is bound to another {wrong}.", scope=scope)
+    if token.kind is not Kind.OPERATOR or scope not in token.scope:
+        raise BearerError(
+            "insufficient_scope", f"This needs a token of the kind operator with the scope {scope}.", scope=scope
+        )
+    return token
+
+
 def _check_kind(issuer: Issuer, token: InitialAccessToken) -> None:
     if SCOPE not in token.scope:
         raise BearerError(

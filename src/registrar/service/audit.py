@@ -94,6 +94,7 @@ class Audit:
         error: ProtocolError,
         requested: Mapping[str, Any],
         client_id: str = "",
+        kind: str = "registration.refused",
     ) -> None:
         """Record a refusal, or count it where `quota` refusals of this minute have been recorded.
 
@@ -118,7 +119,7 @@ class Audit:
         detail["certificate_thumbprint"] = caller.certificate_thumbprint
         await self.store.record(
             self.event(
-                "registration.refused",
+                kind,
                 issuer,
                 actor,
                 endpoint=caller.endpoint,

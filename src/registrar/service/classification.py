@@ -26,7 +26,11 @@ def classified(issuer: Issuer, admitted: Admitted, parts: Parts) -> tuple[Admitt
     """
     if not issuer.classes:
         return admitted, parts
-    found = classes.assigned(issuer.classes, parts.facts)
+    supposed = parts.facts.client_class  # by an explanation alone: at a registration nothing has said it yet
+    if supposed:
+        found = next((one for one in issuer.classes if one.name == supposed), None)
+    else:
+        found = classes.assigned(issuer.classes, parts.facts)
     if found is None:
         accepted = listed(one.name for one in issuer.classes)
         raise RegistrationError([*parts.found, classes.NO_CLASS.refuse("class", accepted=accepted)])

@@ -104,7 +104,7 @@ async def explain(
         )  # fmt: skip
     decision = considered.decision
     return Explanation(
-        considered.template.policy if considered.template else policy,
+        considered.template.policy if considered.template else considered.admitted.policy,
         considered.judge.policy.digest,
         False,
         events.told(decision.findings),

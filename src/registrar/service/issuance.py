@@ -124,6 +124,12 @@ def open_with_token(
     return None
 
 
+def most(policy: Policy, expires_at: int, now: int) -> int:
+    """Seconds that a secret lives at the most: as the policy says, and never longer than its client; 0 is no limit."""
+    left = expires_at - now if expires_at else 0
+    return min(policy.lifetime.secret or left, left or policy.lifetime.secret)
+
+
 def mint_token(registry: Registry) -> PresentedToken:
     """A new registration or initial access token."""
     return credentials.token(registry.entropy(TOKEN_BYTES))
@@ -139,7 +145,8 @@ def mint(
         tokens = (TokenRecord(credentials.digest(token)),) if token else ()
         return Issued(Credentials(tokens), token=token)
     cabinet = new_cabinet(registry, issuer, client_id)
-    secret, record = cabinet.mint_secret(1, now, policy.lifetime.secret)
+    ends = now + policy.lifetime.client if policy.lifetime.client else 0
+    secret, record = cabinet.mint_secret(1, now, most(policy, ends, now))
     tokens = (TokenRecord(credentials.digest(token), cabinet.wrap_for(token)),) if token else ()
     # Where no registration access token will ever open the secret, the server must be able to show it.
     by_server = coherence.needs_symmetric_key(metadata) or (issuer.managed and not token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,10 @@ from registrar.service.registry import Issuer, Registry
 
 KEYS: Final = ("RS256", "ES256", "EdDSA")
 """The algorithms of which an issuer has a key of its own; its RSA key serves PS256 as well (RFC 7518 §3.5)."""
+
+
+KEY_OF: Final[Mapping[str, str]] = {**{name: name for name in KEYS}, "PS256": "RS256"}
+"""Algorithm -> the key that it is signed with."""
 
 
 async def ensure(registry: Registry, issuer: Issuer) -> None:
@@ -54,7 +59,41 @@ async def ensure(registry: Registry, issuer: Issuer) -> None:
 
 async def published(registry: Registry, issuer: Issuer) -> dict[str, Any]:
     """The issuer's public key set (RFC 7517 §5)."""
-    return {"keys": [msgspec.json.decode(key.public) for key in await registry.store.keys(issuer.name)]}
+    return {"keys": await known(registry, issuer)}
+
+
+async def known(registry: Registry, issuer: Issuer) -> list[dict[str, Any]]:
+    """The public halves of every key that is stored."""
+    return [_public(key) for key in await registry.store.keys(issuer.name)]
+
+
+def _public(key: SigningKey) -> dict[str, Any]:
+    public: dict[str, Any] = msgspec.json.decode(key.public)
+    if public["kty"] == "RSA":
+        public.pop("alg", None)  # it signs with two algorithms, and a key that names one is refused for the other
+    return public
+
+
+async def sign(registry: Registry, issuer: Issuer, algorithm: str, claims: Mapping[str, Any]) -> str:
+    """Claims as a compact JWS of the issuer (RFC 7515 §3.1).
+
+    Args:
+        registry: what every use case is given.
+        issuer: whose key signs.
+        algorithm: of `KEY_OF`.
+        claims: what is signed.
+
+    Raises:
+        KeyError: the issuer has no key for it; `ensure` makes one.
+        Unreadable: its key-encryption key is missing.
+    """
+    from joserfc import jwt
+    from joserfc.jwk import JWKRegistry
+
+    record = {key.algorithm: key for key in await registry.store.keys(issuer.name)}[KEY_OF[algorithm]]
+    private = registry.keys.unwrap(record.private, context(issuer.name, record.kid, "signing_key", 0))
+    key = JWKRegistry.import_key(msgspec.json.decode(private))
+    return jwt.encode({"alg": algorithm, "kid": record.kid, "typ": "JWT"}, dict(claims), key, algorithms=[algorithm])
 
 
 def _generate(algorithm: str) -> Any:

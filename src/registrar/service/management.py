@@ -129,11 +129,11 @@ async def update(
         judge = policy_in_force(issuer, client.policy)
         admitted = Admitted(client.admission, client.policy)
         try:
-            parts, decision = await _decision(registry, issuer, judge, admitted, client, body, caller)
+            parts, decision = await judge_update(registry, issuer, judge, admitted, client, body, caller)
         except RegistrationError as refusal:
             requested = {} if isinstance(body, str) else body
             raise RegistrationError(refusal.findings, requested=requested) from None
-        lifetime = judge.policy.lifetime.secret
+        lifetime = issuance.most(judge.policy, client.expires_at, now)
         renewal = _renew(registry, issuer, session, decision.metadata, now, updating=True, lifetime=lifetime)
         after = msgspec.structs.replace(
             client,
@@ -142,7 +142,7 @@ async def update(
             metadata=decision.metadata,
             credentials=renewal.credentials,
             admission=recorded(client.admission, parts.facts),
-            provenance={**_provenance(client, decision), **parts.provenance, **decision.provenance},
+            provenance=provenance_after(client, parts, decision),
             own=tuple(name for name in decision.metadata if name in client.own) if client.template else (),
         )
         if client.template and (template := await instances.find(registry, issuer, client.template)):
@@ -161,7 +161,7 @@ async def update(
     raise ProtocolError("temporarily_unavailable")
 
 
-async def _decision(
+async def judge_update(
     registry: Registry,
     issuer: Issuer,
     judge: Judge,
@@ -408,8 +408,8 @@ def _version(secrets: tuple[SecretRecord, ...]) -> int:
     return secrets[0].version if secrets else 1
 
 
-def _provenance(client: Client, decision: Decision) -> dict[str, str]:
-    """A value that the policy set stays the policy's when the client sends it back unchanged.
+def provenance_after(client: Client, parts: Parts, decision: Decision) -> dict[str, str]:
+    """Where each member is from; a value that the policy set stays the policy's when it comes back unchanged.
 
     What a statement attested does not stay so by itself: the update has to come with the statement.
     """
@@ -418,7 +418,7 @@ def _provenance(client: Client, decision: Decision) -> dict[str, str]:
         for name, origin in client.provenance.items()
         if origin == "policy" and decision.metadata.get(name) == client.metadata.get(name)
     }
-    return kept | dict(decision.provenance)
+    return {**kept, **parts.provenance, **decision.provenance}
 
 
 async def _stored(

@@ -18,6 +18,7 @@ from registrar.domain import software_statement as statements
 from registrar.domain.certificate import Certificate
 from registrar.domain.client import Assurance, Client
 from registrar.domain.errors import ProtocolError, RegistrationError
+from registrar.domain.events import Actor
 from registrar.domain.findings import Finding, rule
 from registrar.domain.jws import UnverifiedJWS
 from registrar.domain.metadata import Presented, Shaped, SignedRequest
@@ -26,8 +27,9 @@ from registrar.policy import Facts, Judge, Policy
 from registrar.policy.pattern import compiled
 from registrar.policy.policy import Repeat
 from registrar.policy.rules.origin import AGAIN
+from registrar.service import statements as issued
 from registrar.service import trust
-from registrar.service.admission import Admitted
+from registrar.service.admission import Admitted, actor
 from registrar.service.audit import Caller
 from registrar.service.key_sets import KeysUnavailable
 from registrar.service.ports import Change, FetchError, Item, Put
@@ -127,7 +129,13 @@ async def gather(
         return Parts(requested, presented, facts)
     now = registry.clock() // 1000
     attestation = await trust.attestation(registry, issuer, policy, statement, client) if said else None
-    changes = [*_once(issuer, attestation, now)] if attestation else []
+    changes: list[Change] = []
+    if attestation is not None:
+        using = (
+            Actor("client", "registration_access_token", address=caller.address) if client else actor(admitted, caller)
+        )
+        changes += _once(issuer, attestation, now)
+        changes += await issued.use(registry, attestation, using, caller.endpoint, client)
     if signed is not None:
         changes.append(await _signature(registry, issuer, policy, signed, attestation, now))
         presented = Presented({name: value for name, value in presented.items() if name not in _REQUEST_CLAIMS})

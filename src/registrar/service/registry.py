@@ -63,7 +63,7 @@ class Issuer:
         self.certificate_authorities = tuple(certificate_authorities)
         self.classes = tuple(classes)
         self.attest = attest
-        self._policies = policies
+        self.policies = policies
         self._judges: dict[str, Judge] = {}
         self.policy = policies[settings.registration.policy]
         registration = settings.registration
@@ -82,9 +82,9 @@ class Issuer:
         """
         if (judge := self._judges.get(policy)) is None:
             names = policy.split()
-            if not names or not all(name in self._policies for name in names):
+            if not names or not all(name in self.policies for name in names):
                 return None
-            whole = all_of([self._policies[name] for name in names])
+            whole = all_of([self.policies[name] for name in names])
             if len(self._judges) >= _JUDGES:  # tokens name few combinations; a token for each would be a mistake
                 self._judges.clear()
             judge = self._judges[policy] = Judge(whole, self.offered, self.settings.scopes.default)
@@ -92,7 +92,10 @@ class Issuer:
 
     def with_policy(self, policy: Policy) -> Issuer:
         """This issuer, if it had one more policy; to try it out."""
-        return Issuer(self.settings, {**self._policies, policy.name: policy}, self.statement_issuers)
+        policies = {**self.policies, policy.name: policy}
+        return Issuer(
+            self.settings, policies, self.statement_issuers, self.certificate_authorities, self.classes, self.attest
+        )
 
     def registration_client_uri(self, client_id: str) -> str:
         """Where a client manages its registration; empty where management is off (RFC 7592 §3)."""
@@ -129,3 +132,7 @@ class Registry:
     fetch: Fetch
     key_sets: KeySets
     access_tokens: AccessTokens
+
+    def issuer_at(self, url: str) -> Issuer | None:
+        """The issuer of this registry that has a URL; None where it is somebody else's."""
+        return next((issuer for issuer in self.issuers.values() if issuer.url == url), None)

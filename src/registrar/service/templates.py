@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from registrar.service.registry import Issuer, Registry
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,63}")
 _PAGE: Final = 100
+_ATTEMPTS: Final = 8
 _BY_CONFIGURATION: Final = "configuration"
 _CONFIGURED: Final = Operator("", "start")
 
@@ -42,6 +44,10 @@ ALLOWED: Final = rule(
     "holds {given}, which is not a member that an instance could choose",
     "members of client metadata that clients register",
 )
+
+
+class Overtaken(Refused):
+    """An act that another writer was ahead of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +90,8 @@ async def find(registry: Registry, issuer: Issuer, template_id: str) -> Template
     return _decode(item.body)
 
 
-async def every(registry: Registry, issuer: Issuer) -> AsyncIterator[Template]:
+async def every(registry: Registry, issuer: Issuer, after: str = "") -> AsyncIterator[Template]:
     """Every template of an issuer by its name, deleted ones included."""
-    after = ""
     while page := await registry.store.items(issuer.name, template.KIND, after=after, limit=_PAGE):
         for item in page:
             yield _decode(item.body)
@@ -182,35 +187,46 @@ async def synchronise(registry: Registry, issuer: Issuer) -> None:
         StoreUnavailable: the store does not answer.
     """
     for template_id, table in issuer.settings.template.items():
-        wanted = of_configuration(table)
-        try:
-            before = await find(registry, issuer, template_id)
-        except Unknown:
-            await _create(registry, issuer, _CONFIGURED, template_id, wanted, _BY_CONFIGURATION)
-            continue
-        if before.state is TemplateState.DELETED:
-            raise Refused(
-                f"the template {template_id} of {issuer.name} was deleted, and its name is never used again; "
-                "give it another name in the configuration"
-            )
-        judged = await _judge(registry, issuer, wanted)
-        same = (
-            before.origin == _BY_CONFIGURATION
-            and not before.withdrawn
-            and before.metadata == judged.decision.metadata
-            and (before.allowed, before.policy, before.description)
-            == (wanted.allowed, _policy(issuer, wanted), wanted.description)
-        )
-        if not same:
-            state = TemplateState.ENABLED if before.withdrawn else before.state
-            more = {"origin": _BY_CONFIGURATION, "withdrawn": False, "state": state}
-            await _replace(registry, issuer, _CONFIGURED, before, wanted, **more)
+        for _ in range(_ATTEMPTS):
+            with suppress(Overtaken):  # by a process that starts at the same moment
+                await _synchronise(registry, issuer, template_id, of_configuration(table))
+                break
+        else:
+            raise Refused(f"the template {template_id} of {issuer.name} is being changed by others; start again")
     async for one in every(registry, issuer):
         gone = one.template_id not in issuer.settings.template and one.origin == _BY_CONFIGURATION
         if gone and not one.withdrawn and one.state is not TemplateState.DELETED:
             withdrawn = msgspec.structs.replace(one, withdrawn=True)
             reason = "the configuration has it no more"
-            await _move(registry, issuer, _CONFIGURED, withdrawn, "template.disabled", TemplateState.DISABLED, reason)
+            with suppress(Overtaken):
+                await _move(
+                    registry, issuer, _CONFIGURED, withdrawn, "template.disabled", TemplateState.DISABLED, reason
+                )
+
+
+async def _synchronise(registry: Registry, issuer: Issuer, template_id: str, wanted: Wanted) -> None:
+    try:
+        before = await find(registry, issuer, template_id)
+    except Unknown:
+        await _create(registry, issuer, _CONFIGURED, template_id, wanted, _BY_CONFIGURATION)
+        return
+    if before.state is TemplateState.DELETED:
+        raise Refused(
+            f"the template {template_id} of {issuer.name} was deleted, and its name is never used again; "
+            "give it another name in the configuration"
+        )
+    judged = await _judge(registry, issuer, wanted)
+    same = (
+        before.origin == _BY_CONFIGURATION
+        and not before.withdrawn
+        and before.metadata == judged.decision.metadata
+        and (before.allowed, before.policy, before.description)
+        == (wanted.allowed, _policy(issuer, wanted), wanted.description)
+    )
+    if not same:
+        state = TemplateState.ENABLED if before.withdrawn else before.state
+        more = {"origin": _BY_CONFIGURATION, "withdrawn": False, "state": state}
+        await _replace(registry, issuer, _CONFIGURED, before, wanted, **more)
 
 
 def of_configuration(table: configured.Template) -> Wanted:
@@ -301,7 +317,7 @@ async def _store(
     """One row and its event.
 
     Raises:
-        Refused: another writer was first.
+        Overtaken: another writer was first.
     """
     event = registry.audit.event(
         kind,
@@ -321,8 +337,8 @@ async def _store(
         await registry.store.change([Put(item, expected)], [event])
     except Conflict:
         if expected:
-            raise Refused(f"the template {made.template_id} was changed by somebody else; look at it anew") from None
-        raise Refused(
+            raise Overtaken(f"the template {made.template_id} was changed by somebody else; look at it anew") from None
+        raise Overtaken(
             f"there is or was a template {made.template_id} at {issuer.name}; a name is never used again"
         ) from None
 

@@ -21,6 +21,7 @@ from registrar.domain.metadata import Presented
 from registrar.domain.settings import StatementIssuer
 from registrar.domain.software_statement import MEMBER, Attestation, Form, Use
 from registrar.policy import Policy
+from registrar.service import keys
 from registrar.service.key_sets import KeysUnavailable
 from registrar.service.registry import Issuer, Registry
 
@@ -142,6 +143,8 @@ async def _verify(registry: Registry, trusted: StatementIssuer, form: Form, unve
     try:
         if trusted.anchors:
             _verify_own(form, unverified)
+        elif own := registry.issuer_at(trusted.issuer):
+            jws.verify(unverified, await keys.known(registry, own), form.algorithms)
         elif trusted.jwks_uri:
             await registry.key_sets.verify(unverified, trusted.jwks_uri, form.algorithms, unverified.kid)
         else:

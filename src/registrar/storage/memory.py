@@ -59,7 +59,7 @@ class MemoryStore:
             self._claim(client.issuer, spend)
         self._clients[key] = records.encode_client(client)
         self._make(changes)
-        self._append(event)
+        self._append(*_told(changes), event)
 
     async def find(self, issuer: str, client_id: str) -> Client | None:
         self._check()
@@ -79,13 +79,13 @@ class MemoryStore:
         self._make(changes)
         if client.state is State.DELETED:
             self._make([DropAll(client.issuer, client.client_id)])
-        self._append(*events)
+        self._append(*_told(changes), *events)
 
     async def change(self, changes: Sequence[Change], events: Sequence[Event] = ()) -> None:
         self._check()
         self._expect(changes)
         self._make(changes)
-        self._append(*events)
+        self._append(*_told(changes), *events)
 
     async def item(self, issuer: str, kind: str, key: str) -> Item | None:
         self._check()
@@ -202,9 +202,7 @@ class MemoryStore:
                 self._items[one.item.issuer, one.item.kind, one.item.key] = one.item
             elif isinstance(one, Drop):
                 self._items.pop((one.issuer, one.kind, one.key), None)
-            elif isinstance(one, Tell):
-                self._append(one.event)
-            else:
+            elif isinstance(one, DropAll):
                 self._items = {key: item for key, item in self._items.items() if not _goes(item, one)}
 
     def _append(self, *events: Event) -> None:
@@ -215,6 +213,10 @@ class MemoryStore:
     def _check(self) -> None:
         if self._closed:
             raise StoreUnavailable("the store is closed")
+
+
+def _told(changes: Sequence[Change]) -> list[Event]:
+    return [one.event for one in changes if isinstance(one, Tell)]
 
 
 def _goes(item: Item, all_of: DropAll) -> bool:

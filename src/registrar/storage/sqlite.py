@@ -177,11 +177,12 @@ class SQLiteStore:
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
         where, values = _of_clients(query)
-        sql = (
-            f"{_CLIENTS} WHERE (client.issuer, client.client_id) > (?, ?){where} "
-            "ORDER BY client.issuer, client.client_id LIMIT ?"
-        )
-        return [records.decode_client(*row) for row in self._query(sql, (*after, *values, limit))]
+        place, seen = "(client.issuer, client.client_id) > (?, ?)", [*after]
+        if query.issuer == after[0]:
+            # The index is then entered at this place; a row value would be compared from the issuer's beginning on.
+            place, seen = "client.client_id > ?", [after[1]]
+        sql = f"{_CLIENTS} WHERE {place}{where} ORDER BY client.issuer, client.client_id LIMIT ?"
+        return [records.decode_client(*row) for row in self._query(sql, (*seen, *values, limit))]
 
     async def count(self, query: ClientQuery) -> int:
         where, values = _of_clients(query)
@@ -506,7 +507,7 @@ def _where(columns: dict[str, str | None]) -> tuple[str, tuple[str, ...]]:
 
 
 def _of_clients(query: ClientQuery) -> tuple[str, tuple[str, ...]]:
-    return _where(
+    where, values = _where(
         {
             "client.issuer": query.issuer,
             _STATE: query.state,
@@ -515,6 +516,8 @@ def _of_clients(query: ClientQuery) -> tuple[str, tuple[str, ...]]:
             "client.template": query.template,
         }
     )
+    # The index of instances has no clients of their own in it, and is used only where the statement says so too.
+    return (f"{where} AND client.template <> ''" if query.template else where), values
 
 
 def _token(row: tuple[Any, ...]) -> InitialAccessToken:

@@ -11,6 +11,7 @@ import json
 import ssl
 import threading
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,7 +49,8 @@ def signed(claims: Mapping[str, Any], key: Key, algorithm: str = "PS256", **head
     """Claims as a compact JWS; a member of the header that is None is left out."""
     members = {"alg": algorithm, "typ": "JWT", "kid": key.kid, **header}
     whole = {name: value for name, value in members.items() if value is not None}
-    return str(jwt.encode(whole, dict(claims), key, algorithms=[algorithm]))
+    with warnings.catch_warnings(action="ignore"):  # joserfc warns of EdDSA, which RFC 9864 calls Ed25519 from now on
+        return str(jwt.encode(whole, dict(claims), key, algorithms=[algorithm]))
 
 
 @dataclass(frozen=True, slots=True)

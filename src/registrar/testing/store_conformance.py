@@ -53,6 +53,7 @@ from registrar.service.ports import (
     Store,
     StoredEvent,
     StoreUnavailable,
+    Tell,
     TokenSpent,
 )
 
@@ -545,9 +546,7 @@ class StoreRecords(_Tier):
         assert after is not None
         expected = {"client_name": "Mine", "scope": "openid", "redirect_uris": ["https://app.example/cb"]}
         assert before.metadata == expected
-        assert before.provenance == {"client_name": "template", "scope": "template", "redirect_uris": "template"} | {
-            name: origin for name, origin in an_instance().provenance.items() if name in an_instance().own
-        }
+        assert before.provenance == {"scope": "template", "redirect_uris": "template"}
         assert after.metadata == {"client_name": "Mine", "scope": "openid email"}
         assert [one.metadata for one in await _clients(store, issuer="main", template="app")] == [after.metadata]
         assert await _clients(store, issuer="main", template="other") == []
@@ -571,6 +570,35 @@ class StoreRecords(_Tier):
         assert (disabled.state, disabled.usable) == (State.ACTIVE, False)
         assert (enabled.state, enabled.usable) == (State.ACTIVE, True)
         assert (deleted.state, deleted.credentials) == (State.DELETED, Credentials())
+
+    async def test_an_instance_varies_what_its_template_allows(self, store: Store) -> None:
+        """What the template allows no more is the template's again, though it lies in the record of the instance."""
+        await store.change([_put_template(a_template(), 0)])
+        await store.create(an_instance(), an_event())
+        await store.change([_put_template(a_template(version=2, allowed=()), 1)])
+        strict = await store.find("main", "c1")
+
+        assert strict is not None
+        assert strict.metadata == a_template().metadata
+        assert set(strict.provenance.values()) == {"template"}
+
+    async def test_instances_are_found_by_the_state_that_they_have(self, store: Store) -> None:
+        """Instances of a deleted template are among the deleted clients, and among no others; a query counts alike."""
+        await store.create(a_client("c0"), an_event("c0"))
+        await store.create(an_instance("c1"), an_event())
+        await store.create(an_instance("c2", "gone"), an_event("c2"))
+        await store.change([_put_template(a_template(), 0)])
+        for query, expected in (
+            ({}, "c0c1c2"),
+            ({"state": State.ACTIVE}, "c0c1"),
+            ({"state": State.DELETED}, "c2"),
+            ({"template": "gone", "state": State.ACTIVE}, ""),
+            ({"template": "app"}, "c1"),
+            ({"issuer": "other"}, ""),
+        ):
+            found = await _clients(store, **query)
+            assert "".join(client.client_id for client in found) == expected, query
+            assert await store.count(ClientQuery(**query)) == len(found), query
 
     async def test_what_has_expired_is_purged(self, store: Store) -> None:
         """In portions; what lives for ever, or still lives, stays."""
@@ -597,6 +625,7 @@ class StoreRecords(_Tier):
             lambda: store.update(a_client(version=2), [an_event()], expected=1),
             lambda: store.find("main", "c1"),
             lambda: store.clients(ClientQuery()),
+            lambda: store.count(ClientQuery()),
             lambda: store.add_token(a_token(), an_event()),
             lambda: store.find_token("main", digest("t1")),
             store.tokens,
@@ -633,6 +662,30 @@ class StoreTransactions(_Tier):
             "issuer.key_created",
             "client.read",
         ]
+
+    async def test_a_write_may_tell_more(self, store: Store) -> None:
+        """An event among the changes is stored with them, or not at all."""
+        more = Tell(an_event("", kind="statement.used"))
+        await store.create(a_client(), an_event(), None, [Put(an_item(), 0), more])
+        for refused in (
+            store.create(a_client(), an_event(), None, [more]),
+            store.create(a_client("c2"), an_event("c2"), None, [more, Put(an_item(), 0)]),
+            store.update(a_client(version=3), [an_event()], expected=2, changes=[more]),
+            store.change([more, Put(an_item(), 0)]),
+        ):
+            with pytest.raises(Conflict):
+                await refused
+        await store.update(a_client(version=2), [an_event(kind="client.updated")], expected=1, changes=[more])
+        stored = await _events(store)
+        assert sorted(one.event.kind for one in stored) == [
+            "client.registered",
+            "client.updated",
+            "statement.used",
+            "statement.used",
+        ]
+        places = [(one.batch, one.position) for one in stored]
+        assert places == sorted(set(places))
+        assert [position for _, position in places] == [0, 1, 0, 1]
 
     async def test_all_events_of_an_update_land_together(self, store: Store) -> None:
         """An update with several events stores them in their order, in one batch, side by side; none is none."""

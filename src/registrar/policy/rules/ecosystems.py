@@ -137,7 +137,7 @@ def only_with(
     if not _holds(metadata.get(other), value):
         for name in members:
             if name in metadata:
-                yield _at(ONLY_WITH, name, other=other, value=value)
+                yield ONLY_WITH.refuse(name, other=other, value=value)
 
 
 def needed_with(

@@ -140,6 +140,7 @@ class PostgresStore:
         self, issuer: str, kind: str, *, client_id: str = "", owner: str = "", after: str = "", limit: int = 100
     ) -> Sequence[Item]:
         where, values = _where({"client_id": client_id or None, "owner": owner or None}, 4)
+        where += "".join(f" AND {name} <> ''" for name, value in (("client_id", client_id), ("owner", owner)) if value)
         sql = f"{_ITEMS} WHERE issuer = $1 AND kind = $2 AND key > $3{where} ORDER BY key LIMIT $4"
         return [Item(*row) for row in await self._rows(sql, issuer, kind, after, limit, *values)]
 
@@ -325,7 +326,9 @@ def _of_clients(query: ClientQuery, given: int) -> tuple[str, tuple[str, ...]]:
         "client.token_id": query.token_id,
         "client.template": query.template,
     }
-    return _where(columns, given)
+    where, values = _where(columns, given)
+    # The index of instances has no clients of their own in it, and is used only where the statement says so too.
+    return (f"{where} AND client.template <> ''" if query.template else where), values
 
 
 def _token(row: Sequence[Any]) -> InitialAccessToken:

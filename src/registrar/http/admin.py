@@ -1,0 +1,459 @@
+"""The administration API: what operators do, under `/admin/api` of each issuer, with tokens of the kind `operator`.
+
+One table of routes. Each calls the use case that the command line calls, so that what is refused there is refused here
+and told in the same words. It is off unless the issuer's settings say `admin_api = true`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessToken, Kind
+from registrar.domain.client import Assurance, State
+from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
+from registrar.domain.findings import shown
+from registrar.domain.metadata import Presented, SignedRequest
+from registrar.http import certificates, wire
+from registrar.http.endpoints import Exchange, address_of
+from registrar.http.wire import Answer, Fields
+from registrar.policy.comparison import told
+from registrar.service import administration, admission, clients, explanation, statements, templates
+from registrar.service.administration import Operator, Refused, Unknown
+from registrar.service.audit import Caller
+from registrar.service.ports import ClientQuery
+from registrar.service.registry import Issuer, Registry
+
+PREFIX: Final = "/admin/api/"
+"""What stands between the path of an issuer and that of a route below."""
+
+_PAGE: Final = 100
+_MOST: Final = 1000
+_NAME: Final = 128
+"""Characters of a segment of a path that the audit keeps."""
+_MESSAGE: Final = {ord('"'): "'", ord("\\"): "/"}
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class Call(NamedTuple):
+    """One call: where, by whom, about what, and what came with it."""
+
+    registry: Registry
+    issuer: Issuer
+    operator: Operator
+    token: InitialAccessToken
+    name: str
+    """The segment of the path that is a name; empty where the route has none."""
+    body: dict[str, Any]
+    query: Mapping[str, str]
+
+    @property
+    def acting(self) -> tuple[Registry, Issuer, Operator]:
+        """The first arguments of an act."""
+        return self.registry, self.issuer, self.operator
+
+    @property
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return self.registry.clock() // 1000
+
+
+Act = Callable[[Call], Awaitable[Answer]]
+
+
+class Row(NamedTuple):
+    """A route: method, path below `PREFIX` with `{}` for a name, the scope that opens it, and what it does."""
+
+    method: str
+    path: str
+    scope: str
+    act: Act
+
+
+async def serve(exchange: Exchange) -> Answer:
+    """Answer a call of the administration API.
+
+    Raises:
+        ProtocolError: 401 and 403 as RFC 6750 has them, 404, 405, 409, or what is wrong with the body.
+    """
+    registry, issuer, _, scope, _, path = exchange
+    door = f"{issuer.url}{PREFIX}{path[:_NAME]}"
+    address = address_of(scope)
+    caller = Caller(door, address=address)
+    body: dict[str, Any] = {}
+    try:
+        given = wire.fields(scope["headers"])
+        attestation = wire.attestation(scope) if issuer.attest else ""
+        token, certificate = wire.bearer(scope, given), certificates.presented(scope)
+        caller = Caller(door, token, address, certificate, attestation=attestation)
+        row, name = _row(scope["method"], path)
+        held = await admission.operator(registry, issuer, caller, row.scope)
+        body = await _body(exchange, given)
+        query = dict(parse_qsl(scope["query_string"].decode("ascii", "replace")))
+        operator = Operator(held.owner, door, held.token_id, address)
+        return await row.act(Call(registry, issuer, operator, held, name, body, query))
+    except Unknown as problem:
+        raise await _refused(exchange, caller, ProtocolError("not_found", _said(problem)), body) from None
+    except Refused as problem:
+        raise await _refused(exchange, caller, ProtocolError("conflict", _said(problem)), body) from None
+    except ProtocolError as error:
+        await _refused(exchange, caller, error, body)
+        raise
+
+
+async def _body(exchange: Exchange, given: Fields) -> dict[str, Any]:
+    """One JSON object, or nothing at all, which is an empty one."""
+    limits = exchange.limits
+    content = await wire.read_body(given, exchange.receive, limits.body_bytes, limits.body_seconds)
+    if not content:
+        return {}
+    if wire.check_media_type(given):
+        raise ProtocolError("unsupported_media_type", "The body must be application/json.")
+    return wire.read_object(content)
+
+
+async def _refused(exchange: Exchange, caller: Caller, error: ProtocolError, body: Mapping[str, Any]) -> ProtocolError:
+    issuer = exchange.issuer
+    quota = issuer.settings.audit.refusals_per_minute
+    requested = body if isinstance(error, RegistrationError) else _NOTHING
+    await exchange.registry.audit.refused(issuer.name, quota, caller, error, requested, kind="administration.refused")
+    return error
+
+
+def _row(method: str, path: str) -> tuple[Row, str]:
+    """The route of a path, and the name in it.
+
+    Raises:
+        ProtocolError: `not_found`, or `method_not_allowed`.
+    """
+    segments = path.split("/")
+    found: dict[str, tuple[Row, str]] = {}
+    for row in ROUTES:
+        pattern = row.path.split("/")
+        if len(pattern) == len(segments) and all(
+            one == other or (one == "{}" and other) for one, other in zip(pattern, segments, strict=True)
+        ):
+            found[row.method] = (row, segments[1] if len(segments) > 1 else "")
+    if not found:
+        raise ProtocolError("not_found")
+    if method not in found:
+        raise ProtocolError("method_not_allowed", headers=[(b"allow", ", ".join(found).encode())])
+    return found[method]
+
+
+def _said(problem: Exception) -> str:
+    """A message as an error may hold it (RFC 6749 §5.2)."""
+    return str(problem).encode("ascii", "replace").decode("ascii").translate(_MESSAGE)
+
+
+_Wanted = TypeVar("_Wanted")
+
+
+def _read(call: Call, kind: type[_Wanted]) -> _Wanted:
+    """The body as what a route takes.
+
+    Raises:
+        ProtocolError: `invalid_request`, saying what is wrong.
+    """
+    try:
+        return msgspec.convert(call.body, kind)
+    except msgspec.ValidationError as problem:
+        raise ProtocolError("invalid_request", shown(_said(problem))) from None
+
+
+class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A body of which every member is known."""
+
+
+class Reason(_Strict, frozen=True):
+    """Why; it goes into the audit."""
+
+    reason: str = ""
+
+
+class Explained(_Strict, frozen=True):
+    """A request to be explained, and who is supposed to send it."""
+
+    request: dict[str, Any] | str
+    """What would be sent: an object, or a JWT as a string."""
+    assurance: Assurance = Assurance.OPEN
+    token_scope: str = ""
+    client_class: str = msgspec.field(name="class", default="")
+    owner: str = ""
+
+
+class TemplateWanted(_Strict, frozen=True):
+    """A template as it is to be."""
+
+    metadata: dict[str, Any]
+    template_id: str = ""
+    """Where it is created."""
+    allowed: list[str] = []
+    policy: str = ""
+    description: str = ""
+    version: int | None = None
+    """Where it is changed: the version that was seen."""
+
+    def wanted(self) -> templates.Wanted:
+        """As the use case takes it."""
+        return templates.Wanted(self.metadata, tuple(self.allowed), self.policy, self.description)
+
+
+class StatementWanted(_Strict, frozen=True):
+    """A software statement as it is to be."""
+
+    software_id: str
+    members: dict[str, Any] = {}
+    expires_in: int = statements.LIFETIME
+    algorithm: str = statements.ALGORITHMS[0]
+    once: bool = True
+
+
+class TokenWanted(_Strict, frozen=True):
+    """An initial access token as it is to be."""
+
+    kind: Kind = Kind.CLIENT
+    scope: str = SCOPE
+    policy: str = ""
+    label: str = ""
+    owner: str = ""
+    max_uses: int = 1
+    expires_in: int = 0
+
+
+# --- policies ---------------------------------------------------------------------------------------------------------
+
+
+async def _list_policies(call: Call) -> Answer:
+    rows = [
+        {"name": name, "description": policy.description, "digest": policy.digest}
+        for name, policy in sorted(call.issuer.policies.items())
+    ]
+    return wire.answer(200, {"policies": rows, "policy": call.issuer.policy.name})
+
+
+async def _show_policy(call: Call) -> Answer:
+    if call.name not in call.issuer.policies:
+        raise Unknown(f"there is no policy {call.name} at {call.issuer.name}")
+    return wire.answer(200, told(call.issuer.policies[call.name]))
+
+
+async def _explain(call: Call) -> Answer:
+    asked = _read(call, Explained)
+    if any(name not in call.issuer.policies for name in call.name.split()):
+        raise Unknown(f"there is no policy {call.name} at {call.issuer.name}")
+    body = SignedRequest(asked.request) if isinstance(asked.request, str) else Presented(asked.request)
+    supposed = explanation.Supposed(asked.assurance, tuple(asked.token_scope.split()), asked.client_class, asked.owner)
+    found = await explanation.explain(call.registry, call.issuer, call.name, body, supposed)
+    return wire.answer(200, found.public())
+
+
+# --- templates --------------------------------------------------------------------------------------------------------
+
+
+async def _list_templates(call: Call) -> Answer:
+    return await _page(call, "templates", templates.every(call.registry, call.issuer, call.query.get("after", "")))
+
+
+async def _create_template(call: Call) -> Answer:
+    asked = _read(call, TemplateWanted)
+    return _changed(await templates.create(*call.acting, asked.template_id, asked.wanted()), 201)
+
+
+async def _show_template(call: Call) -> Answer:
+    found = await templates.find(call.registry, call.issuer, call.name)
+    instances = await templates.instances_of(call.registry, call.issuer, call.name)
+    return wire.answer(200, {**found.public(), "instances": instances})
+
+
+async def _change_template(call: Call) -> Answer:
+    asked = _read(call, TemplateWanted)
+    if asked.template_id not in ("", call.name):
+        raise ProtocolError("invalid_request", "template_id is another one than that of the path.")
+    return _changed(await templates.change(*call.acting, call.name, asked.wanted(), expected=asked.version))
+
+
+async def _enable_template(call: Call) -> Answer:
+    return _changed(await templates.enable(*call.acting, call.name, _read(call, Reason).reason))
+
+
+async def _disable_template(call: Call) -> Answer:
+    return _changed(await templates.disable(*call.acting, call.name, _read(call, Reason).reason))
+
+
+async def _delete_template(call: Call) -> Answer:
+    return _changed(await templates.delete(*call.acting, call.name, _read(call, Reason).reason))
+
+
+def _changed(changed: templates.Changed, status: int = 200) -> Answer:
+    more = {"waiting": changed.waiting} if changed.waiting else {}
+    return wire.answer(status, {**changed.template.public(), **more})
+
+
+# --- software statements ----------------------------------------------------------------------------------------------
+
+
+async def _list_statements(call: Call) -> Answer:
+    found = statements.every(call.registry, call.issuer, call.query.get("after", ""))
+    return await _page(call, "statements", found)
+
+
+async def _issue_statement(call: Call) -> Answer:
+    asked = _read(call, StatementWanted)
+    compact, issued = await statements.issue(
+        *call.acting,
+        asked.members,
+        software_id=asked.software_id,
+        lifetime=asked.expires_in,
+        algorithm=asked.algorithm,
+        once=asked.once,
+    )
+    return wire.answer(201, {"software_statement": compact, **issued.public(call.now)})
+
+
+async def _show_statement(call: Call) -> Answer:
+    return wire.answer(200, (await statements.find(call.registry, call.issuer, call.name)).public(call.now))
+
+
+async def _revoke_statement(call: Call) -> Answer:
+    revoked = await statements.revoke(*call.acting, call.name, _read(call, Reason).reason)
+    return wire.answer(200, revoked.public(call.now))
+
+
+# --- initial access tokens --------------------------------------------------------------------------------------------
+
+
+async def _list_tokens(call: Call) -> Answer:
+    limit, after = _limit(call), (call.issuer.name, call.query.get("after", ""))
+    found = await call.registry.store.tokens(call.issuer.name, after=after, limit=limit)
+    return _paged("tokens", [one.public(call.now) for one in found], "token_id", limit)
+
+
+async def _issue_token(call: Call) -> Answer:
+    asked = _read(call, TokenWanted)
+    scope = tuple(asked.scope.split())
+    if beyond := sorted((ADMINISTRATION.keys() & set(scope)) - set(call.token.scope)):
+        raise BearerError("insufficient_scope", f"The token lacks {beyond[0]}, and so does what it issues.")
+    if asked.max_uses < 0 or asked.expires_in < 0:
+        raise ProtocolError("invalid_request", "max_uses and expires_in are not negative.")
+    value, issued = await administration.issue_token(
+        *call.acting,
+        kind=asked.kind,
+        policy=asked.policy,
+        label=asked.label,
+        owner=asked.owner,
+        max_uses=asked.max_uses,
+        lifetime=asked.expires_in,
+        scope=scope,
+    )
+    return wire.answer(201, {"token": value, **issued.public(call.now)})
+
+
+async def _revoke_token(call: Call) -> Answer:
+    await administration.revoke_token(*call.acting, call.name)
+    return wire.answer(200, {"token_id": call.name, "status": "revoked"})
+
+
+# --- clients ----------------------------------------------------------------------------------------------------------
+
+
+async def _list_clients(call: Call) -> Answer:
+    query = call.query
+    if (state := query.get("state")) is not None and state not in tuple(State):
+        raise ProtocolError("invalid_request", f"state is one of {', '.join(State)}.")
+    wanted = ClientQuery(
+        call.issuer.name, State(state) if state else None, query.get("owner"), query.get("token"), query.get("template")
+    )
+    limit, after = _limit(call), (call.issuer.name, query.get("after", ""))
+    found = await call.registry.store.clients(wanted, after=after, limit=limit)
+    return _paged("clients", [one.public() for one in found], "client_id", limit)
+
+
+async def _create_client(call: Call) -> Answer:
+    token, wanted = call.token, Presented(call.body)
+    return wire.answer(201, await clients.create(*call.acting, wanted, policy=token.policy, label=token.label))
+
+
+async def _show_client(call: Call) -> Answer:
+    return wire.answer(200, (await administration.find(call.registry, call.issuer, call.name)).public())
+
+
+async def _change_client(call: Call) -> Answer:
+    changed, secret = await clients.change(*call.acting, call.name, Presented(call.body))
+    return wire.answer(200, changed.public() | ({"client_secret": secret} if secret else {}))
+
+
+async def _suspend_client(call: Call) -> Answer:
+    reason = _read(call, Reason).reason
+    return wire.answer(200, (await administration.suspend(*call.acting, call.name, reason)).public())
+
+
+async def _resume_client(call: Call) -> Answer:
+    reason = _read(call, Reason).reason
+    return wire.answer(200, (await administration.resume(*call.acting, call.name, reason)).public())
+
+
+async def _delete_client(call: Call) -> Answer:
+    await administration.delete(*call.acting, call.name, _read(call, Reason).reason)
+    return Answer(204, wire.NO_STORE[1:])
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def _limit(call: Call) -> int:
+    said = call.query.get("limit", str(_PAGE))
+    if not (said.isascii() and said.isdigit() and 1 <= int(said[:9]) <= _MOST):
+        raise ProtocolError("invalid_request", f"limit is a number from 1 to {_MOST}.")
+    return int(said)
+
+
+async def _page(call: Call, what: str, found: AsyncIterator[Any]) -> Answer:
+    """Some of many things, in the order of their names."""
+    limit = _limit(call)
+    rows: list[dict[str, Any]] = []
+    async for one in found:
+        rows.append(one.public(call.now) if what == "statements" else one.public())
+        if len(rows) == limit:
+            break
+    return _paged(what, rows, "jti" if what == "statements" else "template_id", limit)
+
+
+def _paged(what: str, rows: list[dict[str, Any]], key: str, limit: int) -> Answer:
+    """A page, and `after` for the next one where there may be more."""
+    more = {"after": rows[-1][key]} if len(rows) == limit else {}
+    return wire.answer(200, {what: rows, **more})
+
+
+ROUTES: Final = (
+    Row("GET", "policies", "admin.policies", _list_policies),
+    Row("GET", "policies/{}", "admin.policies", _show_policy),
+    Row("POST", "policies/{}/explain", "admin.policies", _explain),
+    Row("GET", "templates", "admin.templates", _list_templates),
+    Row("POST", "templates", "admin.templates", _create_template),
+    Row("GET", "templates/{}", "admin.templates", _show_template),
+    Row("PUT", "templates/{}", "admin.templates", _change_template),
+    Row("DELETE", "templates/{}", "admin.templates", _delete_template),
+    Row("POST", "templates/{}/enable", "admin.templates", _enable_template),
+    Row("POST", "templates/{}/disable", "admin.templates", _disable_template),
+    Row("GET", "statements", "admin.statements", _list_statements),
+    Row("POST", "statements", "admin.statements", _issue_statement),
+    Row("GET", "statements/{}", "admin.statements", _show_statement),
+    Row("POST", "statements/{}/revoke", "admin.statements", _revoke_statement),
+    Row("GET", "tokens", "admin.tokens", _list_tokens),
+    Row("POST", "tokens", "admin.tokens", _issue_token),
+    Row("POST", "tokens/{}/revoke", "admin.tokens", _revoke_token),
+    Row("GET", "clients", "admin.clients", _list_clients),
+    Row("POST", "clients", "admin.clients", _create_client),
+    Row("GET", "clients/{}", "admin.clients", _show_client),
+    Row("PUT", "clients/{}", "admin.clients", _change_client),
+    Row("DELETE", "clients/{}", "admin.clients", _delete_client),
+    Row("POST", "clients/{}/suspend", "admin.clients", _suspend_client),
+    Row("POST", "clients/{}/resume", "admin.clients", _resume_client),
+)
+"""Every route below `PREFIX`; the documentation and the tests read it."""
+
+METHODS: Final = tuple(dict.fromkeys(row.method for row in ROUTES))
