@@ -99,7 +99,7 @@ class Rows(Protocol):
         ...
 
 
-class SQLiteRows:
+class SQLiteRows(Rows):
     """A file; while it is open here, servers that have it open wait with their writes."""
 
     def __init__(self, path: Path) -> None:
@@ -143,7 +143,7 @@ class SQLiteRows:
         os.close(self._lock)
 
 
-class PostgresRows:
+class PostgresRows(Rows):
     """A database of PostgreSQL."""
 
     def __init__(self, connection: Connection) -> None:
