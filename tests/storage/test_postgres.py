@@ -206,6 +206,27 @@ async def test_too_many_that_wait_are_told_to_come_back(opened: Open) -> None:
     refused = [one for one in outcomes if one is not None]
     assert len(refused) == 20
     assert all(isinstance(one, StoreUnavailable) and one.overloaded for one in refused)
+    found = await asyncio.gather(*(store.find("main", f"c{at}") for at in range(60)), return_exceptions=True)
+    assert 0 < sum(isinstance(one, StoreUnavailable) and one.overloaded for one in found) < 60
+
+
+async def test_lookups_that_arrive_together_are_one_statement(opened: Open) -> None:
+    """A crowd of readers needs a few statements, and each gets its own, or nothing where there is none."""
+    store = opened()
+    await asyncio.gather(*(store.create(a_client(f"c{at}"), an_event(f"c{at}")) for at in range(50)))
+    asked: list[int] = []
+    rows = store._rows
+
+    async def counting(sql: str, *values: Any) -> Any:
+        asked.append(len(values[0]))
+        return await rows(sql, *values)
+
+    store._rows = counting  # type: ignore[method-assign]
+    names = [f"c{at % 60}" for at in range(240)]
+    found = await asyncio.gather(*(store.find("main", name) for name in names))
+    assert [one.client_id if one else None for one in found] == [name if int(name[1:]) < 50 else None for name in names]
+    assert len(asked) <= 3
+    assert found[0] is not found[60]
 
 
 async def test_writers_never_share_a_sequence_number(opened: Open) -> None:

@@ -15,6 +15,7 @@ from registrar.domain.settings import PostgreSQL
 from registrar.service.ports import ClientQuery, Conflict, EventQuery, Store, StoreUnavailable
 from registrar.storage import migrate
 from registrar.storage.postgres import PostgresStore
+from registrar.storage.postgres.connection import Address, connect
 from registrar.testing.store_conformance import _spend, a_client, a_token, an_event
 
 pytestmark = pytest.mark.anyio
@@ -290,6 +291,22 @@ async def test_a_statement_that_takes_too_long_is_given_up(mortal: Server, addre
     await other.close()
     assert await stored(store) == {"c0"}
     await store.create(a_client("c1"), an_event("c1"))
+    await store.close()
+
+
+async def test_a_replica_that_stands_still_does_not_hold_the_others_up(address: str) -> None:
+    """Stopped in the middle of a transaction, it loses its session; the row that it had locked is written by another."""
+    store = PostgresStore(address, QUICK)
+    await store.create(a_client("c0"), an_event("c0"))
+    still = await connect(Address(address, QUICK))
+    await still.execute("BEGIN")
+    await still.execute("UPDATE client SET version = 7 WHERE client_id = 'c0'")
+    after = a_client("c0", version=2)
+    async with asyncio.timeout(20):
+        while await outcome(store.update(after, [an_event("c0", kind="client.updated")], expected=1)):
+            pass
+    assert await store.find("main", "c0") == after
+    still.terminate()
     await store.close()
 
 

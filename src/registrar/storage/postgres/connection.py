@@ -69,6 +69,7 @@ class Address:
     @property
     def arguments(self) -> dict[str, Any]:
         """What asyncpg is given. Of several hosts it takes the one that can be written to, so a failover heals by itself."""
+        limit = str(int(self.settings.statement_seconds * 1000))
         return {
             "dsn": self.url,
             "target_session_attrs": "read-write",
@@ -76,7 +77,11 @@ class Address:
             "command_timeout": self.settings.statement_seconds + self.settings.connect_seconds,
             "server_settings": {
                 "application_name": "registrar",
-                "statement_timeout": str(int(self.settings.statement_seconds * 1000)),
+                "statement_timeout": limit,
+                # A process that stands still in the middle of a transaction must not hold its rows for ever.
+                "idle_in_transaction_session_timeout": limit,
+                # A statement that waited for a row then sees the row as it is; the store is written for that.
+                "default_transaction_isolation": "read committed",
             },
         }
 

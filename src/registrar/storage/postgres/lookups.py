@@ -24,10 +24,11 @@ class Lookups(Generic[Key]):
 
     Args:
         fetch: finds the rows that there are, by their keys.
+        limit: lookups that may wait; beyond that, whoever asks is told to come back.
     """
 
-    def __init__(self, fetch: Callable[[list[Key]], Awaitable[Mapping[Key, Row]]]) -> None:
-        self._fetch = fetch
+    def __init__(self, fetch: Callable[[list[Key]], Awaitable[Mapping[Key, Row]]], limit: int) -> None:
+        self._fetch, self._limit = fetch, limit
         self._waiting: deque[tuple[Key, asyncio.Future[Row | None]]] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -35,8 +36,10 @@ class Lookups(Generic[Key]):
         """The row with a key.
 
         Raises:
-            StoreUnavailable: the database does not answer.
+            StoreUnavailable: the database does not answer, or too many are waiting.
         """
+        if len(self._waiting) >= self._limit:
+            raise StoreUnavailable("too many reads are waiting", overloaded=True)
         loop = asyncio.get_running_loop()
         found: asyncio.Future[Row | None] = loop.create_future()
         self._waiting.append((key, found))

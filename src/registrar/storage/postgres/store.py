@@ -78,7 +78,7 @@ class PostgresStore:
     Args:
         url: `postgresql://user@host,host/database`.
         settings: of the sessions.
-        queue: writes that may wait at the most.
+        queue: writes that may wait at the most, and lookups.
 
     Raises:
         ValueError: the URL is none, saying what would be accepted.
@@ -87,9 +87,9 @@ class PostgresStore:
     def __init__(self, url: str, settings: PostgreSQL | None = None, *, queue: int = 4096) -> None:
         self._address = Address(url, settings or PostgreSQL())
         self._writes = Writer(self._address, queue)
-        self._clients = Lookups[tuple[str, str]](self._lookup(_FIND_CLIENTS, 2))
-        self._tokens = Lookups[tuple[str, Digest]](self._lookup(_FIND_TOKENS, 2))
-        self._items = Lookups[tuple[str, str, str]](self._lookup(_FIND_ITEMS, 3))
+        self._clients = Lookups[tuple[str, str]](self._lookup(_FIND_CLIENTS, 2), queue)
+        self._tokens = Lookups[tuple[str, Digest]](self._lookup(_FIND_TOKENS, 2), queue)
+        self._items = Lookups[tuple[str, str, str]](self._lookup(_FIND_ITEMS, 3), queue)
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._closed = False
