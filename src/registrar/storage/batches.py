@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
 from registrar.service.ports import StoreError, StoreUnavailable
@@ -18,6 +18,8 @@ BATCH: Final = 256
 """Operations of one commit at the most: a longer batch would hold the loop for too long."""
 
 Operation = TypeVar("Operation")
+Waiter = tuple[Operation, asyncio.Future[None]]
+"""An operation and whoever waits for it."""
 
 
 class Batches(ABC, Generic[Operation]):
@@ -29,7 +31,7 @@ class Batches(ABC, Generic[Operation]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._waiting: deque[tuple[Operation, asyncio.Future[None]]] = deque()
+        self._waiting: deque[Waiter[Operation]] = deque()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -58,14 +60,14 @@ class Batches(ABC, Generic[Operation]):
             await asyncio.shield(self._running)  # whoever loses patience with closing must not break off a commit
 
     @abstractmethod
-    async def _write_batch(self, batch: list[tuple[Operation, asyncio.Future[None]]]) -> None:
+    async def _write_batch(self, batch: list[Waiter[Operation]]) -> None:
         """Make a batch durable and settle each of its waiters.
 
         Raises:
             Exception: nothing of it is stored, or nobody knows; the waiters that are not settled hear of it.
         """
 
-    def _next(self) -> list[tuple[Operation, asyncio.Future[None]]]:
+    def _next(self) -> list[Waiter[Operation]]:
         """Of those that wait, the operations of the next batch."""
         return [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
 
@@ -85,11 +87,10 @@ class Batches(ABC, Generic[Operation]):
             self._running = None
 
 
-def settle(batch: list[tuple[Operation, asyncio.Future[None]]], outcomes: Iterable[StoreError | None]) -> None:
+def settle(batch: list[Waiter[Operation]], outcomes: Sequence[StoreError | None]) -> None:
     """Answer the waiters of a batch that is durable: None is stored, an error is a refusal that left nothing behind."""
-    settled: Iterable[tuple[tuple[Operation, asyncio.Future[None]], StoreError | None]]
-    settled = list(zip(batch, outcomes, strict=True))
-    if any(outcome for _, outcome in settled):
+    settled: Iterable[tuple[Waiter[Operation], StoreError | None]] = zip(batch, outcomes, strict=True)
+    if any(outcomes):
         # Losers of a race are woken before its winners: one that keeps winning must not keep another from ever writing.
         settled = sorted(settled, key=lambda one: one[1] is None)
     for (_, done), outcome in settled:
@@ -101,7 +102,7 @@ def settle(batch: list[tuple[Operation, asyncio.Future[None]]], outcomes: Iterab
             done.set_exception(outcome)
 
 
-def fail(waiters: Iterable[tuple[Operation, asyncio.Future[None]]], problem: BaseException) -> None:
+def fail(waiters: Iterable[Waiter[Operation]], problem: BaseException) -> None:
     """Tell every waiter that is not answered yet that nothing can be said of its operation."""
     for _, done in waiters:
         if not done.done():

@@ -12,14 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from registrar.service.ports import StoreError, StoreUnavailable
-from registrar.storage.batches import BATCH, Batches, settle, told
+from registrar.storage.batches import BATCH, Batches, Waiter, settle, told
 
 __all__ = ["BATCH", "Engine", "GroupCommit", "Operation"]
 
 Operation = Callable[[], None]
 """The statements of one write. It raises a StoreError only in a state in which it has changed nothing."""
-
-_Waiter = tuple[Operation, asyncio.Future[None]]
 
 
 class Engine(Protocol):
@@ -60,7 +58,7 @@ class GroupCommit(Batches[Operation]):
         await super().close()
         self._thread.shutdown()
 
-    async def _write_batch(self, batch: list[_Waiter]) -> None:
+    async def _write_batch(self, batch: list[Waiter[Operation]]) -> None:
         try:
             outcomes = await self._attempt(batch)
         except _UnannouncedError as failure:
@@ -72,7 +70,7 @@ class GroupCommit(Batches[Operation]):
             outcomes = [StoreUnavailable(str(failure))]
         settle(batch, outcomes)
 
-    async def _attempt(self, batch: list[_Waiter]) -> list[StoreError | None]:
+    async def _attempt(self, batch: list[Waiter[Operation]]) -> list[StoreError | None]:
         """The outcome of each operation, all of them durable.
 
         Raises:

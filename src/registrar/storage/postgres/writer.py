@@ -18,7 +18,7 @@ import asyncpg
 from asyncpg import Connection
 
 from registrar.service.ports import StoreError, StoreUnavailable
-from registrar.storage.batches import BATCH, Batches, fail, settle, told
+from registrar.storage.batches import BATCH, Batches, Waiter, fail, settle, told
 from registrar.storage.postgres.batch import (
     Company,
     Row,
@@ -33,7 +33,6 @@ from registrar.storage.postgres.batch import (
 )
 from registrar.storage.postgres.connection import AGAIN, LOST, Address, connect
 
-_Waiter = tuple[Write, asyncio.Future[None]]
 _Outcomes = list[StoreError | None]
 
 _ATTEMPTS: Final = 8
@@ -130,18 +129,18 @@ class Writer(Batches[Write]):
             with suppress(*LOST, asyncpg.PostgresError):
                 await connection.close(timeout=self._address.settings.connect_seconds)
 
-    def _next(self) -> list[_Waiter]:
+    def _next(self) -> list[Waiter[Write]]:
         """The oldest that can share a batch; whoever cannot keeps its place and hinders nobody behind it."""
         company = Company()
-        batch: list[_Waiter] = []
-        later: list[_Waiter] = []
+        batch: list[Waiter[Write]] = []
+        later: list[Waiter[Write]] = []
         while self._waiting and len(batch) < BATCH:
             waiter = self._waiting.popleft()
             (batch if company.admits(waiter[0]) else later).append(waiter)
         self._waiting.extendleft(reversed(later))
         return batch
 
-    async def _write_batch(self, batch: list[_Waiter]) -> None:
+    async def _write_batch(self, batch: list[Waiter[Write]]) -> None:
         try:
             connection = await self._connected()
         except StoreUnavailable as problem:
