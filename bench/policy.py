@@ -6,7 +6,6 @@ python bench/policy.py --limit 100   exit status 1 where a policy takes longer t
 Two numbers each: the first time that a registration of its kind is seen, and every time after, when what the operators
 decided is remembered by the values that they look at.
 """
-# ruff: noqa: INP001  (a script, not a package)
 
 from __future__ import annotations
 

@@ -27,7 +27,12 @@ from registrar.domain.errors import ERRORS
 from registrar.domain.events import EVENTS
 from registrar.domain.findings import RULES, Rule
 from registrar.domain.metadata import ECHOED_EMPTY, LIMITS, MEMBERS, Member, Role
-from registrar.policy.loader import shipped
+from registrar.domain.software_statement import Form
+from registrar.policy import classes
+from registrar.policy.classes import When
+from registrar.policy.evidence import ManagementProof, Proof
+from registrar.policy.loader import FEATURES, PROOFS, shipped
+from registrar.policy.policy import Repeat, Request
 from registrar.policy.rules import RULE_FUNCTIONS
 from registrar.policy.rules.applied import Hosts
 
@@ -102,12 +107,24 @@ def settings_page() -> Iterator[str]:
         yield from table(("setting", "type", "default", "meaning"), rows)
     yield "## `[policy.NAME]`"
     yield ""
-    yield "A policy of your own; [concepts](../guide/concepts.md#policy) explains it, and [rules](rules.md) lists what it can name."
+    yield "A policy of your own; [policies](../guide/policies.md) tells how one is written, and [rules](rules.md) lists what it can name."
     yield ""
     yield from table(
         ("setting", "type", "default", "meaning"),
         (
             ("`description`", "string", '`""`', "What it is for, for people."),
+            (
+                "`extends`",
+                "list of strings",
+                "`[]`",
+                "Policies that it completes and narrows; never wider than any of them.",
+            ),
+            (
+                "`features`",
+                "list of strings",
+                "`[]`",
+                f"Groups of members that are served under it alone: {', '.join(map(code, FEATURES))}.",
+            ),
             ("`metadata`", "table", "`{}`", "Member of client metadata -> its operators."),
             (
                 "`rules`",
@@ -115,11 +132,80 @@ def settings_page() -> Iterator[str]:
                 "`[]`",
                 'Rules by name, each with its arguments: `{ rule = "localhost", verdict = "refuse" }`.',
             ),
+            (
+                "`registration.authentication`",
+                "list of strings",
+                "`[]`",
+                f"What a registration has to come with, beside what the mode demands; alternatives, each of these joined by `+`: {', '.join(map(code, PROOFS))}.",
+            ),
+            (
+                "`statement`",
+                "table",
+                "none",
+                f"How software statements are read: {', '.join(map(code, Form.__struct_fields__))}.",
+            ),
+            ("`request`", "table", "none", f"How requests are written: {_fields(Request)}."),
+            (
+                "`management.authentication`",
+                "list of strings",
+                '`["registration_access_token"]`',
+                f"What whoever manages a registration has to show, all of it: {', '.join(map(code, ManagementProof))}.",
+            ),
+            ("`management.scope`", "string", '`""`', "The scope of that access token."),
+            ("`management.operations`", "list of strings", '`["read", "update", "delete"]`', "What may be done."),
+            (
+                "`repeat`",
+                "string",
+                '`"new"`',
+                f"What a registration does of software that is registered already: {', '.join(map(code, Repeat))}.",
+            ),
+            (
+                "`lifetime.client`, `lifetime.secret`",
+                "whole number",
+                "`0`",
+                "Seconds until the client ends, and its secret; 0 is never.",
+            ),
         ),
     )
     yield "Policies that ship with the program:"
     yield ""
     yield from table(("name", "description"), ((code(name), policy.description) for name, policy in shipped().items()))
+    yield "## `[class.NAME]`"
+    yield ""
+    yield "A class of clients of your own, for issuers that list it under `classes`; [policies](../guide/policies.md#classes-of-clients) explains them."
+    yield ""
+    yield from table(
+        ("setting", "type", "default", "meaning"),
+        (
+            ("`description`", "string", '`""`', "What it is, for people."),
+            (
+                "`when`",
+                "table",
+                "`{}`",
+                f"The facts that make a client one of it, all that are listed: {_fields(When)}.",
+            ),
+            (
+                "`admission`",
+                "list of strings",
+                "needed",
+                f"With what it is admitted: `open`, or alternatives of {', '.join(map(code, Proof))}, joined by `+` where several are needed.",
+            ),
+            ("`policy`", "list of strings", "`[]`", "Policies that judge it beside the issuer's or the token's."),
+            ("`software`", "list of strings", "`[]`", "The `software_id`s that are `preregistered`."),
+            ("`owners`", "list of strings", "`[]`", "The owners that are."),
+        ),
+    )
+    yield "Classes that ship with the program:"
+    yield ""
+    yield from table(("name", "description"), ((code(one.name), one.description) for one in classes.shipped().values()))
+    yield "## `[rules]`"
+    yield ""
+    yield 'Rules of your own: `name = "package.module:function"`; [policies](../guide/policies.md#a-rule-of-your-own) has an example.'
+    yield ""
+
+
+def _fields(kind: type[Any]) -> str:
+    return ", ".join(code(field.name) for field in dataclasses.fields(kind))
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

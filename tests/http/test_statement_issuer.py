@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,26 @@ async def test_issued(algorithm: str) -> None:
         (event,) = await events(server, "statement.issued")
         assert event["jti"] == jti
         assert compact not in await everything_recorded(server)
+
+
+@pytest.mark.parametrize("algorithm", statements.ALGORITHMS)
+async def test_believed_elsewhere(algorithm: str) -> None:
+    """Another registrar that has the issuer and its keys in its configuration believes what is issued here."""
+    async with served(configured(url="https://directory.example")) as directory:
+        compact, jti = await issue(directory, algorithm=algorithm)
+        published = (await directory.client.get("/jwks")).json()["keys"]
+        keys_in_toml = ", ".join(
+            f"{{ {', '.join(f'{name} = {json.dumps(value)}' for name, value in key.items())} }}" for key in published
+        )
+        trust = f'[statement_issuer.ours]\nissuer = "https://directory.example"\njwks = {{ keys = [{keys_in_toml}] }}\n'
+        async with served(configured(registration=BELIEVED, tables=trust), clock=directory.clock) as registrar:
+            client = await register(registrar, {"software_statement": compact, "client_name": "Mine"})
+
+            assert client["client_name"] == "Attested"
+            assert client["software_statement"] == compact
+            assert await state(directory, jti) == "ACTIVE"  # nobody here knows what was done elsewhere
+            await statements.revoke(directory.registry, directory.issuer, directory.operator, jti)
+            assert await state(directory, jti) == "REVOKED"
 
 
 async def test_used_once() -> None:

@@ -86,7 +86,7 @@ def test_when(when: str, holds: Facts, fails: Facts) -> None:
     assert loaded("admission = ['open']").when.holds(fails)
 
 
-@pytest.mark.requirement("SEED-82", "SEED-67")
+@pytest.mark.requirement("SEED-82")
 def test_ways_of_admission_alone_and_combined() -> None:
     """Each way is enough by itself, those joined by + only together, and the open door needs nothing."""
     found = loaded("admission = ['statement+certificate', 'initial_access_token+certificate+statement']")
@@ -102,7 +102,7 @@ def test_ways_of_admission_alone_and_combined() -> None:
     assert [*demanded(opened.admission, OPEN)] == []
 
 
-@pytest.mark.requirement("SEED-82", "SEED-67", "SEED-64")
+@pytest.mark.requirement("SEED-82")
 @pytest.mark.parametrize(
     ("lists", "claimed", "facts", "known"),
     [

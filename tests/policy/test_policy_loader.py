@@ -235,7 +235,7 @@ secret = 60
 """
 
 
-@pytest.mark.requirement("SEED-95", "SEED-96", "SEED-90")
+@pytest.mark.requirement("SEED-95", "SEED-90")
 def test_sections() -> None:
     """How registrations and their management are proven, how statements and requests are read, and how long it all lasts."""
     policy = loaded(SECTIONS)

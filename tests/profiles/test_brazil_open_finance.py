@@ -247,7 +247,12 @@ async def test_dcr_no_mtls(server: Served, software: Software) -> None:
 
 
 @pytest.mark.parametrize(
-    ("software_id", "organisation"), [(str(uuid.uuid4()), ORGANISATION), (SOFTWARE, str(uuid.uuid4())), ("x", "y")]
+    ("software_id", "organisation"),
+    [
+        ("7d3a1d4e-6a0c-4f0e-9a53-1f0c5a2f9a11", ORGANISATION),
+        (SOFTWARE, "0c0f7a52-45a1-4a8b-8e19-9be1d3a6d0c4"),
+        ("x", "y"),
+    ],
 )
 async def test_dcr_bad_mtls(server: Served, software: Software, software_id: str, organisation: str) -> None:
     """The certificate of another software or organisation opens nothing of this one."""

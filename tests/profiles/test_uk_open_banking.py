@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -210,7 +209,7 @@ async def test_certificates_may_authenticate(server: Served, software: Software)
         ("jti", None),
         ("jti", ""),
         ("jti", "1234"),
-        ("jti", str(uuid.uuid1())),
+        ("jti", "6b3c89ac-e8eb-11f1-b851-02fc00000001"),
     ],
 )
 async def test_004_claims_of_the_request(server: Served, software: Software, claim: str, value: Any) -> None:
@@ -365,6 +364,7 @@ async def test_008_update(server: Served, software: Software, tokens: Tokens) ->
     )
     made(await manage(server, client, "PUT", request(software), token=token, certificate=software.certificate), 200)
     (event, _) = await server.registry.store.events(EventQuery(kind="client.updated"))
+    assert '"authentication":"access_token"' in event.event.body.decode()
     assert software.statement().rpartition(".")[0] not in event.event.body.decode()
     assert after["software_statement"] not in event.event.body.decode()
 

@@ -11,6 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -183,7 +184,6 @@ def _fits(key: JWK, name: str, algorithm: _Algorithm) -> bool:
 def _signed(unverified: UnverifiedJWS, key: JWK) -> bool:
     from cryptography.exceptions import UnsupportedAlgorithm
     from joserfc.errors import JoseError
-    from joserfc.jwk import JWKRegistry
     from joserfc.jws import JWSRegistry
 
     signing_input, _, signature = unverified.compact.rpartition(".")
@@ -193,10 +193,23 @@ def _signed(unverified: UnverifiedJWS, key: JWK) -> bool:
     if not _is_strong(material, ALGORITHMS[unverified.algorithm]):
         return False
     try:
-        imported = JWKRegistry.import_key(material)
+        # Secrets are not kept where nobody asked for it.
+        imported = _import(material) if "k" in material else _public_key(tuple(material.items()))
         return bool(model.verify(signing_input.encode("ascii"), _decoded(signature, "signature"), imported))
     except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, OverflowError):
         return False
+
+
+def _import(material: JWK) -> Any:
+    from joserfc.jwk import JWKRegistry
+
+    return JWKRegistry.import_key(dict(material))
+
+
+@lru_cache(maxsize=256)
+def _public_key(material: tuple[tuple[str, str], ...]) -> Any:
+    """A public key, made ready once: that costs as much as a verification, and issuers have few keys."""
+    return _import(dict(material))
 
 
 _MATERIAL: Final = ("kty", "n", "e", "crv", "x", "y", "k")

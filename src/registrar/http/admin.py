@@ -255,7 +255,8 @@ async def _explain(call: Call) -> Answer:
 
 
 async def _list_templates(call: Call) -> Answer:
-    return await _page(call, "templates", templates.every(call.registry, call.issuer, call.query.get("after", "")))
+    found = templates.every(call.registry, call.issuer, call.query.get("after", ""))
+    return await _page(call, "templates", "template_id", (one.public() async for one in found))
 
 
 async def _create_template(call: Call) -> Answer:
@@ -298,7 +299,7 @@ def _changed(changed: templates.Changed, status: int = 200) -> Answer:
 
 async def _list_statements(call: Call) -> Answer:
     found = statements.every(call.registry, call.issuer, call.query.get("after", ""))
-    return await _page(call, "statements", found)
+    return await _page(call, "statements", "jti", (one.public(call.now) async for one in found))
 
 
 async def _issue_statement(call: Call) -> Answer:
@@ -411,15 +412,15 @@ def _limit(call: Call) -> int:
     return int(said)
 
 
-async def _page(call: Call, what: str, found: AsyncIterator[Any]) -> Answer:
+async def _page(call: Call, what: str, key: str, found: AsyncIterator[dict[str, Any]]) -> Answer:
     """Some of many things, in the order of their names."""
     limit = _limit(call)
     rows: list[dict[str, Any]] = []
-    async for one in found:
-        rows.append(one.public(call.now) if what == "statements" else one.public())
+    async for row in found:
+        rows.append(row)
         if len(rows) == limit:
             break
-    return _paged(what, rows, "jti" if what == "statements" else "template_id", limit)
+    return _paged(what, rows, key, limit)
 
 
 def _paged(what: str, rows: list[dict[str, Any]], key: str, limit: int) -> Answer:

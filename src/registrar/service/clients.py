@@ -12,10 +12,11 @@ from registrar.domain.credentials import Credentials, TokenRecord
 from registrar.domain.errors import ProtocolError
 from registrar.domain.metadata import Presented, Registered
 from registrar.policy import Policy
-from registrar.service import administration, instances, issuance, management, registration
+from registrar.service import administration, instances, issuance, management, registration, versions
 from registrar.service.administration import Operator, Refused
 from registrar.service.admission import Admitted
 from registrar.service.audit import Caller
+from registrar.service.parts import used
 from registrar.service.ports import Conflict
 from registrar.service.registry import Issuer, Registry
 
@@ -78,6 +79,7 @@ async def change(
         )
         if before.template and (template := await instances.find(registry, issuer, before.template)):
             after = msgspec.structs.replace(after, own=instances.own(template, decision))
+        parts = await versions.moved(registry, before, parts, now_ms // 1000)
         detail = events.registration_detail(after, parts.requested, decision.findings, judge.policy.digest)
         detail["difference"] = events.difference(before.metadata, after.metadata)
         event = registry.audit.event(
@@ -91,7 +93,9 @@ async def change(
         )
         try:
             await registry.store.update(after, [event], expected=before.version, changes=parts.changes)
-        except Conflict:
+        except Conflict as conflict:
+            if taken := used(str(conflict), parts):
+                raise taken from None
             continue
         return after, secret
     raise ProtocolError("temporarily_unavailable")

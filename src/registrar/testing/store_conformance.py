@@ -165,6 +165,9 @@ def a_token(token_id: str = "t1", *, issuer: str = "main", **changed: Any) -> In
         max_uses=_USES,
         created_at=NOW,
         expires_at=_LATER,
+        addresses=("192.0.2.0/24",),
+        certificate="thumbprint",
+        attestation=True,
     )
     return msgspec.structs.replace(token, **changed)
 
