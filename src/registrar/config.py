@@ -25,15 +25,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from registrar.domain import uri as grammar
-from registrar.domain.access_token import SCOPE
+from registrar.domain.access_token import SCOPE, Kind
 from registrar.domain.certificate import read as read_certificate
 from registrar.domain.certificate import read_pem
-from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys, PresentedToken
+from registrar.domain.credentials import KEY_BYTES, KeyEncryptionKeys
 from registrar.domain.jwks import judge as judge_keys
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
-from registrar.domain.server_metadata import ENDPOINTS
+from registrar.domain.server_metadata import ENDPOINTS, PAGES
+from registrar.domain.settings import (
+    Clients,
+    Mode,
+    Registration,
+    Server,
+    Settings,
+    StatementIssuer,
+    Template,
+    TokenIssuer,
+)
 from registrar.domain.settings import Issuer as IssuerSettings
-from registrar.domain.settings import Mode, Registration, Server, Settings, StatementIssuer, Template
 from registrar.http.fetch import Fetcher
 from registrar.policy import Contradiction, Policy, all_of, classes
 from registrar.policy.classes import ClientClass
@@ -117,6 +126,10 @@ def development(port: int = 8000, database: str = "sqlite:///var/registrar.db") 
         cors_origins = ["*"]
         [issuer.main.registration]
         mode = "open"
+        [issuer.main.authorization]
+        any_resource = true
+        [issuer.main.people]
+        sign_up = true
     """
     return parse(Document("--dev", text))
 
@@ -226,7 +239,6 @@ def assemble(configuration: Configuration) -> Registry:
         Audit(store, _now_ms, os.urandom),
         fetch,
         KeySets(fetch, _now_ms, server.key_sets),
-        _no_access_tokens,
     )
 
 
@@ -241,10 +253,6 @@ def _fetcher(configuration: Configuration) -> Fetcher:
         except (OSError, ssl.SSLError) as problem:
             raise ConfigurationError(settings.ca_file, 0, f"not a file of certificates (PEM): {problem}") from None
     return fetch
-
-
-async def _no_access_tokens(issuer: str, presented: PresentedToken) -> None:
-    del issuer, presented
 
 
 def _now_ms() -> int:
@@ -427,6 +435,8 @@ def _issuer(
     _check_path(issuer.registration, document, *at, "registration")
     _check_evidence(issuer, policies[issuer.registration.policy], believed, document, *at, "registration")
     _check_scopes(issuer, document, *at, "scopes")
+    _check_people(issuer, document, *at)
+    _check_pages(issuer, document, *at)
     _check_templates(issuer, policies, document, *at, "template")
     for origin in issuer.cors_origins:
         if not _ORIGIN.fullmatch(origin):
@@ -438,6 +448,12 @@ def _issuer(
     ):
         if getattr(getattr(issuer, section), key) < 0:
             raise document.error(f"{key} is in seconds and not negative", *at, section, key)
+    for key in ("id_token_lifetime", "logout_seconds", "logout_attempts"):
+        if getattr(issuer.openid, key) <= 0:
+            raise document.error("is more than 0", *at, "openid", key)
+    _check_authorization(issuer, document, *at, "authorization")
+    for other, believed_token in issuer.registration.token_issuers.items():
+        _check_token_issuer(believed_token, document, *at, "registration", "token_issuers", other)
     if issuer.audit.refusals_per_minute < 1:
         raise document.error("at least one refusal a minute is recorded", *at, "audit", "refusals_per_minute")
     return issuer
@@ -459,8 +475,15 @@ def _build(kind: type[Any], table: Any, document: Document, path: tuple[str, ...
 
 
 def _value(hint: Any, value: Any, document: Document, path: tuple[str, ...]) -> Any:
+    if hint is Any:  # judged where it is used
+        return value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, value, document, path)
+    if typing.get_origin(hint) is dict:
+        if not isinstance(value, dict):
+            raise document.error("needs to be a table", *path)
+        kind = typing.get_args(hint)[1]
+        return {name: _value(kind, one, document, (*path, name)) for name, one in value.items()}
     if hint == tuple[Mode, ...]:
         return _modes(value, document, path)
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
@@ -473,12 +496,12 @@ def _value(hint: Any, value: Any, document: Document, path: tuple[str, ...]) -> 
         return tuple(value)
     if hint is float and type(value) is int:
         return float(value)
-    if type(value) is not (typing.get_origin(hint) or hint):
-        raise document.error(f"needs {_SPOKEN[typing.get_origin(hint) or hint]}", *path)
+    if type(value) is not hint:
+        raise document.error(f"needs {_SPOKEN[hint]}", *path)
     return value
 
 
-_SPOKEN: Final = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
+_SPOKEN: Final = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def _modes(value: Any, document: Document, path: tuple[str, ...]) -> tuple[Mode, ...]:
@@ -536,8 +559,8 @@ def _check_mutual_tls_url(issuer: IssuerSettings, document: Document, *path: str
 def _check_path(registration: Registration, document: Document, *path: str) -> None:
     if not re.fullmatch(r"(/(?!\.)[A-Za-z0-9_\-.~]+)+", registration.path):
         raise document.error("is a path such as /register", *path, "path")
-    taken = registration.path in (*ENDPOINTS.values(), "/healthz", "/readyz", "/statements")
-    if taken or registration.path.startswith("/admin"):
+    taken = (*ENDPOINTS.values(), *PAGES.values(), "/healthz", "/readyz", "/statements")
+    if registration.path in taken or registration.path.startswith("/admin"):
         raise document.error(f"{registration.path} is the path of another endpoint", *path, "path")
 
 
@@ -601,6 +624,79 @@ def _check_scopes(issuer: IssuerSettings, document: Document, *path: str) -> Non
     for scope in scopes.default:
         if scope not in allowed:
             raise document.error(f"{scope} is not registrable, so it cannot be a default", *path, "default")
+
+
+def _check_pages(issuer: IssuerSettings, document: Document, *path: str) -> None:
+    for key in ("documentation", "policy_page", "terms_page"):
+        url = getattr(issuer, key)
+        parts = None if grammar.odd_character(url) else grammar.split(url)
+        if url and (parts is None or parts.scheme not in ("http", "https") or not parts.authority):
+            raise document.error("is the URL of a page, such as https://www.example.com/terms", *path, key)
+
+
+def _check_people(issuer: IssuerSettings, document: Document, *path: str) -> None:
+    people, upstream = issuer.people, issuer.upstream
+    for key in ("password_characters", "session_lifetime", "session_idle"):
+        if getattr(people, key) < 1:
+            raise document.error("is more than 0", *path, "people", key)
+    if not upstream.issuer:
+        return
+    at = (*path, "upstream")
+    _check_url(upstream.issuer.rstrip("/"), document, *at, "issuer")  # some providers' identifiers end in a slash
+    if not upstream.client_id:
+        raise document.error("needs the client_id that this issuer has at the other provider", *at, "client_id")
+    if "openid" not in upstream.scopes:
+        raise document.error("has to name openid, without which nobody is told who signed in", *at, "scopes")
+    if upstream.client_secret_file:
+        _check_secret_file(upstream.client_secret_file, document, *at, "client_secret_file")
+
+
+def _check_secret_file(file: str, document: Document, *path: str) -> None:
+    try:
+        open_to_others = stat.S_IMODE(Path(file).stat().st_mode) & 0o077
+    except OSError as problem:
+        raise document.error(f"cannot be read: {problem}", *path) from None
+    if open_to_others:
+        raise document.error("the file can be read by others; chmod 600", *path)
+
+
+def _check_authorization(issuer: IssuerSettings, document: Document, *path: str) -> None:
+    given = issuer.authorization
+    for field in dataclasses.fields(given):
+        if field.name.endswith(("_lifetime", "_interval")) and getattr(given, field.name) < 1:
+            raise document.error(f"{field.name} is in seconds and more than 0", *path, field.name)
+    for key, accepted in _ALLOWED.items():
+        if getattr(given, key) not in accepted:
+            raise document.error(f"is one of {', '.join(accepted)}", *path, key)
+    if given.refresh_token_grace < 0:
+        raise document.error("refresh_token_grace is in seconds and not negative", *path, "refresh_token_grace")
+    for name, resource in given.resources.items():
+        if not grammar.is_absolute(resource.uri):
+            raise document.error("needs an absolute URI without a fragment (RFC 8707 §2)", *path, "resources", name)
+    if given.default_resource and not grammar.is_absolute(given.default_resource):
+        raise document.error("is an absolute URI without a fragment (RFC 8707 §2)", *path, "default_resource")
+
+
+def _check_token_issuer(other: TokenIssuer, document: Document, *path: str) -> None:
+    if not _NAME.fullmatch(path[-1]):
+        raise document.error("has a name of 1 to 32 lower-case letters, digits, - and _", *path)
+    if other.kind not in ("", Kind.CLIENT, Kind.USER):
+        raise document.error("is client, user, or empty", *path, "kind")
+    if not other.jwks_uri and not other.introspection_endpoint:
+        raise document.error("needs issuer and jwks_uri, or introspection_endpoint", *path)
+    if bool(other.jwks_uri) != bool(other.issuer):
+        raise document.error("issuer and jwks_uri go together", *path, "issuer")
+    if other.introspection_endpoint:
+        if not other.client_id:
+            raise document.error("needs client_id and client_secret_file beside it", *path, "introspection_endpoint")
+        _check_secret_file(other.client_secret_file, document, *path, "client_secret_file")
+
+
+_ALLOWED: Final = {
+    "refresh_tokens": (Clients.ALL, Clients.CONFIDENTIAL),
+    "refresh_token_rotation": (Clients.ALL, Clients.PUBLIC),
+    "pkce": (Clients.ALL, Clients.PUBLIC),
+}
 
 
 def _check_templates(issuer: IssuerSettings, policies: Mapping[str, Policy], document: Document, *path: str) -> None:

@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
 
 import httpx2
 import pytest
-from registering import MEMBERS, bearer, configured, issue, manage, post, register
+from authorizing import BATCH, WEB, authorizing, token
+from registering import MEMBERS, bearer, issue, manage, post, register
 
 from registrar.domain.client import Client
 from registrar.domain.errors import ERRORS
 from registrar.service import administration
+from registrar.service.attempts import FREE
 from registrar.storage.memory import MemoryStore
 from registrar.testing import Served, served
 
 pytestmark = pytest.mark.anyio
 
+ELSEWHERE: Final = {
+    "unsupported_response_type",
+    "invalid_authorization_details",
+    "invalid_request_object",
+    "invalid_request_uri",
+    "invalid_dpop_proof",
+    "use_dpop_nonce",
+    "proof_without_nonce",
+    "authorization_pending",
+    "slow_down",
+    "expired_token",
+    "declined",
+    "login_required",
+    "consent_required",
+    "interaction_required",
+}
+"""Rows that take more than one request to reach; the tests of their endpoints do."""
 UNSIGNED: Final = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2VsLmV4YW1wbGUifQ.AA"
 """A statement of https://el.example, whom nobody trusts."""
 
@@ -50,6 +69,27 @@ async def _suspended(server: Served) -> httpx2.Response:
     client = await register(server)
     await administration.suspend(server.registry, server.issuer, server.operator, client["client_id"])
     return await manage(server, client)
+
+
+async def _unavailable(server: Served) -> httpx2.Response:
+    await server.registry.store.close()
+    return await post(server)
+
+
+async def _guessing(server: Served) -> httpx2.Response:
+    client = await register(server, BATCH)
+    for _ in range(FREE):
+        await token(server, {**client, "client_secret": "guess"}, "client_credentials")
+    return await token(server, client, "client_credentials")
+
+
+def _as(members: Mapping[str, Any], grant_type: str, **more: Any) -> Callable[[Served], Awaitable[httpx2.Response]]:
+    """A token request of a client that registers these members."""
+
+    async def request(server: Served) -> httpx2.Response:
+        return await token(server, await register(server, members), grant_type, **more)
+
+    return request
 
 
 async def _resumed_twice(server: Served) -> httpx2.Response:
@@ -87,20 +127,27 @@ REACHED: Final[dict[str, Callable[[Served], Awaitable[httpx2.Response]]]] = {
     "content_too_large": lambda server: _body(server, b" " * 2_000),
     "unsupported_media_type": lambda server: _body(server, b"{}", "text/plain"),
     "server_error": lambda server: server.client.get("/register/somebody", headers=bearer("x")),
-    "temporarily_unavailable": lambda server: server.client.post("/token"),
+    "temporarily_unavailable": _unavailable,
+    "invalid_client": lambda server: token(server, {"client_id": "nobody"}, "client_credentials"),
+    "too_many_attempts": _guessing,
+    "invalid_grant": _as(WEB, "authorization_code", code="unknown"),
+    "unauthorized_client": _as(WEB, "client_credentials"),
+    "unsupported_grant_type": _as(WEB, "password"),
+    "invalid_scope": _as(BATCH, "client_credentials", scope="unknown"),
+    "proof_refused": lambda server: server.client.get("/userinfo", headers={"authorization": "DPoP x"}),
+    "invalid_target": _as(BATCH, "client_credentials", resource="https://nobody.example"),
 }
 
 
 def test_no_row_is_left_out() -> None:
     """A row that nobody can get does not stand in the table."""
-    assert REACHED.keys() == ERRORS.keys()
+    assert REACHED.keys() | ELSEWHERE == ERRORS.keys()
 
 
 @pytest.mark.parametrize("name", REACHED)
 async def test_a_row_is_answered_as_it_stands(name: str) -> None:
     """The answer has the status and the code of its row, and a challenge where the row is about a token."""
-    text = configured(
-        url="http://127.0.0.1:8000",
+    text = authorizing(
         issuer="admin_api = true",
         registration='statement_issuers = ["ours"]',
         tables='[statement_issuer.ours]\nissuer = "http://127.0.0.1:8000"\n[policy.webhooks]\nfeatures = ["webhooks"]',
@@ -112,7 +159,8 @@ async def test_a_row_is_answered_as_it_stands(name: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (row.status, row.code)
     challenge = answer.headers.get("www-authenticate", "")
     assert challenge.startswith("Bearer ") is (name in {"token_required", "invalid_token", "insufficient_scope"})
-    assert (f'error="{row.code}"' in challenge) is (name in {"invalid_token", "insufficient_scope"})
+    named = {"invalid_token", "insufficient_scope", "proof_refused"}
+    assert (f'error="{row.code}"' in challenge) is (name in named)
 
 
 async def test_what_nobody_expected_is_told_to_the_operator_alone(caplog: pytest.LogCaptureFixture) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 import apsw
+import msgspec
 import pytest
 from writing import create, gather, stored
 
@@ -23,8 +24,8 @@ from registrar.domain.client import State
 from registrar.domain.credentials import Credentials
 from registrar.domain.metadata import Registered
 from registrar.service.administration import issue_token
-from registrar.service.ports import EventQuery, Spend, StoreUnavailable
-from registrar.storage import open_store, sqlite_path
+from registrar.service.ports import Conflict, EventQuery, Spend, StoreUnavailable
+from registrar.storage import open_store, records, sqlite_path
 from registrar.storage.memory import MemoryStore
 from registrar.storage.sqlite import OLDEST, SQLiteStore
 from registrar.testing import OPEN, served
@@ -152,6 +153,25 @@ async def test_an_older_schema_is_brought_forward(open_sqlite: Open, path: Path,
     assert store._read.pragma("user_version") == len(SCHEMA)
     await create(store, "c1")
     assert await stored(store) == ["c1"]
+
+
+async def test_signing_keys_survive_the_move_to_generations(open_sqlite: Open, path: Path) -> None:
+    """A key of the time before generations is the first of its algorithm, and the next one can stand beside it."""
+    path.parent.mkdir()
+    db = apsw.Connection(str(path))
+    for script in SCHEMA[:2]:
+        db.execute(script.read_text("utf-8"))
+    old = msgspec.json.decode(records.encode(a_key(generation=1)))
+    del old["generation"]
+    columns = ("main", "k1", "RS256", old["created_at"], msgspec.json.encode(old))
+    db.execute("INSERT INTO signing_key VALUES (?, ?, ?, ?, ?)", columns)
+    db.pragma("user_version", 2)
+    db.close()
+    store = open_sqlite()
+    assert list(await store.keys("main")) == [a_key(generation=1)]
+    with pytest.raises(Conflict):
+        await store.add_key(a_key("k2", generation=1), an_event("", kind="issuer.key_created"))
+    await store.add_key(a_key("k2", generation=2), an_event("", kind="issuer.key_created"))
 
 
 async def test_a_migration_is_whole_or_not_at_all(

@@ -20,7 +20,7 @@ from registrar.domain.settings import Rotate
 from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import ManagementProof
 from registrar.policy.policy import Management
-from registrar.service import instances, issuance, versions
+from registrar.service import access, instances, issuance, versions
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.issuance import Cabinet
@@ -256,9 +256,12 @@ async def _check_access_token(
     """
     assert caller.token is not None
     scope = management.scope
-    known = await registry.access_tokens(issuer.name, caller.token)
-    if known is None or known.client_id != client.client_id or known.subject:
+    found = await access.find(registry, issuer, caller.token, registry.clock() // 1000)
+    if found is None or found.token.client_id != client.client_id or found.token.subject:
         raise _not_of_this_client()
+    known = found.token
+    if known.dpop_jkt:
+        raise BearerError("invalid_token", "The access token is bound to a key, and is no bearer token.", scope=scope)
     thumbprint = known.certificate_thumbprint
     if not thumbprint and ManagementProof.CERTIFICATE in management.proofs:
         raise BearerError("invalid_token", "The access token is not bound to a certificate.", scope=scope)

@@ -47,7 +47,7 @@ TABLES: Final[Mapping[str, Table]] = {
     "initial_access_token": Table(
         2, ("issuer", "token_id", "digest", "max_uses", "uses", "expires_at", "revoked_at", "record")
     ),
-    "signing_key": Table(2, ("issuer", "kid", "algorithm", "created_at", "record")),
+    "signing_key": Table(2, ("issuer", "kid", "algorithm", "generation", "created_at", "record")),
     "item": Table(3, ("issuer", "kind", "key", "version", "client_id", "owner", "expires_at", "body")),
     "event": Table(
         1,

@@ -220,6 +220,9 @@ class SQLiteStore:
     async def add_key(self, key: SigningKey, event: Event) -> None:
         await self._writes.write(lambda: self._engine.add_key(key, event))
 
+    async def remove_key(self, issuer: str, kid: str, event: Event) -> None:
+        await self._writes.write(lambda: self._engine.remove_key(issuer, kid, event))
+
     async def keys(self, issuer: str) -> Sequence[SigningKey]:
         rows = self._query("SELECT record FROM signing_key WHERE issuer = ? ORDER BY created_at, kid", (issuer,))
         return [records.decode_key(record) for (record,) in rows]
@@ -433,11 +436,17 @@ class _Engine:
         self.tell(event)
 
     def add_key(self, key: SigningKey, event: Event) -> None:
-        columns = (key.issuer, key.kid, key.algorithm, key.created_at, records.encode(key))
+        columns = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))
         try:
-            self._db.execute("INSERT INTO signing_key VALUES (?, ?, ?, ?, ?)", columns)
+            self._db.execute("INSERT INTO signing_key VALUES (?, ?, ?, ?, ?, ?)", columns)
         except apsw.ConstraintError:
             raise Conflict(key.kid) from None
+        self.tell(event)
+
+    def remove_key(self, issuer: str, kid: str, event: Event) -> None:
+        self._db.execute("DELETE FROM signing_key WHERE issuer = ? AND kid = ?", (issuer, kid))
+        if not self._db.changes():
+            raise NotFound(kid)
         self.tell(event)
 
     def tell(self, event: Event) -> None:

@@ -216,14 +216,22 @@ class PostgresStore:
         return [StoredEvent(row[0], row[1], row[2], row[3], Event(*row[4:])) for row in rows]
 
     async def add_key(self, key: SigningKey, event: Event) -> None:
-        row = (key.issuer, key.kid, key.algorithm, key.created_at, records.encode(key))
+        row = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))
 
         async def add(connection: Connection) -> None:
-            sql = "INSERT INTO signing_key VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING 1"
+            sql = "INSERT INTO signing_key VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING 1"
             if not await connection.fetchval(sql, *row):
                 raise Conflict(key.kid)
 
         await self._alone(add, event)
+
+    async def remove_key(self, issuer: str, kid: str, event: Event) -> None:
+        async def remove(connection: Connection) -> None:
+            sql = "DELETE FROM signing_key WHERE issuer = $1 AND kid = $2 RETURNING 1"
+            if not await connection.fetchval(sql, issuer, kid):
+                raise NotFound(kid)
+
+        await self._alone(remove, event)
 
     async def keys(self, issuer: str) -> Sequence[SigningKey]:
         rows = await self._rows("SELECT record FROM signing_key WHERE issuer = $1 ORDER BY created_at, kid", issuer)
