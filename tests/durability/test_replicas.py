@@ -12,18 +12,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx2
-import msgspec
 import pytest
 from replicas import Replica, Replicas
 
 import postgresql
 from registrar.config import assemble, read
 from registrar.domain.access_token import Kind
-from registrar.domain.metadata import Registered
-from registrar.domain.template import KIND, Template, TemplateState
+from registrar.domain.metadata import Presented
+from registrar.service import templates
 from registrar.service.administration import Operator, issue_token
-from registrar.service.ports import ClientQuery, EventQuery, Item, Put
+from registrar.service.ports import ClientQuery, EventQuery
 from registrar.service.registry import Registry
+from registrar.service.templates import Wanted
 from registrar.storage import migrate, open_store
 
 pytestmark = pytest.mark.anyio
@@ -131,14 +131,12 @@ async def test_a_template_is_in_force_everywhere_at_once(replicas: Replicas) -> 
     """A change of one row is in the next answer of every replica, for an instance that was registered before."""
     three = await replicas.start(3)
     registry = assemble(read(replicas.configuration))
-    template = Template("main", "app", 1, TemplateState.ENABLED, Registered(BODY), "default")
+    issuer, operator = registry.issuers["main"], Operator("tester", "test")
 
-    async def put(version: int, name: str) -> None:
-        changed = msgspec.structs.replace(template, version=version, metadata=Registered({**BODY, "client_name": name}))
-        item = Item("main", KIND, "app", msgspec.json.encode(changed), version)
-        await registry.store.change([Put(item, version - 1)])
+    def wanted(name: str) -> Wanted:
+        return Wanted(Presented({**BODY, "client_name": name}))
 
-    await put(1, "First")
+    await templates.create(registry, issuer, operator, "app", wanted("First"))
     token = await a_token(registry, 1)
     answer = await replicas.client.post(
         f"{three[0].url}/register", json={"template_id": "app"}, headers={"authorization": f"Bearer {token}"}
@@ -152,9 +150,9 @@ async def test_a_template_is_in_force_everywhere_at_once(replicas: Replicas) -> 
         return [one.json()["client_name"] for one in answers]
 
     assert await names() == ["First"] * 3
-    for version in range(2, 6):
-        await put(version, f"Name {version}")
-        assert await names() == [f"Name {version}"] * 3
+    for name in ("Second", "Third", "Fourth"):
+        await templates.change(registry, issuer, operator, "app", wanted(name))
+        assert await names() == [name] * 3
     await registry.store.close()
 
 

@@ -96,9 +96,17 @@ async def connect(address: Address) -> Connection:
     try:
         await prepare(connection)
     except BaseException:
-        connection.terminate()
+        await let_go(connection, address)
         raise
     return connection
+
+
+async def let_go(connection: Connection, address: Address) -> None:
+    """End a session in order, or otherwise."""
+    try:
+        await connection.close(timeout=address.settings.connect_seconds)
+    except (*LOST, asyncpg.PostgresError):
+        connection.terminate()
 
 
 async def open_session(address: Address) -> Connection:

@@ -6,7 +6,7 @@ import asyncpg
 
 from registrar.service.ports import StoreUnavailable
 from registrar.storage.migrations import newer, scripts
-from registrar.storage.postgres.connection import LOST, Address, open_session, unreachable
+from registrar.storage.postgres.connection import LOST, Address, let_go, open_session, unreachable
 
 _LOCK = 0x72_65_67_69_73_74_72_61
 """One number for every registrar on a database cluster; the lock is of the database."""
@@ -38,5 +38,5 @@ async def migrate(address: Address) -> tuple[int, int]:
     except asyncpg.PostgresError as problem:
         raise StoreUnavailable(f"{address}: {type(problem).__name__}: {problem}") from None
     finally:
-        connection.terminate()
+        await let_go(connection, address)
     return version, len(known)

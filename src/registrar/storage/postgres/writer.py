@@ -31,7 +31,7 @@ from registrar.storage.postgres.batch import (
     statement,
     steps,
 )
-from registrar.storage.postgres.connection import AGAIN, LOST, Address, connect
+from registrar.storage.postgres.connection import AGAIN, LOST, Address, connect, let_go
 
 _Outcomes = list[StoreError | None]
 
@@ -126,8 +126,7 @@ class Writer(Batches[Write]):
         await super().close()
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
-            with suppress(*LOST, asyncpg.PostgresError):
-                await connection.close(timeout=self._address.settings.connect_seconds)
+            await let_go(connection, self._address)
 
     def _next(self) -> list[Waiter[Write]]:
         """The oldest that can share a batch; whoever cannot keeps its place and hinders nobody behind it."""
