@@ -97,32 +97,6 @@ def serve(config: Path | None, port: int | None, dev: bool, workers: int) -> Non
 
 
 @main.command()
-@click.option("--config", type=_FILE, help="The configuration file (registrar.toml here, if it exists).")
-def migrate(config: Path | None) -> None:
-    """Bring the schema of the database forward, before a newer program serves it.
-
-    It never goes back, and several replicas may do it at once. An SQLite file needs no command: `serve` does the same.
-    """
-    from registrar.cli import databases
-
-    databases.migrate(configured(config))
-
-
-@main.command()
-@click.argument("source", metavar="FROM")
-@click.argument("target", metavar="TO")
-def copy(source: str, target: str) -> None:
-    """Copy a registry from the database URL FROM to the empty database URL TO, and compare every row.
-
-    Stop the servers first. A copy that is broken off goes on where it was when the same command is given again. Passwords
-    are better kept in ~/.pgpass or PGPASSWORD than in a command.
-    """
-    from registrar.cli import databases
-
-    databases.copy(source, target)
-
-
-@main.command()
 @click.argument("url", required=False)
 @click.option("--token", help="An initial access token for the server at URL.")
 @click.option("--token-file", type=click.File("r"), help="A file with it; or set REGISTRAR_INITIAL_ACCESS_TOKEN.")
