@@ -77,7 +77,7 @@ class Actor(msgspec.Struct, frozen=True):
     kind: str
     """`anonymous`, `client`, `token`, `operator`."""
     authentication: str
-    """`none`, `initial_access_token`, `registration_access_token`, `local` (a shell on the server), `operator_token`."""
+    """`none`, `initial_access_token`, `registration_access_token`, `access_token`, `local` (a shell on the server), `operator_token`."""
     token_id: str = ""
     person: str = ""
     """Who the token belongs to; personal."""

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 import msgspec
@@ -25,6 +26,7 @@ from registrar.domain.jws import UnverifiedJWS
 from registrar.domain.metadata import Presented, Shaped, SignedRequest
 from registrar.domain.software_statement import MEMBER, Attestation
 from registrar.policy import Facts, Judge, Policy
+from registrar.policy.evidence import UNSEEN
 from registrar.policy.pattern import compiled
 from registrar.policy.policy import Repeat
 from registrar.policy.rules.origin import AGAIN
@@ -151,7 +153,10 @@ async def gather(
         statement=attestation,
         signed=signed is not None,
     )
-    return Parts(requested, presented, facts, tuple(found), provenance, tuple(changes), _software(policy, attestation))
+    software = _software(policy, attestation)
+    if client is not None and software and not client.admission.statement_software:
+        changes.append(Put(of_software(client, software), 0, now))  # it comes to be the software's with this update
+    return Parts(requested, presented, facts, tuple(found), provenance, tuple(changes), software)
 
 
 def vouched(issuer: Issuer, caller: Caller, now: int) -> Certificate | None:
@@ -192,6 +197,12 @@ def _once(issuer: Issuer, attestation: Attestation, now: int) -> list[Change]:
     key = hashlib.sha256(f"statement\0{attestation.name}\0{attestation.jti}".encode()).hexdigest()
     ends = max(attestation.expires_at + trust.SKEW, now + attestation.once_for)
     return [Put(Item(issuer.name, USED, key, b"statement", expires_at=ends), 0, now)]
+
+
+def of_software(client: Client, software: str) -> Item:
+    """The record that a piece of software has this client."""
+    body, ends = client.client_id.encode(), client.expires_at
+    return Item(client.issuer, SOFTWARE, software, body, client_id=client.client_id, expires_at=ends)
 
 
 def _software(policy: Policy, attestation: Attestation | None) -> str:
@@ -291,19 +302,36 @@ _FETCHED: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
 """Member -> the media types and the size of the document behind it."""
 
 
-async def documents(registry: Registry, shaped: Shaped, facts: Facts, needed: AbstractSet[str] = _SECTOR) -> Facts:
-    """The facts with the documents that the judgement needs: fetched now, then judged.
+async def documents(
+    registry: Registry,
+    shaped: Shaped,
+    facts: Facts,
+    needed: AbstractSet[str] = _SECTOR,
+    judged: Mapping[str, Any] = MappingProxyType({}),
+) -> Facts:
+    """The facts with the documents that the judgement needs (OpenID Connect Registration §5): fetched, then judged.
+
+    A document is checked when a registration is judged, and not again: of a template whose metadata was `judged`, it is
+    known to list these redirect URIs.
 
     Args:
         registry: what every use case is given.
         shaped: the members, of which the values are URLs.
         facts: what is known already.
-        needed: the members of which the documents are judged (OpenID Connect Registration §5, `Judge.documents`).
+        needed: the members of which the documents are judged (`Judge.documents`).
+        judged: the metadata of the template, where there is one.
     """
-    found = {
-        member: await _document(registry, shaped[member], *_FETCHED[member])
-        for member in sorted(_FETCHED.keys() & needed & shaped.keys())
-    }
+    found: dict[str, Any] = {}
+    for member in sorted(_FETCHED.keys() & needed & shaped.keys()):
+        url, redirects = shaped[member], shaped.get("redirect_uris")
+        if url != judged.get(member):
+            found[member] = await _document(registry, url, *_FETCHED[member])
+        elif member != "sector_identifier_uri":
+            found[member] = UNSEEN
+        elif redirects == judged.get("redirect_uris"):
+            found[member] = redirects or []
+        else:
+            found[member] = await _document(registry, url, *_FETCHED[member])
     return msgspec.structs.replace(facts, documents={**facts.documents, **found}) if found else facts
 
 

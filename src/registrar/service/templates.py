@@ -19,9 +19,10 @@ from registrar.domain import settings as configured
 from registrar.domain.client import Assurance
 from registrar.domain.errors import RegistrationError
 from registrar.domain.findings import Finding, Verdict, listed, rule
-from registrar.domain.metadata import MEMBERS, Presented, Registered, Role, Shaped
+from registrar.domain.metadata import MEMBERS, Presented, Registered, Role
 from registrar.domain.template import Template, TemplateState
 from registrar.policy import Contradiction, Decision, Facts, Judge
+from registrar.policy.evidence import UNSEEN
 from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.parts import documents
 from registrar.service.ports import ClientQuery, Conflict, Item, Put
@@ -215,7 +216,7 @@ async def _synchronise(registry: Registry, issuer: Issuer, template_id: str, wan
             f"the template {template_id} of {issuer.name} was deleted, and its name is never used again; "
             "give it another name in the configuration"
         )
-    judged = await _judge(registry, issuer, wanted)
+    judged = await _judge(registry, issuer, wanted, before)
     same = (
         before.origin == _BY_CONFIGURATION
         and not before.withdrawn
@@ -272,7 +273,7 @@ async def _create(
 async def _replace(
     registry: Registry, issuer: Issuer, operator: Operator, before: Template, wanted: Wanted, **more: Any
 ) -> Changed:
-    judged = await _judge(registry, issuer, wanted)
+    judged = await _judge(registry, issuer, wanted, before)
     after = msgspec.structs.replace(
         before,
         version=before.version + 1,
@@ -350,15 +351,15 @@ async def _living(registry: Registry, issuer: Issuer, template_id: str) -> Templ
     return found
 
 
-async def _judge(registry: Registry, issuer: Issuer, wanted: Wanted) -> _Judged:
-    """Judge a template.
+async def _judge(registry: Registry, issuer: Issuer, wanted: Wanted, before: Template | None = None) -> _Judged:
+    """Judge a template, which is `before` where it is to be replaced.
 
     Raises:
         RegistrationError: with every fault.
     """
     bare = _bare(issuer, wanted)
     shaped, read = bare.read(Presented(dict(wanted.metadata)))
-    facts = await documents(registry, Shaped(shaped), _facts())
+    facts = await documents(registry, shaped, _facts(), bare.documents, before.metadata if before else {})
     decision = bare(shaped, facts, [*_unallowed(wanted), *read])
     findings = [*decision.findings, *unkept_secret(registry, decision.metadata)]
     if any(map(_refuses, findings)):
@@ -388,7 +389,7 @@ def _bare(issuer: Issuer, wanted: Wanted) -> Judge:
 
 
 def _facts() -> Facts:
-    return Facts(Assurance.OPERATOR)
+    return Facts(Assurance.OPERATOR, documents={"jwks_uri": UNSEEN})
 
 
 def _policy(issuer: Issuer, wanted: Wanted) -> str:
