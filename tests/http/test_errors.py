@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import httpx2
 import pytest
-from authorizing import BATCH, WEB, authorizing, token
+from authorizing import BATCH, CALLBACK, CHALLENGE, WEB, authorizing, call, token
 from registering import MEMBERS, bearer, issue, manage, post, register
 
+from registrar.authorization.device import GRANT_TYPE
 from registrar.domain.client import Client
 from registrar.domain.errors import ERRORS
 from registrar.service import administration
@@ -22,14 +23,9 @@ from registrar.testing import Served, served
 pytestmark = pytest.mark.anyio
 
 ELSEWHERE: Final = {
-    "unsupported_response_type",
-    "invalid_authorization_details",
-    "invalid_request_object",
     "invalid_request_uri",
-    "invalid_dpop_proof",
     "use_dpop_nonce",
     "proof_without_nonce",
-    "authorization_pending",
     "slow_down",
     "expired_token",
     "declined",
@@ -92,6 +88,23 @@ def _as(members: Mapping[str, Any], grant_type: str, **more: Any) -> Callable[[S
     return request
 
 
+def _pushed(**changes: Any) -> Callable[[Served], Awaitable[httpx2.Response]]:
+    """A pushed authorization request with something wrong in it."""
+
+    async def request(server: Served) -> httpx2.Response:
+        client = await register(server, WEB)
+        asked = {"response_type": "code", "redirect_uri": CALLBACK, "code_challenge": CHALLENGE}
+        return await call(server, "/par", client, **{**asked, "code_challenge_method": "S256", **changes})
+
+    return request
+
+
+async def _waiting(server: Served) -> httpx2.Response:
+    client = await register(server, {**WEB, "grant_types": [GRANT_TYPE]})
+    shown = (await call(server, "/device_authorization", client)).json()
+    return await token(server, client, GRANT_TYPE, device_code=shown["device_code"])
+
+
 async def _resumed_twice(server: Served) -> httpx2.Response:
     value, _ = await issue(server, scope=("admin.clients",))
     client = await register(server)
@@ -135,6 +148,11 @@ REACHED: Final[dict[str, Callable[[Served], Awaitable[httpx2.Response]]]] = {
     "unsupported_grant_type": _as(WEB, "password"),
     "invalid_scope": _as(BATCH, "client_credentials", scope="unknown"),
     "proof_refused": lambda server: server.client.get("/userinfo", headers={"authorization": "DPoP x"}),
+    "unsupported_response_type": _pushed(response_type="token"),
+    "invalid_authorization_details": _pushed(authorization_details="[]"),
+    "invalid_request_object": _pushed(request="a.b.c"),
+    "invalid_dpop_proof": _as(BATCH, "client_credentials", headers={"dpop": "none"}),
+    "authorization_pending": _waiting,
     "invalid_target": _as(BATCH, "client_credentials", resource="https://nobody.example"),
 }
 

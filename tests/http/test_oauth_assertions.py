@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,6 +158,7 @@ async def test_one_client_cannot_speak_for_another() -> None:
         refused(await asserted(server, **forged), "invalid_client", status=401)
 
 
+@pytest.mark.requirement("R7591-18", "SEED-69")
 async def test_a_new_key_works_at_once() -> None:
     """A key that is new at the client's jwks_uri authenticates without an update, and a removed one stops."""
     old, new = key("old"), key("new")
@@ -170,6 +172,7 @@ async def test_a_new_key_works_at_once() -> None:
         refused(await asserted(server, **assertion(server, client, old)), "invalid_client", status=401)
 
 
+@pytest.mark.requirement("R7591-18")
 async def test_a_jwks_uri_that_does_not_answer() -> None:
     """Without its keys a client cannot be authenticated; it is told why, and no stranger learns of the network."""
     async with served(authorizing(), fetch=Documents()) as server:
@@ -182,9 +185,11 @@ async def test_a_jwks_uri_that_does_not_answer() -> None:
 # --- certificates -----------------------------------------------------------------------------------------------------------
 
 
-def behind_a_proxy(settings: str = "") -> str:
+def behind_a_proxy(settings: str = "", authorities: Path | None = None) -> str:
     """A server behind a proxy that says which certificate a client presented."""
-    return authorizing(settings).replace("[server]", '[server]\ntrusted_proxies = ["127.0.0.1"]')
+    trusted = f'certificate_authorities = "{authorities}"' if authorities else ""
+    text = authorizing(settings, registration=trusted)
+    return text.replace("[server]", '[server]\ntrusted_proxies = ["127.0.0.1"]')
 
 
 def presenting(issued: Any = ISSUED) -> dict[str, str]:
@@ -202,16 +207,18 @@ def presenting(issued: Any = ISSUED) -> dict[str, str]:
         ("san_email", "a@app.example"),
     ],
 )
-async def test_a_certificate_with_the_registered_name(member: str, value: str) -> None:
-    """tls_client_auth: the certificate that the proxy verified bears the registered name; another does not do."""
-    async with served(behind_a_proxy()) as server:
+async def test_a_certificate_with_the_registered_name(tmp_path: Path, member: str, value: str) -> None:
+    """tls_client_auth: a certificate of a trusted authority bears the registered name; another does not do."""
+    authorities, _ = ROOT.own.write(tmp_path, "authorities")
+    async with served(behind_a_proxy(authorities=authorities)) as server:
         members = {**BATCH, "token_endpoint_auth_method": "tls_client_auth"}
         client = await register(server, {**members, f"tls_client_auth_{member}": value})
         answer = await token(server, client, "client_credentials", headers=presenting())
         assert answer.status_code == 200, answer.text
-        other = presenting(ROOT.issue("CN=other,O=Example"))
-        refused(await token(server, client, "client_credentials", headers=other), "invalid_client", status=401)
-        refused(await token(server, client, "client_credentials"), "invalid_client", status=401)
+        names: dict[str, Any] = {"dns": ["app.example"], "uri": ["https://app.example/id"], "ip": ["192.0.2.1"]}
+        forged = Authority("CN=Root").issue("CN=client,O=Example", email=["a@app.example"], **names)
+        for bad in (presenting(ROOT.issue("CN=other,O=Example")), presenting(forged), {}):
+            refused(await token(server, client, "client_credentials", headers=bad), "invalid_client", status=401)
 
 
 async def test_a_certificate_of_the_clients_own() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,11 @@ from authorizing import (
     token,
     tokens,
 )
-from registering import PUBLIC, events, refused, register
+from registering import PUBLIC, events, refused, register, started
 
 from registrar.authorization import tokens as kept
 from registrar.domain.access_token import ACCESS_TOKEN
+from registrar.policy.document import ConfigurationError
 from registrar.service import access
 from registrar.testing import Served, served
 
@@ -314,6 +317,66 @@ async def test_any_resource_for_development() -> None:
             server, await register(server, BATCH), "client_credentials", resource="http://127.0.0.1:1/mcp"
         )
         assert answer.status_code == 200
+
+
+# --- tokens that can be read ------------------------------------------------------------------------------------------
+
+
+async def test_an_access_token_as_a_signed_statement() -> None:
+    """Where the operator wants it, an API can read a token itself (RFC 9068); revoking it is known here all the same."""
+    async with served(authorizing('access_token_format = "jwt"\n' + API)) as server:
+        await started(server)
+        client = await register(server, {**WEB, "subject_type": "pairwise"})
+        value = (await tokens(server, client, resource=("https://api.example/",)))["access_token"]
+        header, claims = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in value.split(".")[:2])
+        assert (header["typ"], header["alg"]) == ("at+jwt", "RS256")
+        assert header["kid"] in [one["kid"] for one in (await server.client.get("/jwks")).json()["keys"]]
+        assert claims["sub"] not in ("alice", "")
+        now = server.clock.now
+        assert claims == {
+            "iss": server.issuer.url,
+            "sub": claims["sub"],
+            "aud": "https://api.example/",
+            "client_id": client["client_id"],
+            "scope": "read",
+            "iat": now,
+            "exp": now + 3600,
+            "jti": claims["jti"],
+            "auth_time": ALICE.time,
+        }
+        told = (await call(server, "/introspect", client, token=value)).json()
+        assert (told["active"], told["sub"], told["jti"]) == (True, claims["sub"], claims["jti"])
+        assert (await call(server, "/revoke", client, token=value)).status_code == 200
+        assert not await valid(server, value)
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "access_token_lifetime = 0",
+        "device_code_interval = 0",
+        "refresh_token_grace = -1",
+        'access_token_format = "other"',
+        'pkce = "confidential"',
+        'refresh_tokens = "public"',
+        'refresh_token_rotation = "confidential"',
+        'default_resource = "api"',
+        'resources.api = { uri = "https://api.example/#x" }',
+        'resources.api = { uri = "https://api.example/", other = 1 }',
+        "resources = 1",
+        "unknown = 1",
+    ],
+)
+async def test_settings_are_strict(line: str) -> None:
+    """A lifetime of nothing, a value that means nothing and an unknown key keep the server from starting."""
+    text = authorizing(line)
+    at = text.split("\n").index(line) + 1
+    with pytest.raises(ConfigurationError, match=f"^test:{at}: "):
+        async with served(text):
+            pass
 
 
 # --- what ends --------------------------------------------------------------------------------------------------------------

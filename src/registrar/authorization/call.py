@@ -35,6 +35,8 @@ class Call(msgspec.Struct, frozen=True):
     """The header fields DPoP; more than one is an error (RFC 9449 §4.3)."""
     certificate: Certificate | None = None
     """The certificate that the client presented, if it did (RFC 8705)."""
+    chain: tuple[bytes, ...] = ()
+    """The certificates above it, in DER, as far as they were presented."""
     accept: str = ""
     address: str = ""
     method: str = "POST"

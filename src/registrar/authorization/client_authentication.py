@@ -19,6 +19,8 @@ from registrar.domain.client import Client
 from registrar.domain.coherence import TLS_SUBJECTS
 from registrar.domain.errors import ProtocolError
 from registrar.domain.jws import UnverifiedJWS
+from registrar.service import parts
+from registrar.service.audit import Caller
 from registrar.service.key_sets import KeysUnavailable
 from registrar.service.registry import Issuer, Registry
 
@@ -156,9 +158,14 @@ async def _assertion(registry: Registry, issuer: Issuer, _call: Call, client: Cl
         raise refusal(str(problem)) from None
 
 
-async def _tls(_registry: Registry, _issuer: Issuer, call: Call, client: Client, _shown: Shown, now: int) -> None:
-    """RFC 8705 §2.1: the certificate, of an authority that the listener or the proxy trusts, has the registered name."""
+async def _tls(_registry: Registry, issuer: Issuer, call: Call, client: Client, _shown: Shown, now: int) -> None:
+    """RFC 8705 §2.1: the certificate has the registered name, and an authority that is trusted here vouches for it.
+
+    A proxy may let self-signed certificates through, for clients that registered the other method.
+    """
     presented = _certificate(call, now)
+    if parts.vouched(issuer, Caller(call.endpoint, certificate=presented, chain=call.chain), now) is None:
+        raise refusal("No authority that is trusted here vouches for the client certificate.")
     if not any(name in client.metadata and _named(presented, name, client.metadata[name]) for name in TLS_SUBJECTS):
         raise refusal("The client certificate has another subject than the registered one.")
 

@@ -209,7 +209,7 @@ async def _issue_under(
     issued = await tokens.issue(
         registry, issuer, client, binding, now, scope=scope or allowed.scope, resources=resources, grant=allowed
     )
-    issued.changes.extend(changes)
+    issued.changes[:0] = changes  # what can be refused stands first: then nothing has to be taken back
     if OPENID in (scope or allowed.scope):
         access_token = issued.answer["access_token"]
         issued.answer["id_token"] = await id_token.make(

@@ -229,7 +229,7 @@ def _shared(route: Route, given: Answer, scope: Scope) -> Answer:
             (b"access-control-max-age", b"600"),
         ]
     else:
-        headers.append((b"access-control-expose-headers", b"www-authenticate, retry-after"))
+        headers.append((b"access-control-expose-headers", b"www-authenticate, retry-after, dpop-nonce"))
     return Answer(given.status, headers, given.body)
 
 

@@ -78,12 +78,14 @@ async def received(exchange: Exchange, endpoint: str) -> Call:
     body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
     if body and given.content_type.partition(b";")[0].strip().lower() != _FORM:
         raise ProtocolError("unsupported_media_type", f"The body must be {calls.FORM}.")
+    certificate = certificates.presented(scope)
     return Call(
         endpoint=server_metadata.endpoint_url(issuer.url, ENDPOINTS[endpoint]),
         parameters=calls.read(body),
         authorization=(given.authorization or b"").decode("latin-1"),
         dpop=tuple(value.decode("latin-1") for name, value in headers if name == b"dpop"),
-        certificate=certificates.presented(scope),
+        certificate=certificate,
+        chain=certificates.chain(scope) if certificate else (),
         accept=next((value.decode("latin-1") for name, value in headers if name == b"accept"), ""),
         address=address_of(scope),
         method=scope["method"],
