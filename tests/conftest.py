@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import postgresql
 from manifest import counted
+
+if TYPE_CHECKING:
+    from registrar.service.ports import Store
 
 
 @pytest.fixture
@@ -43,6 +48,30 @@ def own_database(postgres: postgresql.PostgreSQL) -> Iterator[str]:
     """The URL of an empty registry on it, for tests that change more than rows."""
     with postgres.database("migrated") as url:
         yield url
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to run what usually runs in memory on a real database."""
+    parser.addoption("--on-postgresql", action="store_true", help="serve from PostgreSQL what is served from memory")
+
+
+@pytest.fixture(autouse=True)
+def _on_postgresql(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not request.config.getoption("--on-postgresql"):
+        return
+    server: postgresql.PostgreSQL = request.getfixturevalue("postgres")
+    from registrar import config
+    from registrar.storage import MEMORY, open_store
+
+    def opened(url: str, **settings: Any) -> Store:
+        if url != MEMORY:
+            return open_store(url, **settings)
+        # The test is on the loop already, and its database has to be empty before it goes on.
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(asyncio.run, server.empty("shared")).result()
+        return open_store(server.url("shared"), **settings)
+
+    monkeypatch.setattr(config, "open_store", opened)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
