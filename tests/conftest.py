@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import postgresql
-from manifest import counted
+# Before any module imports it, wherever the run begins: its assertions are shown with their values.
+pytest.register_assert_rewrite("registrar.testing.store_conformance")
+
+import postgresql  # noqa: E402 (as above)
+from manifest import counted  # noqa: E402 (as above)
 
 if TYPE_CHECKING:
     from registrar.service.ports import Store
