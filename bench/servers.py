@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from load import SERVER_CORE, LoadError
 
@@ -38,6 +39,14 @@ class Site:
         return self.folder / "requests"
 
 
+class Ledger(Protocol):
+    """What a database holds, counted from the outside and from where it was counted last."""
+
+    def new_clients(self) -> int:
+        """Clients stored since the last count."""
+        ...
+
+
 def nothing_to_prepare(_site: Site) -> list[dict[str, str]]:
     """One request, with nothing to fill in."""
     return [{}]
@@ -48,11 +57,13 @@ class Server:
     """A server's command, the path that answers 200 once it is up, and what must be there before it starts.
 
     `prepare` says with what the row's request is filled in: one request is sent for each of its mappings.
+    `database` is there as long as the server is needed, and counts what is in it.
     """
 
     command: Callable[[Site], list[str]]
     ready: str
     prepare: Callable[[Site], list[dict[str, str]]] = nothing_to_prepare
+    database: Callable[[Site], contextlib.AbstractContextManager[Ledger | None]] = lambda _: contextlib.nullcontext()
 
 
 @contextlib.contextmanager

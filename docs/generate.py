@@ -69,6 +69,7 @@ def anchor(heading: str) -> str:
 
 _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("server", settings.Server),
+    ("server.postgresql", settings.PostgreSQL),
     ("server.mutual_tls", settings.MutualTls),
     ("server.fetch", settings.Fetching),
     ("server.key_sets", settings.KeySetCaching),

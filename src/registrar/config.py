@@ -54,7 +54,7 @@ from registrar.service import templates
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
 from registrar.service.registry import Issuer, Registry, registrable_scopes
-from registrar.storage import MEMORY, SQLITE, open_store, sqlite_path
+from registrar.storage import ACCEPTED, MEMORY, is_postgresql, open_store, sqlite_path
 
 __all__ = [
     "Configuration",
@@ -217,7 +217,7 @@ def assemble(configuration: Configuration) -> Registry:
     keys = _keys(configuration)
     server = configuration.settings.server
     fetch = _fetcher(configuration)
-    store = open_store(server.database, queue=server.queue)
+    store = open_store(server.database, queue=server.queue, postgresql=server.postgresql)
     believed = configuration.settings.statement_issuer
     issuers = {
         name: Issuer(
@@ -723,8 +723,7 @@ def _check_templates(issuer: IssuerSettings, policies: Mapping[str, Policy], doc
 def _check_transport(configuration: Configuration, document: Document) -> None:
     """Registration carries credentials: TLS, except between programs of one machine (RFC 7591 §5)."""
     server = configuration.settings.server
-    if server.database != MEMORY and sqlite_path(server.database) is None:
-        raise document.error(f"is {SQLITE}path or {MEMORY}", "server", "database")
+    _check_database(server, document)
     if bool(server.tls_certificate) != bool(server.tls_key):
         raise document.error("tls_certificate and tls_key go together", "server", "tls_certificate")
     if not 0 <= server.port <= 65535:  # noqa: PLR2004 (ports; 0 lets the system choose)
@@ -743,6 +742,27 @@ def _check_transport(configuration: Configuration, document: Document) -> None:
             "server",
             "host",
         )
+
+
+def _check_database(server: Server, document: Document) -> None:
+    if is_postgresql(server.database):
+        from registrar.storage.postgres.connection import Address  # the driver is loaded only where it is used
+
+        try:
+            Address(server.database, server.postgresql)
+        except ValueError as problem:
+            raise document.error(str(problem), "server", "database") from None
+        if not server.key_file:
+            raise document.error(
+                "needs key_file with a PostgreSQL database: the keys do not live in it, and every process has to have the same",
+                "server",
+                "key_file",
+            )
+    elif server.database != MEMORY and sqlite_path(server.database) is None:
+        raise document.error(f"is {ACCEPTED}", "server", "database")
+    for field in dataclasses.fields(server.postgresql):
+        if getattr(server.postgresql, field.name) <= 0:
+            raise document.error("is more than 0", "server", "postgresql", field.name)
 
 
 def _check_proxies(server: Server, document: Document) -> None:

@@ -557,6 +557,8 @@ PLACES = {
     "service/parts.py": 1,
     "service/key_sets.py": 1,
     "service/pictures.py": 1,
+    "service/token_issuers.py": 1,
+    "authorization/request_object.py": 1,
     "authorization/upstream.py": 2,
     "authorization/logout.py": 1,
 }
@@ -570,7 +572,7 @@ def test_every_place_that_fetches_is_listed() -> None:
     found: dict[str, int] = {}
     for file in root.rglob("*.py"):
         name = file.relative_to(root).as_posix()
-        if name.startswith(("client/", "cli/", "testing/")):
+        if name.startswith(("client/", "cli/", "testing/", "storage/")):  # a database driver's fetch is another word
             continue
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if not isinstance(node, ast.Call):

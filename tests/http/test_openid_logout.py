@@ -159,7 +159,6 @@ async def test_clients_of_the_session_are_told() -> None:
         {"id_token_encrypted_response_alg": "RSA-OAEP-256", "jwks": JWKS},
         {"subject_type": "pairwise"},
     ],
-    ids=str,
 )
 async def test_a_logout_token_is_as_the_clients_id_tokens_are(members: dict[str, Any]) -> None:
     """Signed, encrypted and with the subject that this client has registered."""

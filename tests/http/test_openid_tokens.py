@@ -85,7 +85,6 @@ async def test_it_is_signed_as_registered(algorithm: str, hashed: str) -> None:
         ({"id_token_encrypted_response_alg": "RSA-OAEP-256"}, RSA),
         ({"id_token_encrypted_response_alg": "ECDH-ES", "id_token_encrypted_response_enc": "A128GCM"}, EC),
     ],
-    ids=str,
 )
 async def test_it_is_encrypted_as_registered(members: dict[str, Any], key: Any) -> None:
     """Signed first, then encrypted under the client's key, whose kid the header names."""

@@ -153,7 +153,6 @@ async def test_it_is_signed_as_registered(algorithm: str) -> None:
         ({"userinfo_encrypted_response_alg": "dir", "userinfo_encrypted_response_enc": "A256CBC-HS512"}, 64),
         ({"userinfo_encrypted_response_alg": "dir", "userinfo_encrypted_response_enc": "A128GCM"}, 16),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
 async def test_it_is_encrypted_as_registered(members: dict[str, Any], key: Any, signed: bool) -> None:

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
+
 from browser import Form, Page
 
 USERNAME, PASSWORD = "alice", "correct horse battery staple"

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.anyio
 
 Open = Callable[..., SQLiteStore]
 SCHEMA = sorted(
-    (resources.files("registrar.storage") / "schema").iterdir(),
+    (resources.files("registrar.storage") / "schema" / "sqlite").iterdir(),
     key=lambda script: script.name,
 )
 
@@ -105,7 +105,7 @@ async def test_a_closed_store_leaves_one_whole_file(sqlite: SQLiteStore, path: P
 
 
 def test_a_url_names_the_store(path: Path) -> None:
-    """A database URL opens memory or a file, relative or absolute; another one is refused with the two forms."""
+    """A database URL opens memory or a file, relative or absolute; another one is refused with the forms there are."""
     assert isinstance(open_store("memory:"), MemoryStore)
     store = open_store(f"sqlite:///{path}")
     assert isinstance(store, SQLiteStore)
@@ -113,7 +113,7 @@ def test_a_url_names_the_store(path: Path) -> None:
     assert sqlite_path("sqlite:///var/registrar.db") == Path("var/registrar.db")
     assert sqlite_path("sqlite:////var/registrar.db") == Path("/var/registrar.db")
     for url in ("sqlite:///", "mysql://host/db", "registrar.db", ""):
-        with pytest.raises(ValueError, match=r"sqlite:///path or memory:"):
+        with pytest.raises(ValueError, match=r"sqlite:///path, postgresql://user@host/database or memory:"):
             open_store(url)
 
 
@@ -178,10 +178,10 @@ async def test_a_migration_is_whole_or_not_at_all(
     open_sqlite: Open, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A script that fails half-way leaves the schema as it was before it, and the next start brings it forward."""
-    (tmp_path / "schema").mkdir()
+    (tmp_path / "schema" / "sqlite").mkdir(parents=True)
     for script in SCHEMA:
-        (tmp_path / "schema" / script.name).write_text(script.read_text("utf-8"))
-    extra = tmp_path / "schema" / "9999_extra.sql"
+        (tmp_path / "schema" / "sqlite" / script.name).write_text(script.read_text("utf-8"))
+    extra = tmp_path / "schema" / "sqlite" / "9999_extra.sql"
     extra.write_text("CREATE TABLE extra (one TEXT); INSERT INTO nowhere VALUES (1);")
     monkeypatch.setattr(resources, "files", lambda _: tmp_path)
     with pytest.raises(StoreUnavailable, match="nowhere"):

@@ -81,12 +81,19 @@ def init(folder: Path) -> None:
 @click.option("--config", type=_FILE, help="The configuration file (registrar.toml here, if it exists).")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port, instead of the configured one.")
 @click.option("--dev", is_flag=True, help="A loopback server that lets everybody on this machine register.")
-def serve(config: Path | None, port: int | None, dev: bool) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that share the port and the database.",
+)
+def serve(config: Path | None, port: int | None, dev: bool, workers: int) -> None:
     """Serve registration, management and discovery."""
     from registrar.cli.serving import run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    run(configured(config, dev=dev, port=port))
+    run(configured(config, dev=dev, port=port), workers)
 
 
 @main.command()

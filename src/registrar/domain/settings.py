@@ -356,18 +356,37 @@ class KeySetCaching:
 
 
 @dataclass(frozen=True, slots=True)
+class PostgreSQL:
+    """`[server.postgresql]`: the sessions of a process, where the database is PostgreSQL."""
+
+    connections: int = _setting(10, "Sessions for reading at the most; one more writes.")
+    connect_seconds: float = _setting(
+        5.0, "Seconds that connecting may take, and that a read may wait for a session to become free."
+    )
+    statement_seconds: float = _setting(
+        10.0, "Seconds after which the database gives a statement up; what waited for it is answered with 503."
+    )
+    idle_seconds: float = _setting(300.0, "Seconds after which a session that reads nothing is closed.")
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """`[server]`: the process."""
 
     host: str = _setting("127.0.0.1", "The address to listen on.")
     port: int = _setting(8000, "The port to listen on.")
-    database: str = _setting(
-        "sqlite:///var/registrar.db",
-        "Where everything is remembered: `sqlite:///path` (from the working directory; four slashes for an absolute path) or `memory:`.",
+    database: str = dataclasses.field(
+        default="sqlite:///var/registrar.db",
+        repr=False,  # it may hold a password
+        metadata={
+            "meaning": "Where everything is remembered: `sqlite:///path` (from the working directory; four slashes for an absolute path), "
+            "`postgresql://user@host,host/database`, or `memory:`."
+        },
     )
+    postgresql: PostgreSQL = _setting(PostgreSQL(), "The sessions, where the database is PostgreSQL.")
     key_file: str = _setting(
         "",
-        "The file with the key-encryption keys (mode 0600). Empty: `registrar.key` beside the database, created by itself only where every issuer is on loopback.",
+        "The file with the key-encryption keys (mode 0600). Empty: `registrar.key` beside the database, where that is a file; created by itself only where every issuer is on loopback.",
     )
     tls_certificate: str = _setting("", "The certificate chain (PEM) to serve https with.")
     tls_key: str = _setting("", "Its private key (PEM).")

@@ -343,7 +343,10 @@ class Store(Protocol):
         ...
 
     async def events(self, query: EventQuery, *, after: int = 0, limit: int = 100) -> Sequence[StoredEvent]:
-        """Events in the order in which they were stored, from the one after the sequence number `after`."""
+        """Events in the order in which they were stored, from the one after the sequence number `after`.
+
+        Where several processes write to one database, the order between them may be that of their clocks.
+        """
         ...
 
     async def add_key(self, key: SigningKey, event: Event) -> None:

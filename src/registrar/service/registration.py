@@ -197,7 +197,9 @@ async def decide(registry: Registry, judge: Judge, parts: Parts, found: Sequence
         RegistrationError: with every fault.
     """
     shaped, read = judge.read(parts.presented)
-    facts = await documents(registry, shaped, parts.facts) if "sector_identifier_uri" in shaped else parts.facts
+    facts = parts.facts
+    if not judge.documents.isdisjoint(shaped):
+        facts = await documents(registry, shaped, facts, judge.documents)
     decision = judge(shaped, facts, [*found, *parts.found, *read])
     findings = [*decision.findings, *unkept_secret(registry, decision.metadata)]
     if any(finding.error and finding.verdict is Verdict.REFUSED for finding in findings):
