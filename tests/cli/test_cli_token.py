@@ -75,11 +75,23 @@ def test_revoke_for_programs(desk: Desk) -> None:
     assert desk.told("token", "revoke", token_id) == {"token_id": token_id, "status": "revoked"}
 
 
+@pytest.mark.requirement("SEED-18")
+def test_issue_bound(desk: Desk) -> None:
+    """A token may be bound to networks and to a certificate, and the list says to what."""
+    issued = desk.told("token", "issue", "--address", "10.0.0.0/8", "--address", "::1", "--certificate", "A" * 43)
+
+    assert issued["bound_to"] == "address certificate"
+    assert desk.told("token", "list")[0]["bound_to"] == "address certificate"
+    assert "an address, or a network" in desk.refused("token", "issue", "--address", "10.0.0.1/8")
+    assert "43 characters" in desk.refused("token", "issue", "--certificate", "CN=app")
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         (["--policy", "nowhere"], "there is no policy nowhere at main"),
         (["--kind", "user"], "a token of a user needs its owner"),
+        (["--attestation"], "main has no attestation function, so nothing could be attested"),
     ],
 )
 def test_issue_refused(desk: Desk, options: list[str], reason: str) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +33,7 @@ from registrar.policy import Facts
 from registrar.policy.document import Document
 from registrar.service.administration import Refused
 from registrar.testing import FrozenClock, served
+from registrar.testing.authority import Authority
 
 pytestmark = pytest.mark.anyio
 
@@ -187,7 +191,7 @@ async def test_tokens_bound_to_addresses() -> None:
         issued = (await events(server, "token.issued"))[-1]
 
     refused(answer, "invalid_token", status=401)
-    assert answer.json()["error_description"] == "The initial access token is bound to another address."
+    assert answer.json()["error_description"] == "The initial access token is bound to other addresses than this one."
     assert tokens[token_id] == 0
     assert issued["bound_to"] == ["address"]
 
@@ -205,7 +209,40 @@ async def test_tokens_bound_to_a_certificate() -> None:
         with pytest.raises(Refused, match="no attestation function"):
             await issue(server, "client", attestation=True)
 
-    assert answer.json()["error_description"] == "The initial access token is bound to another certificate."
+    assert (
+        answer.json()["error_description"]
+        == "The initial access token is bound to a client certificate that did not come with the request."
+    )
+
+
+@pytest.mark.requirement("SEED-18", "SEED-82")
+async def test_certificates_make_a_class_and_free_a_bound_token(tmp_path: Path) -> None:
+    """With its certificate, handed on by a trusted proxy, a client is of another class and its bound token works."""
+    authority = Authority()
+    issued, other = authority.issue("CN=app,O=Example"), authority.issue("CN=other,O=Example")
+    (tmp_path / "authorities.pem").write_bytes(authority.pem)
+    registration = f'certificate_authorities = "{tmp_path}/authorities.pem"\nclasses = ["certified", "application"]'
+    text = configured("client", registration=registration).replace(
+        "[server]", '[server]\ntrusted_proxies = ["127.0.0.1"]', 1
+    )
+
+    def headers(token: str, certificate: str) -> dict[str, str]:
+        return {**bearer(token), "x-forwarded-proto": "https", "client-cert": certificate}
+
+    async with served(text) as server:
+        thumbprint = base64.urlsafe_b64encode(hashlib.sha256(issued.der).digest()).rstrip(b"=").decode()
+        bound, _ = await issue(server, "client", certificate=thumbprint, max_uses=0)
+        plain, _ = await issue(server, "client", max_uses=0)
+        answers = [
+            await server.client.post("/register", json=MACHINE, headers=headers(bound, issued.client_cert)),
+            await server.client.post("/register", json=MACHINE, headers=headers(bound, other.client_cert)),
+            await server.client.post("/register", json=MACHINE, headers=headers(plain, other.client_cert)),
+            await post(server, PUBLIC, plain),
+        ]
+        told = [one["client_class"] for one in await events(server, "client.registered")]
+
+    assert [one.status_code for one in answers] == [201, 401, 201, 201]
+    assert told == ["certified", "certified", "application"]
 
 
 def believes(attestation: str) -> bool:
@@ -252,7 +289,10 @@ async def test_attestations(own: str, function: str, caplog: pytest.LogCaptureFi
         kept = await manage(server, answer.json(), "PUT", as_update(answer.json()))
 
     assert answer.status_code == 201
-    assert without.json()["error_description"] == "The initial access token is bound to another attestation."
+    assert (
+        without.json()["error_description"]
+        == "The initial access token is bound to an attestation, and none that is believed came with the request."
+    )
     refused(long, "invalid_request")
     assert kept.status_code == 200  # an update is proven by its own token
     assert "managed-device" not in caplog.text
@@ -290,6 +330,17 @@ async def test_a_version_is_registered_once() -> None:
     refused(again, "invalid_client_metadata", "software_id")
     refused(taken, "invalid_client_metadata", "software_id")
     assert [one.status_code for one in (kept, moved, free, last, *unnamed)] == [200, 200, 200, 201, 201, 201]
+
+
+@pytest.mark.requirement("R7591-68")
+async def test_other_software_is_not_counted() -> None:
+    """Where the rule names software, other software may be registered as often as it likes, at the same time too."""
+    tables = '[policy.single]\nrules = [{ rule = "single_instance", software = ["app"] }]'
+    async with served(configured("open", registration='policy = "single"', tables=tables)) as server:
+        others = await asyncio.gather(*(post(server, {**MEMBERS, "software_id": "tool"}) for _ in range(4)))
+        ours = [await post(server, {**MEMBERS, "software_id": "app"}) for _ in range(2)]
+
+    assert [one.status_code for one in (*others, *ours)] == [201] * 5 + [400]
 
 
 @pytest.mark.requirement("R7591-68")

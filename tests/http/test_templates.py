@@ -27,7 +27,7 @@ from registrar.service.administration import Refused
 from registrar.service.ports import ClientQuery
 from registrar.service.templates import Wanted
 from registrar.storage.memory import MemoryStore
-from registrar.testing import Served, served
+from registrar.testing import Documents, Served, served
 
 pytestmark = pytest.mark.anyio
 
@@ -520,3 +520,22 @@ async def test_token_of_a_deleted_template_opens_nothing() -> None:
 
         assert record.state is State.DELETED
         assert record.credentials.token_presented(PresentedToken(client["registration_access_token"]), 0) is None
+
+
+async def test_document_of_a_sector() -> None:
+    """The document of a template's sector is fetched when the template is judged, and not for each of its instances."""
+    uri, store = "https://app.example/sector", _Kept()
+    sector = CONFIGURED + f'sector_identifier_uri = "{uri}"\nsubject_type = "pairwise"\n'
+    documents = Documents({uri: json.dumps(APP["redirect_uris"]).encode()})
+    async with served(configured(tables=sector), store=store, fetch=documents) as server:
+        for _ in range(3):
+            assert (await register(server, {"software_id": "field-app"}))["sector_identifier_uri"] == uri
+        assert documents.fetched == [uri]
+        del documents.documents[uri]
+        await register(server, {"software_id": "field-app"})
+    async with served(configured(tables=sector), store=store, fetch=documents):
+        pass  # it starts all the same
+    moved = sector.replace("app.example/callback", "app.example/moved")
+    with pytest.raises(ProtocolError, match="sector_identifier_uri"):
+        async with served(configured(tables=moved), store=store, fetch=documents):
+            pass

@@ -317,6 +317,7 @@ def test_the_example_key_is_a_key() -> None:
         ),
         ("{ rule = 'matches', members = ['client_name'], pattern = 3 }", "pattern is a pattern"),
         ("{ rule = 'matches', members = ['zzz'], pattern = 'a' }", "zzz, which is not a member of client metadata"),
+        ("{ rule = 'matches', members = ['jwks'], pattern = 'a' }", "jwks is an object, which has no text"),
         ("{ rule = 'maximum', members = ['contacts'], items = -1 }", "items is a whole number"),
         ("{ rule = 'maximum', members = ['contacts'], items = true }", "items is a whole number"),
         ("{ rule = 'keys', types = ['oct'] }", "types is one of RSA, EC, OKP"),

@@ -364,6 +364,7 @@ async def test_008_update(server: Served, software: Software, tokens: Tokens) ->
     )
     made(await manage(server, client, "PUT", request(software), token=token, certificate=software.certificate), 200)
     (event, _) = await server.registry.store.events(EventQuery(kind="client.updated"))
+    assert '"authentication":"access_token"' in event.event.body.decode()
     assert software.statement().rpartition(".")[0] not in event.event.body.decode()
     assert after["software_statement"] not in event.event.body.decode()
 

@@ -256,3 +256,21 @@ async def test_expired_registrations_make_room(software: Software, tmp_path: Pat
         assert (await post(server, {**MEMBERS, "software_statement": software.statement()})).status_code == 400
         server.clock.advance(60)
         assert (await post(server, {**MEMBERS, "software_statement": software.statement()})).status_code == 201
+
+
+async def test_an_update_takes_no_others_place(software: Software, tmp_path: Path) -> None:
+    """A client that came by another way may show a statement later, if the software has no registration of its own."""
+    policy = 'repeat = "refuse"\n[policy.own.registration]\nauthentication = ["statement", "initial_access_token"]'
+    async with serve(software, configured(software, tmp_path, policy)) as server:
+        made = [await post(server, MEMBERS, token=await issued(server)) for _ in range(2)]
+        codes = []
+        for answer in made:
+            client = answer.json()
+            body = {**MEMBERS, "client_id": client["client_id"], "software_statement": software.statement()}
+            headers = {"authorization": f"Bearer {client['registration_access_token']}"}
+            put = await server.client.put(f"/register/{client['client_id']}", json=body, headers=headers)
+            codes.append((put.status_code, [one["rule"] for one in put.json().get("faults", [])]))
+
+        assert codes == [(200, []), (400, ["request.repeated"])]
+        answer = await post(server, {**MEMBERS, "software_statement": software.statement()})
+        assert answer.json()["faults"][0]["rule"] == "request.repeated"

@@ -505,6 +505,8 @@ def _argument(name: str, key: str, value: Any, hint: Any, document: Document, pa
         raise document.error(f"{said} is a non-empty list of strings", *path)
     if key in ("members", "required") and (other := [item for item in value if item not in MEMBERS]):
         raise document.error(f"{said} holds {other[0]}, which is not a member of client metadata", *path)
+    if key == "members" and name == "matches" and (other := [item for item in value if MEMBERS[item].type == "object"]):
+        raise document.error(f"rule {name}: {other[0]} is an object, which has no text to be matched", *path)
     if key == "members" and name == "same_host" and (other := [item for item in value if MEMBERS[item].type != "URL"]):
         raise document.error(f"rule {name}: {other[0]} is not a member of client metadata that is a URL", *path)
     if hasattr(hint, "from_words"):  # a set that is more than its words: Hosts, Networks

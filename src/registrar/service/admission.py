@@ -76,19 +76,21 @@ async def admit(registry: Registry, issuer: Issuer, caller: Caller) -> Admitted:
     _check_kind(issuer, token.kind, token.scope)
     attested = await _attested(issuer, caller)
     if wrong := _elsewhere(token, caller, attested=attested):
-        raise BearerError("invalid_token", f"The initial access token is bound to another {wrong}.", scope=SCOPE)
+        raise BearerError("invalid_token", f"The initial access token is bound to {wrong}.", scope=SCOPE)
     admission = Admission(_ASSURANCE[token.kind], token.token_id, token.label, token.owner, token.ceiling)
     policy = token.policy or issuer.policy.name
     return Admitted(admission, policy, Spend(digest, now), bound=token.bound, attested=attested)
 
 
 def _elsewhere(token: InitialAccessToken, caller: Caller, *, attested: bool) -> str:
-    """What of a token's bindings does not hold; empty where all do."""
+    """Which of a token's bindings does not hold; empty where all do."""
     if token.addresses and caller.address not in Networks.from_words(token.addresses):
-        return "address"
+        return "other addresses than this one"
     if token.certificate and caller.certificate_thumbprint != token.certificate:
-        return "certificate"
-    return "attestation" if token.attestation and not attested else ""
+        return "a client certificate that did not come with the request"
+    if token.attestation and not attested:
+        return "an attestation, and none that is believed came with the request"
+    return ""
 
 
 async def _attested(issuer: Issuer, caller: Caller) -> bool:

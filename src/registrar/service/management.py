@@ -456,7 +456,8 @@ def _rotations(registry: Registry, session: _Session, renewal: _Renewal, caller:
 def _event(
     registry: Registry, kind: str, client: Client, caller: Caller, now_ms: int, detail: Mapping[str, Any] | None = None
 ) -> Event:
-    actor = Actor("client", "registration_access_token", address=caller.address)
+    by = "registration_access_token" if client.credentials.tokens else "access_token"
+    actor = Actor("client", by, address=caller.address)
     return registry.audit.event(
         kind, client.issuer, actor, endpoint=caller.endpoint, client_id=client.client_id, time_ms=now_ms, detail=detail
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 import msgspec
@@ -151,7 +152,10 @@ async def gather(
         statement=attestation,
         signed=signed is not None,
     )
-    return Parts(requested, presented, facts, tuple(found), provenance, tuple(changes), _software(policy, attestation))
+    software = _software(policy, attestation)
+    if client is not None and software and not client.admission.statement_software:
+        changes.append(Put(of_software(client, software), 0, now))  # it comes to be the software's with this update
+    return Parts(requested, presented, facts, tuple(found), provenance, tuple(changes), software)
 
 
 def vouched(issuer: Issuer, caller: Caller, now: int) -> Certificate | None:
@@ -192,6 +196,12 @@ def _once(issuer: Issuer, attestation: Attestation, now: int) -> list[Change]:
     key = hashlib.sha256(f"statement\0{attestation.name}\0{attestation.jti}".encode()).hexdigest()
     ends = max(attestation.expires_at + trust.SKEW, now + attestation.once_for)
     return [Put(Item(issuer.name, USED, key, b"statement", expires_at=ends), 0, now)]
+
+
+def of_software(client: Client, software: str) -> Item:
+    """The record that a piece of software has this client."""
+    body, ends = client.client_id.encode(), client.expires_at
+    return Item(client.issuer, SOFTWARE, software, body, client_id=client.client_id, expires_at=ends)
 
 
 def _software(policy: Policy, attestation: Attestation | None) -> str:
@@ -283,11 +293,21 @@ def used(conflict: str, parts: Parts) -> RegistrationError | None:
     return None
 
 
-async def documents(registry: Registry, shaped: Shaped, facts: Facts) -> Facts:
-    """The facts with the documents that the judgement needs (OpenID Connect Registration §5): fetched, then judged."""
+async def documents(
+    registry: Registry, shaped: Shaped, facts: Facts, judged: Mapping[str, Any] = MappingProxyType({})
+) -> Facts:
+    """The facts with the documents that the judgement needs (OpenID Connect Registration §5): fetched, then judged.
+
+    A document is checked when a registration is judged, and not again: of a template whose metadata was `judged`, it is
+    known to list these redirect URIs.
+    """
     uri = shaped.get("sector_identifier_uri")
     if uri is None:
         return facts
+    document: Any
+    redirects = shaped.get("redirect_uris")
+    if uri == judged.get("sector_identifier_uri") and redirects == judged.get("redirect_uris"):
+        return msgspec.structs.replace(facts, documents={**facts.documents, "sector_identifier_uri": redirects or []})
     try:
         fetched = await registry.fetch(uri, accept=("application/json",), limit=_SECTOR_BYTES)
         document = msgspec.json.decode(fetched.body)

@@ -22,7 +22,7 @@ from registrar.policy.policy import Repeat
 from registrar.service import classification, instances, issuance, replacement, versions
 from registrar.service.admission import Admitted, actor, admit, recorded, spent, used_up
 from registrar.service.audit import Caller
-from registrar.service.parts import Parts, documents, gather, used
+from registrar.service.parts import Parts, documents, gather, of_software, used
 from registrar.service.ports import Conflict, Put, TokenSpent
 from registrar.service.registry import Issuer, Registry
 from registrar.service.replacement import Registration
@@ -100,7 +100,7 @@ async def enter(
     )
     changes = (*parts.changes, *admitted.uses)
     if parts.software:
-        changes = (*changes, Put(replacement.of_software(client, parts), 0, now))
+        changes = (*changes, Put(of_software(client, parts.software), 0, now))
     changes = (*changes, *versions.claimed(client, parts, now))
     try:
         await registry.store.create(client, event, admitted.spend, changes)

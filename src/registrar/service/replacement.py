@@ -22,8 +22,8 @@ from registrar.policy.policy import Repeat
 from registrar.service import issuance
 from registrar.service.admission import Admitted, actor, recorded, used_up
 from registrar.service.audit import Caller
-from registrar.service.parts import SOFTWARE, Parts, used
-from registrar.service.ports import Conflict, Item, NotFound, Put
+from registrar.service.parts import SOFTWARE, Parts, of_software, used
+from registrar.service.ports import Conflict, NotFound, Put
 from registrar.service.registry import Issuer, Registry
 
 NOTHING_TO_END: Final = rule(
@@ -51,13 +51,6 @@ async def held(registry: Registry, issuer: Issuer, parts: Parts, now: int) -> Cl
     item = await registry.store.item(issuer.name, SOFTWARE, parts.software) if parts.software else None
     client = await registry.store.find(issuer.name, item.body.decode()) if item else None
     return None if client is None or client.state is State.DELETED or client.expired(now) else client
-
-
-def of_software(client: Client, parts: Parts) -> Item:
-    """The record that a piece of software has this client."""
-    client_id = client.client_id
-    body = client_id.encode()
-    return Item(client.issuer, SOFTWARE, parts.software, body, client_id=client_id, expires_at=client.expires_at)
 
 
 async def replace(
@@ -90,7 +83,8 @@ async def replace(
             updated_at=now,
             metadata=decision.metadata,
             credentials=issued.credentials,
-            admission=recorded(admitted.admission, parts.facts),
+            # Whoever shows no token of their own goes on under the one that let the software in.
+            admission=recorded(admitted.admission if admitted.spend else before.admission, parts.facts),
             policy=admitted.policy,
             provenance={**parts.provenance, **decision.provenance},
             expires_at=now + lifetime if lifetime else 0,
@@ -154,7 +148,7 @@ async def _written(
     )
     changes = [*parts.changes, *admitted.uses]
     if client.state is not State.DELETED:
-        changes.append(Put(of_software(client, parts), None, registry.clock() // 1000))
+        changes.append(Put(of_software(client, parts.software), None, registry.clock() // 1000))
     try:
         await registry.store.update(client, [event], expected=before.version, changes=changes)
     except Conflict as conflict:

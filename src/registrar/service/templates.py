@@ -19,7 +19,7 @@ from registrar.domain import settings as configured
 from registrar.domain.client import Assurance
 from registrar.domain.errors import RegistrationError
 from registrar.domain.findings import Finding, Verdict, listed, rule
-from registrar.domain.metadata import MEMBERS, Presented, Registered, Role, Shaped
+from registrar.domain.metadata import MEMBERS, Presented, Registered, Role
 from registrar.domain.template import Template, TemplateState
 from registrar.policy import Contradiction, Decision, Facts, Judge
 from registrar.service.administration import Operator, Refused, Unknown
@@ -215,7 +215,7 @@ async def _synchronise(registry: Registry, issuer: Issuer, template_id: str, wan
             f"the template {template_id} of {issuer.name} was deleted, and its name is never used again; "
             "give it another name in the configuration"
         )
-    judged = await _judge(registry, issuer, wanted)
+    judged = await _judge(registry, issuer, wanted, before)
     same = (
         before.origin == _BY_CONFIGURATION
         and not before.withdrawn
@@ -272,7 +272,7 @@ async def _create(
 async def _replace(
     registry: Registry, issuer: Issuer, operator: Operator, before: Template, wanted: Wanted, **more: Any
 ) -> Changed:
-    judged = await _judge(registry, issuer, wanted)
+    judged = await _judge(registry, issuer, wanted, before)
     after = msgspec.structs.replace(
         before,
         version=before.version + 1,
@@ -350,15 +350,15 @@ async def _living(registry: Registry, issuer: Issuer, template_id: str) -> Templ
     return found
 
 
-async def _judge(registry: Registry, issuer: Issuer, wanted: Wanted) -> _Judged:
-    """Judge a template.
+async def _judge(registry: Registry, issuer: Issuer, wanted: Wanted, before: Template | None = None) -> _Judged:
+    """Judge a template, which is `before` where it is to be replaced.
 
     Raises:
         RegistrationError: with every fault.
     """
     bare = _bare(issuer, wanted)
     shaped, read = bare.read(Presented(dict(wanted.metadata)))
-    facts = await documents(registry, Shaped(shaped), _facts())
+    facts = await documents(registry, shaped, _facts(), before.metadata if before else {})
     decision = bare(shaped, facts, [*_unallowed(wanted), *read])
     findings = [*decision.findings, *unkept_secret(registry, decision.metadata)]
     if any(map(_refuses, findings)):

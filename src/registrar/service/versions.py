@@ -28,7 +28,11 @@ async def looked_up(
     registry: Registry, issuer: Issuer, judge: Judge, parts: Parts, client: Client | None = None
 ) -> Parts:
     """The parts with the fact whether another client has the version, where the policy asks."""
-    watched = any(one.function is origin.single_instance for one in judge.policy.rules)
+    software = parts.presented.get("software_id")
+    watched = any(
+        one.function is origin.single_instance and software in one.arguments.get("software", (software,))
+        for one in judge.policy.rules
+    )
     key = _key(parts.presented) if watched else ""
     if not key:
         return parts
