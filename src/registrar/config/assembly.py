@@ -12,9 +12,7 @@ from registrar.config.key_file import key_encryption_keys
 from registrar.config.policies import named_function
 from registrar.domain.certificate import read_pem
 from registrar.domain.settings import Issuer as IssuerSettings
-from registrar.domain.settings import (
-    Server,
-)
+from registrar.domain.settings import Server
 from registrar.http.fetch import Fetcher
 from registrar.policy.document import ConfigurationError
 from registrar.service.audit import Audit

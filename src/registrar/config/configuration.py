@@ -9,9 +9,7 @@ from pathlib import Path
 
 from registrar.domain import uri as grammar
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
-from registrar.domain.settings import (
-    Settings,
-)
+from registrar.domain.settings import Settings
 from registrar.policy import Policy, classes
 from registrar.policy.classes import ClientClass
 from registrar.policy.rules import RULE_FUNCTIONS, RuleFunction

@@ -17,14 +17,7 @@ from registrar.domain.certificate import read as read_certificate
 from registrar.domain.certificate import read_pem
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS, PAGES
-from registrar.domain.settings import (
-    Clients,
-    Registration,
-    Server,
-    StatementIssuer,
-    Template,
-    TokenIssuer,
-)
+from registrar.domain.settings import Clients, Registration, Server, StatementIssuer, Template, TokenIssuer
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.policy import Contradiction, Policy, all_of
 from registrar.policy.classes import ClientClass
@@ -64,6 +57,11 @@ def issuer_settings(
     believed: Mapping[str, StatementIssuer],
     document: Document,
 ) -> IssuerSettings:
+    """The settings of an issuer.
+
+    Raises:
+        ConfigurationError: naming file, line and what would be accepted.
+    """
     at = ("issuer", name)
     if not NAME.fullmatch(name):
         raise document.error("an issuer's name is 1 to 32 lower-case letters, digits, - and _, a letter first", *at)

@@ -13,9 +13,7 @@ from typing import Any
 from registrar.config.tables import NAME, built
 from registrar.domain.certificate import read_pem
 from registrar.domain.jwks import judge as judge_keys
-from registrar.domain.settings import (
-    StatementIssuer,
-)
+from registrar.domain.settings import StatementIssuer
 from registrar.policy import Policy, classes
 from registrar.policy.classes import ClientClass
 from registrar.policy.document import Document
@@ -24,6 +22,7 @@ from registrar.policy.rules import RULE_FUNCTIONS, RuleFunction
 
 
 def own_policies(tables: Any, document: Document, functions: Mapping[str, RuleFunction]) -> dict[str, Policy]:
+    """The policies of the operator's own, which may extend each other and those that ship."""
     if not isinstance(tables, dict):
         raise document.error("policies are tables: [policy.NAME]", "policy")
     for name in tables:

@@ -10,10 +10,7 @@ from registrar.config.issuers import check_authorities, check_classes, issuer_se
 from registrar.config.policies import client_classes, own_policies, rule_functions, statement_issuer
 from registrar.config.server import check_fetching, check_transport
 from registrar.config.tables import built
-from registrar.domain.settings import (
-    Server,
-    Settings,
-)
+from registrar.domain.settings import Server, Settings
 from registrar.policy import Policy, classes
 from registrar.policy.document import ConfigurationError, Document
 from registrar.policy.loader import Written, load_all, shipped

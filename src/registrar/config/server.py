@@ -9,9 +9,7 @@ from typing import Final
 
 from registrar.config.configuration import Configuration
 from registrar.domain import uri as grammar
-from registrar.domain.settings import (
-    Server,
-)
+from registrar.domain.settings import Server
 from registrar.policy.document import Document
 from registrar.storage import ACCEPTED, MEMORY, is_postgresql, sqlite_path
 
@@ -96,6 +94,7 @@ def _check_mutual_tls(server: Server, document: Document) -> None:
 
 
 def check_fetching(server: Server, document: Document) -> None:
+    """What is fetched has bounds, and every exception is one origin."""
     at = ("server", "fetch")
     for origin in server.fetch.allow:
         parts = None if grammar.odd_character(origin) else grammar.split(origin)

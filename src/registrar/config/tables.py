@@ -8,9 +8,7 @@ import re
 import typing
 from typing import Any, Final
 
-from registrar.domain.settings import (
-    Mode,
-)
+from registrar.domain.settings import Mode
 from registrar.policy.document import Document
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_\-]{0,31}")
