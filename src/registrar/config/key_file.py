@@ -14,6 +14,11 @@ from registrar.policy.document import ConfigurationError
 
 
 def key_encryption_keys(configuration: Configuration) -> KeyEncryptionKeys:
+    """The keys of the file, which is made where there is none and every issuer is on this machine.
+
+    Raises:
+        ConfigurationError: the file is missing, unreadable, or open to others.
+    """
     path = configuration.key_file
     if path is None:
         return KeyEncryptionKeys((os.urandom(KEY_BYTES),))  # a store that forgets needs no key that lasts
