@@ -232,7 +232,9 @@ def asking(name: str, value: str) -> dict[str, Any]:
     if name == "token_endpoint_auth_signing_alg_values_supported":
         members["token_endpoint_auth_method"] = "client_secret_jwt" if value in SYMMETRIC else "private_key_jwt"
     if name.endswith("_encryption_enc_values_supported"):
-        members[row.name.removesuffix("enc") + "alg"] = "RSA-OAEP-256"
+        members[row.name.removesuffix("enc") + "alg"] = (
+            "A256KW" if row.name.startswith("request_object") else "RSA-OAEP-256"
+        )
     if value == "tls_client_auth":
         members["tls_client_auth_san_dns"] = "app.example"
     return members

@@ -434,6 +434,35 @@ async def test_an_object_is_strict(changes: dict[str, Any]) -> None:
         assert (await error(server, {**asked(client), "request": assertion})).kind.name == "invalid_request_object"
 
 
+@pytest.mark.requirement("META-32")
+@pytest.mark.parametrize(("alg", "enc"), [("dir", "A128CBC-HS256"), ("A256KW", "A256GCM")])
+async def test_an_encrypted_object_is_opened_with_the_secret(alg: str, enc: str) -> None:
+    """Signed, then encrypted under the client's secret, with the algorithms that it registered and no others."""
+    from joserfc import jwe
+    from joserfc.jwk import OctKey
+
+    algorithms = {"request_object_encryption_alg": alg, "request_object_encryption_enc": enc}
+
+    async with served(authorizing()) as server:
+        client = await register(server, {**SIGNS, **algorithms})
+        secret = OctKey.import_key(hashlib.sha256(client["client_secret"].encode()).digest())
+        other = OctKey.import_key(bytes(32))
+
+        def sealed(under: OctKey = secret, plain: str = "", **header: str) -> str:
+            written = {"alg": alg, "enc": enc, "cty": "JWT", **header}
+            return jwe.encrypt_compact(
+                written, plain or object_of(server, client), under, algorithms=[written["alg"], written["enc"], "DEF"]
+            )
+
+        made = await judged(server, {**asked(client, state="outside"), "request": sealed()})
+        assert made.state == "s"
+        for bad in (sealed(other), sealed(zip="DEF"), sealed(plain="not a JWS"), sealed()[:-4] + "AAAA", "a.b.c.d.e"):
+            refusal = await error(server, {**asked(client), "request": bad})
+            assert refusal.kind.name == "invalid_request_object", refusal.description
+        plain = await register(server, SIGNS)
+        assert (await error(server, {**asked(plain), "request": sealed()})).kind.name == "invalid_request_object"
+
+
 async def test_an_unsigned_object_counts_only_where_it_is_offered() -> None:
     """`none` is no algorithm, but under a policy that offers it for old suites."""
     async with served(authorizing()) as server:

@@ -1,17 +1,20 @@
-"""Encrypting for a client (RFC 7516): under the keys that it registered, or its secret, what was signed before."""
+"""Encryption (RFC 7516): for a client under the keys that it registered, and between the two under its secret."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
 from registrar.authorization import client_keys
+from registrar.domain import strict_json
 from registrar.domain.client import Client
 from registrar.domain.credentials import Unreadable
 from registrar.domain.errors import ProtocolError
 from registrar.domain.jws import JWK
 from registrar.domain.server_metadata import SYMMETRIC
+from registrar.domain.strict_json import NotStrict
 from registrar.service import issuance
 from registrar.service.key_sets import KeysUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -54,6 +57,40 @@ async def encrypt_for(
             header["kid"] = chosen["kid"]
         key = JWKRegistry.import_key({name: chosen[name] for name in _MATERIAL if name in chosen})
     return jwe.encrypt_compact(header, plaintext, key, algorithms=[alg, enc])
+
+
+class Undecipherable(Exception):  # noqa: N818 (what was found out about a text)
+    """An encrypted text that is not opened, and why."""
+
+
+def decrypted(registry: Registry, issuer: Issuer, client: Client, compact: str) -> str:
+    """What a client encrypted under its secret, with the algorithms that it registered for request objects.
+
+    Raises:
+        Undecipherable: it says other algorithms, is compressed, or does not open.
+    """
+    from joserfc import jwe
+    from joserfc.errors import JoseError
+    from joserfc.jwk import OctKey
+
+    alg = client.metadata.get("request_object_encryption_alg")
+    if alg is None:
+        raise Undecipherable("this client registered no request_object_encryption_alg")
+    enc = client.metadata.get("request_object_encryption_enc", "A128CBC-HS256")
+    try:
+        header = strict_json.read_object(base64.urlsafe_b64decode(compact.partition(".")[0] + "=="))
+    except (ValueError, NotStrict):
+        raise Undecipherable("its header is not JSON in base64url") from None
+    if header.get("alg") != alg or header.get("enc") != enc:
+        raise Undecipherable(f"it is to be encrypted with {alg} and {enc}, as registered")
+    if "zip" in header or "crit" in header:  # a few bytes can be made to grow without end
+        raise Undecipherable("it is compressed or has an extension, and neither is taken")
+    try:
+        key = OctKey.import_key(_key_of_secret(registry, issuer, client, enc if alg == "dir" else alg))
+        plaintext = jwe.decrypt_compact(compact, key, algorithms=[alg, enc]).plaintext
+        return (plaintext or b"").decode("ascii")
+    except (JoseError, ProtocolError, ValueError):
+        raise Undecipherable("it does not open with the secret of this client") from None
 
 
 _MATERIAL: Final = ("kty", "n", "e", "crv", "x", "y")

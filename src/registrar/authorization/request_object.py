@@ -14,6 +14,7 @@ import msgspec
 
 from registrar.authorization import client_keys, clients
 from registrar.authorization.call import Parameters
+from registrar.authorization.encryption import Undecipherable, decrypted
 from registrar.domain import jws
 from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
@@ -33,6 +34,8 @@ ACCEPT: Final = (
     "application/octet-stream",
 )
 BYTES: Final = 32_768
+_DOTS_OF_JWE: Final = 4
+"""Encrypted, a request object has five parts (RFC 7516 §3.1); what is in it is signed all the same (RFC 9101 §6.1)."""
 SKEW: Final = 10
 LIFETIME: Final = 3_600
 """Seconds that one may be valid where the client registered that it always signs (FAPI 2.0 Message Signing §5.3.1)."""
@@ -59,8 +62,10 @@ async def opened(registry: Registry, issuer: Issuer, client: Client, given: Para
     else:
         return given
     try:
+        if compact.count(".") == _DOTS_OF_JWE:
+            compact = decrypted(registry, issuer, client, compact)
         unverified = jws.read(compact)
-    except Malformed as problem:
+    except (Malformed, Undecipherable) as problem:
         raise _refused(f"It cannot be read: {problem}.") from None
     claims = await _verified(registry, issuer, client, unverified)
     _check(issuer, client, unverified, claims, now)

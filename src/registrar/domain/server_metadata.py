@@ -82,7 +82,8 @@ OFFERED: Final[Mapping[str, tuple[str, ...]]] = {
     "userinfo_encryption_alg_values_supported": _KEY_MANAGEMENT,
     "userinfo_encryption_enc_values_supported": _CONTENT_ENCRYPTION,
     "request_object_signing_alg_values_supported": (*_SIGNING, *MAC),
-    "request_object_encryption_alg_values_supported": _KEY_MANAGEMENT,
+    # Under the client's secret alone: this server publishes no key to encrypt for.
+    "request_object_encryption_alg_values_supported": ("A256KW", "dir"),
     "request_object_encryption_enc_values_supported": _CONTENT_ENCRYPTION,
     "introspection_signing_alg_values_supported": OWN_SIGNING,
     "introspection_encryption_alg_values_supported": _KEY_MANAGEMENT,
