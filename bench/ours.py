@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-from bodies import client
+import msgspec
+from bodies import CALLBACK, CHALLENGE, client
 from load import LoadError
-from servers import Ledger, Server, Site, nothing_to_prepare
+from servers import CODES, Ledger, Server, Site, basic, nothing_to_prepare
 
+from registrar.authorization import code, grant
+from registrar.authorization.grant import Grant
+from registrar.authorization.request import Authentication, AuthorizationRequest
 from registrar.config import assemble, create_key_file, read
 from registrar.domain.metadata import Presented
 from registrar.service.audit import Caller
@@ -84,6 +88,65 @@ def initial_access_token(site: Site) -> list[dict[str, str]]:
     command += ["--kind", "client", "--uses", "0", "--json"]
     issued = subprocess.run(command, check=True, capture_output=True, text=True)
     return [{"token": json.loads(issued.stdout)["token"]}]
+
+
+def with_credentials(site: Site) -> list[dict[str, str]]:
+    """A client that authenticates with a secret."""
+    return [asyncio.run(token_client(site.config, 0))[0]]
+
+
+def with_codes(site: Site) -> list[dict[str, str]]:
+    """The same, and codes for it that a person is taken to have allowed."""
+    return asyncio.run(token_client(site.config, CODES))
+
+
+async def token_client(config: Path, codes: int) -> list[dict[str, str]]:
+    """Register a client for tokens; known are its credentials, or its credentials with each of so many codes."""
+    registry = assemble(read(config))
+    issuer = registry.issuers["main"]
+    members = {
+        "redirect_uris": [CALLBACK],
+        "grant_types": ["authorization_code", "client_credentials"],
+        "token_endpoint_auth_method": "client_secret_basic",
+        "scope": "openid",
+    }
+    made = (await register(registry, issuer, Presented(members), Caller(issuer.registration_endpoint))).information
+    client_id = made["client_id"]
+    known = {"authorization": basic(client_id, made["client_secret"])}
+    if not codes:
+        await registry.store.close()
+        return [known]
+    now = registry.clock() // 1000
+    request = AuthorizationRequest(
+        issuer=issuer.name,
+        client_id=client_id,
+        redirect_uri=CALLBACK,
+        redirect_uri_given=True,
+        response_type="code",
+        response_mode="query",
+        scope=("openid",),
+        code_challenge=CHALLENGE,
+        code_challenge_method="S256",
+    )
+    values = []
+    while len(values) < codes:
+        puts = []
+        for _ in range(1000):
+            authentication = Authentication(subject="alice", time=now, session_id="s")
+            allowed = Grant(
+                issuer=issuer.name,
+                grant_id=grant.new_id(registry),
+                client_id=client_id,
+                authentication=authentication,
+                scope=("openid",),
+                created_at=now,
+            )
+            value, put = code.issue(registry, issuer, request, allowed, now)
+            values.append(value)
+            puts.append(msgspec.structs.replace(put, item=msgspec.structs.replace(put.item, expires_at=now + 7200)))
+        await registry.store.change(puts)
+    await registry.store.close()
+    return [{**known, "code": value} for value in values[:codes]]
 
 
 def registered(count: int) -> Callable[[Site], list[dict[str, str]]]:

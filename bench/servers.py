@@ -1,5 +1,6 @@
 """The servers that are measured: how each is prepared, started on its own core, waited for and stopped."""
 
+import base64
 import contextlib
 import http.client
 import os
@@ -127,6 +128,35 @@ OIDC_PROVIDER = Server(
     command=lambda site: ["node", str(PEERS / "oidc_provider.mjs"), str(site.port)],
     ready="/.well-known/openid-configuration",
 )
+
+CODES = 200_000
+"""Authorization codes that are there to be exchanged; each is used once."""
+
+
+def peer_client(_site: Site) -> list[dict[str, str]]:
+    """The client of the peer that issues tokens."""
+    return [{"authorization": basic("bench", "secret-of-the-bench-secret-of-the-bench")}]
+
+
+def peer_codes(site: Site) -> list[dict[str, str]]:
+    """The codes that the peer has from its start on."""
+    (client,) = peer_client(site)
+    return [{**client, "code": f"code-{number:038}"} for number in range(CODES)]
+
+
+def basic(client_id: str, secret: str) -> str:
+    """An Authorization header (RFC 6749 §2.3.1); neither part has a character that would have to be encoded."""
+    return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
+
+
+def oidc_provider_tokens(codes: int, prepare: Callable[[Site], list[dict[str, str]]]) -> Server:
+    """The peer as a token server that has so many codes."""
+    return Server(
+        command=lambda site: ["node", str(PEERS / "oidc_provider_tokens.mjs"), str(site.port), str(codes)],
+        ready="/.well-known/openid-configuration",
+        prepare=prepare,
+    )
+
 
 MCP_SDK = Server(
     command=lambda site: [sys.executable, str(PEERS / "mcp_sdk.py"), str(site.port)],
