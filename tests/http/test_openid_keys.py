@@ -148,6 +148,7 @@ async def test_what_is_signed_under_a_secret_is_known_by_its_client() -> None:
             assert bool(await signing.verify_own(server.registry, server.issuer, token)) is known
 
 
+@pytest.mark.requirement("DISC-17")
 @pytest.mark.parametrize("path", ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"])
 async def test_signed_metadata_is_a_setting(path: str) -> None:
     """RFC 8414 §2.1: the same members with iss, signed, where the operator wants it; nowhere else."""

@@ -22,6 +22,7 @@ def half(value: str, algorithm: str = "sha256") -> str:
     return base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
 
 
+@pytest.mark.requirement("OIDC-29")
 async def test_what_an_id_token_says() -> None:
     """Who, to whom, when, how and in which session; the nonce; bound to the access token; and nothing that was not asked."""
     async with served(openid()) as server:

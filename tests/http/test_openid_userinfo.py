@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 STANDARD = {name for name in CLAIMS if name != "shoe_size"} | {"sub", "preferred_username"}
 
 
+@pytest.mark.requirement("OIDC-23")
 async def test_a_token_is_taken_from_the_header_and_from_a_form() -> None:
     """GET and POST with the header, POST with the token in the form: the same answer, which nobody may store."""
     async with served(openid()) as server:
@@ -124,6 +125,7 @@ async def test_a_token_for_something_else_opens_nothing() -> None:
         refused(answer, "invalid_token", status=401)
 
 
+@pytest.mark.requirement("OIDC-23")
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA", "HS256"])
 async def test_it_is_signed_as_registered(algorithm: str) -> None:
     """The registered algorithm, with issuer and audience, as application/jwt."""
@@ -182,6 +184,7 @@ async def test_a_client_without_a_key_to_encrypt_with_is_told() -> None:
         assert "RSA-OAEP-256" in refused(answer, "invalid_request", status=400)["error_description"]
 
 
+@pytest.mark.requirement("OIDC-20")
 async def test_pairwise_subjects_belong_to_a_sector() -> None:
     """Clients on one host see one identifier, another host sees another, and nobody the one that is kept here."""
     async with served(openid()) as server:

@@ -60,7 +60,7 @@ async def test_a_person_says_no(server: Served, browser: Browser) -> None:
     assert "Allow access" in browser.words
 
 
-@pytest.mark.requirement("BASE-28", "OIDC-10", "R7591-12", "R7591-64", "SEED-64", "R7591-66")
+@pytest.mark.requirement("BASE-28", "OIDC-10", "R7591-12", "R7591-64", "SEED-64", "R7591-66", "WILD-15")
 async def test_consent_says_who_asks(server: Served, browser: Browser) -> None:
     """Name, host, who registered it and when, what is only claimed, its pages as safe links, its logo from here."""
     client = await at_consent(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -16,6 +17,9 @@ from registrar.domain.jws import Malformed, Refused, VerifiedJWS
 from registrar.domain.server_metadata import MAC, OWN_SIGNING, UNSIGNED
 from registrar.service import issuance, keys
 from registrar.service.registry import Issuer, Registry
+
+if TYPE_CHECKING:
+    from joserfc.jws import JWSRegistry
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -123,6 +127,12 @@ def audience(claims: Mapping[str, Any]) -> str:
 
 def _serialized(header: dict[str, Any], claims: Mapping[str, Any], key: Any) -> str:
     from joserfc import jws as library
+
+    return library.serialize_compact(header, _encode(claims), key, registry=_registry())
+
+
+@cache
+def _registry() -> JWSRegistry:
     from joserfc.jws import JWSRegistry
 
     class Decided(JWSRegistry):
@@ -131,4 +141,4 @@ def _serialized(header: dict[str, Any], claims: Mapping[str, Any], key: Any) -> 
         def get_alg(self, name: str) -> Any:
             return self.algorithms[name]
 
-    return library.serialize_compact(header, _encode(claims), key, registry=Decided())
+    return Decided()
