@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +20,7 @@ import pytest
 from person import PASSWORD, USERNAME, at_hand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 NODE = Path(__file__).parent / "node"
 STARTUP_SECONDS = 30
@@ -31,12 +35,12 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def await_healthy(process: subprocess.Popen[bytes], issuer: str, log: Path) -> None:
-    """Return once `/healthz` answers 200; fail with the server's output if it exits or stays silent."""
+def await_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Return once `url` answers 200; fail with the server's output if it exits or stays silent."""
     deadline = time.monotonic() + STARTUP_SECONDS
     while time.monotonic() < deadline:
         try:
-            if httpx2.get(f"{issuer}/healthz", trust_env=False).status_code == httpx2.codes.OK:
+            if httpx2.get(url, trust_env=False).status_code == httpx2.codes.OK:
                 return
         except httpx2.TransportError:
             pass  # not listening yet
@@ -45,36 +49,35 @@ def await_healthy(process: subprocess.Popen[bytes], issuer: str, log: Path) -> N
         except subprocess.TimeoutExpired:
             continue
         pytest.fail(f"the server exited with {process.returncode} before it was healthy:\n{log.read_text()}")
-    pytest.fail(f"{issuer}/healthz did not answer 200 within {STARTUP_SECONDS} s:\n{log.read_text()}")
+    pytest.fail(f"{url} did not answer 200 within {STARTUP_SECONDS} s:\n{log.read_text()}")
 
 
-@pytest.fixture(scope="session")
-def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The issuer URL of a development server in a process and a directory of its own."""
-    directory = tmp_path_factory.mktemp("server")
+@contextmanager
+def running(directory: Path, url: str, *command: str, told: str = "") -> Iterator[None]:
+    """A server in a process of its own, once `url` answers, until the end of the block.
+
+    Args:
+        directory: where it runs, and where its output goes.
+        url: what answers 200 when it is ready.
+        command: the arguments of Python.
+        told: what it reads from standard input.
+    """
     log = directory / "server.log"
-    port = free_port()
-    issuer = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "registrar", "serve", "--dev", "--port", str(port)]
-    account = [
-        sys.executable,
-        "-m",
-        "registrar",
-        "user",
-        "add",
-        USERNAME,
-        "--dev",
-        "--email",
-        f"{USERNAME}@example.com",
-    ]
-    added = subprocess.run([*account, "--password-file", "-"], cwd=directory, input=PASSWORD, text=True, check=False)
-    assert added.returncode == 0
     # The output goes to a file: a pipe that nobody reads would fill and stop the server.
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=directory,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    assert process.stdin is not None
+    with process.stdin as pipe:
+        pipe.write(told.encode())
     try:
-        await_healthy(process, issuer, log)
-        yield issuer
+        await_answer(process, url, log)
+        yield
     finally:
         process.terminate()
         try:
@@ -83,6 +86,99 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.kill()
             process.wait()
             pytest.fail(f"the server did not stop within {SHUTDOWN_SECONDS} s of SIGTERM:\n{log.read_text()}")
+
+
+def registrar(directory: Path, *arguments: str, told: str = "") -> str:
+    """What a command of Registrar prints; it must succeed."""
+    command = [sys.executable, "-m", "registrar", *arguments]
+    done = subprocess.run(command, cwd=directory, input=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def add_person(directory: Path, *options: str) -> None:
+    """Make the account that `person` signs in with."""
+    email = f"{USERNAME}@example.com"
+    registrar(directory, "user", "add", USERNAME, *options, "--email", email, "--password-file", "-", told=PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The issuer URL of a development server in a process and a directory of its own."""
+    directory = tmp_path_factory.mktemp("server")
+    port = free_port()
+    issuer = f"http://127.0.0.1:{port}"
+    add_person(directory, "--dev")
+    with running(directory, f"{issuer}/healthz", "-m", "registrar", "serve", "--dev", "--port", str(port)):
+        yield issuer
+
+
+@dataclass(frozen=True)
+class Protected:
+    """An MCP server that Registrar protects, and what a test needs to reach it."""
+
+    issuer: str
+    resource: str
+    other_resource: str
+    machine: tuple[str, str]
+    """The identifier and secret of a client that gets tokens without a person."""
+    person: str
+
+
+CONFIGURATION = """
+[server]
+port = {port}
+database = "sqlite:///registrar.db"
+key_file = "registrar.key"
+
+[issuer.main]
+url = "{issuer}"
+
+[issuer.main.registration]
+mode = "open"
+
+[issuer.main.scopes]
+catalogue = ["openid", "profile", "email", "offline_access", "notes", "calendar"]
+
+[issuer.main.scopes.descriptions]
+notes = "read your notes"
+calendar = "read your calendar"
+
+[issuer.main.authorization.resources.notes]
+uri = "{resource}"
+clients = [{clients}]
+
+[issuer.main.authorization.resources.calendar]
+uri = "{other_resource}"
+clients = [{clients}]
+"""
+
+
+@pytest.fixture(scope="session")
+def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Protected]:
+    """An MCP server and the Registrar that protects it, each in a process of its own."""
+    directory, port, mcp_port = tmp_path_factory.mktemp("protected"), free_port(), free_port()
+    issuer, resource = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mcp_port}/mcp"
+    values = {"port": port, "issuer": issuer, "resource": resource, "other_resource": "https://calendar.example/mcp"}
+    configuration = directory / "registrar.toml"
+    registrar(directory, "init", ".")
+    configuration.write_text(CONFIGURATION.format(clients="", **values))
+    add_person(directory)
+    create = ["client", "create", "--json", "--grant-type", "client_credentials"]
+    server = json.loads(registrar(directory, *create, "--name", "Notes server"))
+    machine = json.loads(registrar(directory, *create, "--name", "Night job", "--scope", "notes calendar"))
+    # The server may ask about tokens of both resources, so that it is the one who has to tell them apart.
+    configuration.write_text(CONFIGURATION.format(clients=json.dumps(server["client_id"]), **values))
+    metadata = f"http://127.0.0.1:{mcp_port}/.well-known/oauth-protected-resource/mcp"
+    script = [str(Path(__file__).parent / "mcp_server.py"), str(mcp_port), issuer, server["client_id"]]
+    mcp_directory = tmp_path_factory.mktemp("mcp")
+    with (
+        running(directory, f"{issuer}/healthz", "-m", "registrar", "serve"),
+        running(mcp_directory, metadata, *script, told=server["client_secret"]),
+        at_hand(issuer) as address,
+    ):
+        credentials = (machine["client_id"], machine["client_secret"])
+        yield Protected(issuer, resource, values["other_resource"], credentials, address)
 
 
 @pytest.fixture(scope="session")

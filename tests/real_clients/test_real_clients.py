@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from conftest import Protected
 
 HERE = Path(__file__).parent
 PINNED = json.loads((HERE / "node" / "package.json").read_text())["dependencies"]
@@ -116,3 +119,83 @@ def test_authlib_signs_in(live_server: str, person: str, announce: Callable[[str
     """Authlib: the code flow with a client secret and PKCE, UserInfo, refresh, revocation."""
     report = run(sys.executable, HERE / "authlib_flow.py", live_server, person)
     assert_signed_in(report, announce)
+
+
+# --- from a refusal to a tool's answer -----------------------------------------------------------------------------------
+
+
+def assert_served(report: dict[str, Any], announce: Callable[[str], None]) -> None:
+    """A public and a confidential client each called the tool, before and after a refresh."""
+    clients = [visit["client_id"] for visit in report["visits"]]
+    announce(f"{report['client']} {report['version']} (called a tool, refreshed, called again): {' '.join(clients)}")
+    assert len(set(clients)) == 2
+    assert [visit["rotated"] for visit in report["visits"]] == [True, False]
+    for visit in report["visits"]:
+        first, second = visit["told"]
+        assert first == second
+        assert first["client_id"] == visit["client_id"]
+        assert first["sub"] not in ("", visit["client_id"])
+        assert "notes" in first["scope"].split()
+
+
+def test_mcp_python_calls_a_tool(protected: Protected, announce: Callable[[str], None]) -> None:
+    """The MCP Python SDK goes from a 401 to a tool's answer, and to another one with a refreshed token."""
+    report = run(sys.executable, HERE / "mcp_python_flow.py", protected.resource, protected.person)
+    assert report["version"] == version("mcp")
+    assert_served(report, announce)
+
+
+def test_mcp_typescript_calls_a_tool(protected: Protected, node: str, announce: Callable[[str], None]) -> None:
+    """The MCP TypeScript SDK goes from a 401 to a tool's answer, and to another one with a refreshed token."""
+    report = run(node, HERE / "node" / "mcp_typescript_flow.mjs", protected.resource, protected.person)
+    assert report["version"] == PINNED["@modelcontextprotocol/sdk"]
+    assert_served(report, announce)
+
+
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "night-job", "version": "0"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("resource", "scope", "status", "error"),
+    [
+        ("notes", "notes", 200, None),
+        ("notes", "calendar", 403, "insufficient_scope"),
+        ("calendar", "notes", 401, "invalid_token"),
+    ],
+)
+def test_the_mcp_server_tells_tokens_apart(
+    protected: Protected, resource: str, scope: str, status: int, error: str | None
+) -> None:
+    """A good token of this issuer is refused by the MCP server where its audience or its scope is another."""
+    asked = protected.resource if resource == "notes" else protected.other_resource
+    token = httpx2.post(
+        f"{protected.issuer}/token",
+        auth=protected.machine,
+        data={"grant_type": "client_credentials", "resource": asked, "scope": scope},
+        trust_env=False,
+    )
+    assert token.status_code == 200, token.text
+    answer = httpx2.post(
+        protected.resource,
+        json=INITIALIZE,
+        headers={
+            "accept": "application/json, text/event-stream",
+            "authorization": f"Bearer {token.json()['access_token']}",
+        },
+        trust_env=False,
+    )
+    assert answer.status_code == status, answer.text
+    challenge = answer.headers.get("www-authenticate")
+    assert (challenge is None) == (error is None)
+    if error:
+        assert f'error="{error}"' in challenge
+        assert 'resource_metadata="' in challenge
