@@ -146,6 +146,7 @@ calendar = "read your calendar"
 
 [issuer.main.authorization.resources.notes]
 uri = "{resource}"
+scopes = ["notes", "calendar"]
 clients = [{clients}]
 
 [issuer.main.authorization.resources.calendar]
@@ -159,7 +160,8 @@ def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Protected]:
     """An MCP server and the Registrar that protects it, each in a process of its own."""
     directory, port, mcp_port = tmp_path_factory.mktemp("protected"), free_port(), free_port()
     issuer, resource = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mcp_port}/mcp"
-    values = {"port": port, "issuer": issuer, "resource": resource, "other_resource": "https://calendar.example/mcp"}
+    other_resource = "https://calendar.example/mcp"
+    values = {"port": port, "issuer": issuer, "resource": resource, "other_resource": other_resource}
     configuration = directory / "registrar.toml"
     registrar(directory, "init", ".")
     configuration.write_text(CONFIGURATION.format(clients="", **values))
@@ -178,7 +180,7 @@ def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Protected]:
         at_hand(issuer) as address,
     ):
         credentials = (machine["client_id"], machine["client_secret"])
-        yield Protected(issuer, resource, values["other_resource"], credentials, address)
+        yield Protected(issuer, resource, other_resource, credentials, address)
 
 
 @pytest.fixture(scope="session")
