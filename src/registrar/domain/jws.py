@@ -231,6 +231,10 @@ def _is_strong(material: JWK, algorithm: _Algorithm) -> bool:
 # --- claims ------------------------------------------------------------------------------------------------------------
 
 
+_LATEST: Final = 253_402_300_799
+"""The last second of the year 9999; what is stored until a later one would overflow a store."""
+
+
 def check_times(
     claims: Mapping[str, Any],
     now: float,
@@ -255,6 +259,8 @@ def check_times(
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             return f"{name} is not a number"
+        if abs(value) > _LATEST:
+            return f"{name} is out of range"
         times[name] = value
     expires, begins, issued = times.get("exp"), times.get("nbf"), times.get("iat")
     if expires is not None and now >= expires + skew:
