@@ -382,8 +382,7 @@ def test_audience(aud: Any, problem: str | None) -> None:
     assert (found is None) if problem is None else (found is not None and problem in found)
 
 
-@pytest.mark.parametrize("value", [10**40, 1e308, 2**63, -(10**40)])
-@pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
-def test_time_beyond_all_calendars(name: str, value: float) -> None:
-    """A finite time that no store could hold is refused where it is read."""
-    assert jws.check_times({name: value}, 1_700_000_000) == f"{name} is out of range"
+@pytest.mark.parametrize("value", [10**40, 1e308, 2**63])
+def test_time_beyond_all_calendars(value: float) -> None:
+    """A finite expiry that no store could hold is refused, also where any lifetime is allowed."""
+    assert check_times({"exp": value}, NOW) == "exp is out of range"
