@@ -4,6 +4,17 @@ import json
 
 BODY_BYTES = 400
 
+CALLBACK = "https://app.example/callback"
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+"""The pair of RFC 7636 Appendix B."""
+
+CREDENTIALS = b"grant_type=client_credentials"
+EXCHANGE = (
+    "grant_type=authorization_code&code={code}"
+    f"&redirect_uri=https%3A%2F%2Fapp.example%2Fcallback&code_verifier={VERIFIER}"
+).encode()
+
 
 def client(auth_method: str, redirect_uri: str = "http://127.0.0.1:33418/oauth/callback") -> bytes:
     """What an agent sends when it meets a server for the first time, in exactly 400 bytes."""

@@ -58,10 +58,11 @@ def install_wrk() -> None:
     subprocess.run(["apt-get", "install", "-y", "-qq", "wrk"], check=True)
 
 
-def load(pid: int, port: int, requests: Path, status: int, seconds: int) -> Run:
+def load(pid: int, port: int, requests: Path, status: int, seconds: int, after: int = 0) -> Run:
     """Send the prepared requests for so many seconds; every answer must have the expected status."""
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s"]
-    command += ["--latency", "-s", str(SCRIPT), f"http://127.0.0.1:{port}/", "--", str(status), str(requests)]
+    command += ["--latency", "-s", str(SCRIPT), f"http://127.0.0.1:{port}/", "--"]
+    command += [str(status), str(requests), str(after)]
     server, load_itself, everything = cpu_seconds(pid), own_seconds(), machine_seconds()
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     server, load_itself = cpu_seconds(pid) - server, own_seconds() - load_itself

@@ -9,6 +9,10 @@ from load import Run
 
 OURS = "public"
 PEERS = {"oidc-provider": "node-oidc-provider", "mcp-sdk": "MCP Python SDK"}
+TOKENS = (
+    ("credentials", "peer-credentials", "tokens for client credentials"),
+    ("codes", "peer-codes", "exchanged codes"),
+)
 RATES = {"per_second": "requests/s", "per_cpu_second": "requests per CPU second"}
 QUIET = 0.05
 TIMES = {"p50_ms": "p50 ms", "p99_ms": "p99 ms"}
@@ -103,6 +107,10 @@ def aims(rows: dict[str, Measured]) -> str:
         aim("p99 below 25 ms, every row", p99, p99 < 25)
         aim("resident below 120 MiB, every row", resident, resident < 120)
         aim("start to first answer below 1 s, every row", start, start < 1)
+    for mine, theirs, what in TOKENS:
+        if mine in rows and theirs in rows:
+            times = rows[mine].times(rows[theirs])
+            aim(f"more {what} a second than node-oidc-provider", times, times > 1)
     if "read-1k" in rows and "read-1m" in rows:
         slower = rows["read-1k"].times(rows["read-1m"])
         aim("reads among 1,000,000 clients at most 1.5 times slower than among 1,000", slower, slower <= 1.5)

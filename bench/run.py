@@ -9,12 +9,25 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bodies import client
+from bodies import CREDENTIALS, EXCHANGE, client
 from load import CONNECTIONS, LOAD_CORE, SERVER_CORE, LoadError, Run, cpu_seconds, install_wrk, load, resident_mib
 from machine import description, stolen_and_all
-from ours import Ledger, initial_access_token, registered, registrar
+from ours import initial_access_token, on_postgresql, registered, registrar, with_codes, with_credentials
 from report import Measured, write
-from servers import MCP_SDK, OIDC_PROVIDER, Server, Site, free_port, install_peers, running
+from servers import (
+    CODES,
+    MCP_SDK,
+    OIDC_PROVIDER,
+    Ledger,
+    Server,
+    Site,
+    free_port,
+    install_peers,
+    oidc_provider_tokens,
+    peer_client,
+    peer_codes,
+    running,
+)
 
 HERE = Path(__file__).parent
 WORK = HERE.parent / "var" / "bench"
@@ -35,21 +48,28 @@ class Row:
     status: int
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    form: bool = False
+    """Whether the body is a form, which is filled in too; otherwise it is JSON, as it stands."""
+    once: bool = False
+    """Whether each request can be sent once alone."""
 
     def request(self, port: int, known: dict[str, str]) -> bytes:
         """The whole request, as bytes on the wire."""
         headers = {"host": f"127.0.0.1:{port}", "accept": "application/json"} | self.headers
-        if self.body:
-            headers |= {"content-type": "application/json", "content-length": str(len(self.body))}
+        body = self.body.decode().format_map(known).encode() if self.form else self.body
+        if body:
+            media = "application/x-www-form-urlencoded" if self.form else "application/json"
+            headers |= {"content-type": media, "content-length": str(len(body))}
         lines = [
             f"{self.method} {self.path} HTTP/1.1",
             *(f"{name}: {value}" for name, value in headers.items()),
             "",
             "",
         ]
-        return "\r\n".join(lines).format_map(known).encode() + self.body
+        return "\r\n".join(lines).format_map(known).encode() + body
 
 
+BASIC = {"authorization": "{authorization}"}
 BEARER = {"authorization": "Bearer {token}"}
 ROWS = (
     Row("public", "register a public client", registrar("open"), "POST", "/register", 201, client("none")),
@@ -58,6 +78,14 @@ ROWS = (
     Row("refused", "refuse a javascript: redirect URI", registrar("open"), "POST", "/register", 400, client("none", "javascript:alert(1)")),
     Row("read-1k", "read a registration among 1,000", registrar("open", registered(1_000)), "GET", "/register/{client_id}", 200, headers=BEARER),
     Row("read-1m", "read a registration among 1,000,000", registrar("open", registered(1_000_000)), "GET", "/register/{client_id}", 200, headers=BEARER),
+    Row("pg-public", "PostgreSQL: register a public client", on_postgresql("open"), "POST", "/register", 201, client("none")),
+    Row("pg-confidential", "PostgreSQL: register a confidential client", on_postgresql("open"), "POST", "/register", 201, client("client_secret_basic")),
+    Row("pg-token", "PostgreSQL: register a public client, initial access token", on_postgresql("client", initial_access_token), "POST", "/register", 201, client("none"), BEARER),
+    Row("pg-read-1k", "PostgreSQL: read a registration among 1,000", on_postgresql("open", registered(1_000)), "GET", "/register/{client_id}", 200, headers=BEARER),
+    Row("credentials", "issue a token for client credentials", registrar("open", with_credentials), "POST", "/token", 200, CREDENTIALS, BASIC, form=True),
+    Row("codes", "exchange an authorization code, ID token included", registrar("open", with_codes), "POST", "/token", 200, EXCHANGE, BASIC, form=True, once=True),
+    Row("peer-credentials", "node-oidc-provider, in memory: client credentials", oidc_provider_tokens(0, peer_client), "POST", "/token", 200, CREDENTIALS, BASIC, form=True),
+    Row("peer-codes", "node-oidc-provider, in memory: exchange a code", oidc_provider_tokens(CODES, peer_codes), "POST", "/token", 200, EXCHANGE, BASIC, form=True, once=True),
     Row("oidc-provider", "node-oidc-provider, in memory: register a public client", OIDC_PROVIDER, "POST", "/reg", 201, client("none")),
     Row("mcp-sdk", "MCP Python SDK, in memory: register a public client", MCP_SDK, "POST", "/register", 201, client("none")),
 )  # fmt: skip
@@ -73,6 +101,8 @@ class Bench:
     starts: list[float]
     ledger: Ledger | None
     runs: list[Run] = field(default_factory=list)
+    sent: int = 0
+    """How many of the requests that can be sent once were sent."""
 
     def run(self, seconds: int) -> Run:
         """One load run, after a second that is not counted: while other servers had their turn, caches went cold."""
@@ -81,7 +111,9 @@ class Bench:
 
     def load(self, seconds: int) -> Run:
         """Load the server; its database must then hold what was answered, no more and no less."""
-        run = load(self.pid, self.site.port, self.site.requests, self.row.status, seconds)
+        run = load(self.pid, self.site.port, self.site.requests, self.row.status, seconds, self.sent)
+        if self.row.once:  # those that were under way when wrk ended were sent too
+            self.sent += run.answers + CONNECTIONS
         if self.ledger:
             created = run.answers if self.row.status == 201 else 0
             # wrk drops its connections at the end: what they had under way may be stored, and was never counted.
@@ -108,6 +140,7 @@ def started(row: Row, stack: contextlib.ExitStack) -> Bench:
     """Prepare the row's server, start it a few times for the clock, and leave it running."""
     site = Site(WORK / row.name, free_port())
     site.folder.mkdir()
+    ledger = stack.enter_context(row.server.database(site))
     known = row.server.prepare(site)
     site.requests.write_bytes(b"\0".join(row.request(site.port, one) for one in known))
     starts = []
@@ -115,7 +148,8 @@ def started(row: Row, stack: contextlib.ExitStack) -> Bench:
         with running(row.server, site) as (_, seconds):
             starts.append(seconds)
     pid, seconds = stack.enter_context(running(row.server, site))
-    ledger = Ledger(site.database) if site.database.exists() else None
+    if ledger:
+        ledger.new_clients()  # what was prepared is not counted
     return Bench(row, site, pid, [*starts, seconds], ledger)
 
 
@@ -171,13 +205,14 @@ def main() -> None:
     options = parser.parse_args()
     if os.cpu_count() == 1:
         sys.exit("bench: two cores are needed, one for the server and one for the load")
+    rows = [row for row in ROWS if row.name in options.only]
     install_wrk()
-    install_peers()
+    if any("oidc-provider" in row.title for row in rows):
+        install_peers()
     os.sched_setaffinity(0, {LOAD_CORE})
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
     try:
-        rows = [row for row in ROWS if row.name in options.only]
         measured, about = bench(rows, *((2, 2) if options.quick else (5, 4)))
     except LoadError as error:
         sys.exit(f"bench: {error}")

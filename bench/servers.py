@@ -1,5 +1,6 @@
 """The servers that are measured: how each is prepared, started on its own core, waited for and stopped."""
 
+import base64
 import contextlib
 import http.client
 import os
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from load import SERVER_CORE, LoadError
 
@@ -38,6 +40,14 @@ class Site:
         return self.folder / "requests"
 
 
+class Ledger(Protocol):
+    """What a database holds, counted from the outside and from where it was counted last."""
+
+    def new_clients(self) -> int:
+        """Clients stored since the last count."""
+        ...
+
+
 def nothing_to_prepare(_site: Site) -> list[dict[str, str]]:
     """One request, with nothing to fill in."""
     return [{}]
@@ -48,11 +58,13 @@ class Server:
     """A server's command, the path that answers 200 once it is up, and what must be there before it starts.
 
     `prepare` says with what the row's request is filled in: one request is sent for each of its mappings.
+    `database` is there as long as the server is needed, and counts what is in it.
     """
 
     command: Callable[[Site], list[str]]
     ready: str
     prepare: Callable[[Site], list[dict[str, str]]] = nothing_to_prepare
+    database: Callable[[Site], contextlib.AbstractContextManager[Ledger | None]] = lambda _: contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -116,6 +128,35 @@ OIDC_PROVIDER = Server(
     command=lambda site: ["node", str(PEERS / "oidc_provider.mjs"), str(site.port)],
     ready="/.well-known/openid-configuration",
 )
+
+CODES = 200_000
+"""Authorization codes that are there to be exchanged; each is used once."""
+
+
+def peer_client(_site: Site) -> list[dict[str, str]]:
+    """The client of the peer that issues tokens."""
+    return [{"authorization": basic("bench", "secret-of-the-bench-secret-of-the-bench")}]
+
+
+def peer_codes(site: Site) -> list[dict[str, str]]:
+    """The codes that the peer has from its start on."""
+    (client,) = peer_client(site)
+    return [{**client, "code": f"code-{number:038}"} for number in range(CODES)]
+
+
+def basic(client_id: str, secret: str) -> str:
+    """An Authorization header (RFC 6749 §2.3.1); neither part has a character that would have to be encoded."""
+    return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
+
+
+def oidc_provider_tokens(codes: int, prepare: Callable[[Site], list[dict[str, str]]]) -> Server:
+    """The peer as a token server that has so many codes."""
+    return Server(
+        command=lambda site: ["node", str(PEERS / "oidc_provider_tokens.mjs"), str(site.port), str(codes)],
+        ready="/.well-known/openid-configuration",
+        prepare=prepare,
+    )
+
 
 MCP_SDK = Server(
     command=lambda site: [sys.executable, str(PEERS / "mcp_sdk.py"), str(site.port)],

@@ -69,6 +69,7 @@ def anchor(heading: str) -> str:
 
 _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("server", settings.Server),
+    ("server.postgresql", settings.PostgreSQL),
     ("server.mutual_tls", settings.MutualTls),
     ("server.fetch", settings.Fetching),
     ("server.key_sets", settings.KeySetCaching),
@@ -78,6 +79,11 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.client_secret", settings.ClientSecret),
     ("issuer.NAME.udap", settings.Udap),
     ("issuer.NAME.scopes", settings.Scopes),
+    ("issuer.NAME.openid", settings.OpenID),
+    ("issuer.NAME.authorization", settings.Authorization),
+    ("issuer.NAME.authorization.resources.API", settings.Resource),
+    ("issuer.NAME.people", settings.People),
+    ("issuer.NAME.upstream", settings.Upstream),
     ("issuer.NAME.audit", settings.Audit),
     ("issuer.NAME.template.ID", settings.Template),
     ("statement_issuer.NAME", settings.StatementIssuer),
@@ -97,11 +103,11 @@ def settings_page() -> Iterator[str]:
         yield ""
         rows = []
         for field in dataclasses.fields(kind):
-            if "meaning" not in field.metadata or dataclasses.is_dataclass(_default(field)):
-                continue
             hint = typing.get_type_hints(kind)[field.name]
-            if any(map(dataclasses.is_dataclass, typing.get_args(hint))):
+            if "meaning" not in field.metadata or any(map(dataclasses.is_dataclass, typing.get_args(hint))):
                 continue  # tables of their own
+            if dataclasses.is_dataclass(_default(field)):
+                continue
             rows.append((code(field.name), _type(hint), code(_toml(field, hint)), field.metadata["meaning"]))
         yield from table(("setting", "type", "default", "meaning"), rows)
     yield "## `[policy.NAME]`"
@@ -211,6 +217,10 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default is not dataclasses.MISSING:
         return field.default
     return field.default_factory() if field.default_factory is not dataclasses.MISSING else None
+
+
+def _is_tables(hint: Any) -> bool:
+    return typing.get_origin(hint) is dict
 
 
 def _type(hint: Any) -> str:

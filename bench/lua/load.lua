@@ -1,5 +1,5 @@
 -- Sends prepared requests in turn, counts every answer's status and ends with one line of JSON.
--- Arguments: the expected status, and a file of whole HTTP requests parted by NUL.
+-- Arguments: the expected status, a file of whole HTTP requests parted by NUL, and after which of them to begin.
 
 local threads = {}
 
@@ -10,7 +10,7 @@ end
 function init(args)
   expected_status = tonumber(args[1])
   expected, unexpected, last_unexpected = 0, 0, 0
-  requests, turn = {}, 0
+  requests, turn = {}, tonumber(args[3])
   local file = assert(io.open(args[2], "rb"))
   for one in file:read("*a"):gmatch("[^%z]+") do
     requests[#requests + 1] = one

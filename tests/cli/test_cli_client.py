@@ -129,3 +129,21 @@ def test_unknown_client(desk: Desk, act: list[str]) -> None:
 def test_misuse(desk: Desk, arguments: list[str]) -> None:
     """A missing identifier, an unknown state, or no such command is a mistake of usage."""
     assert desk.misused("client", *arguments).startswith("Usage: registrar client")
+
+
+def test_create(desk: Desk) -> None:
+    """The operator makes a client that earns tokens to register with; its credentials are printed this once."""
+    options = ("--name", "Bootstrap", "--grant-type", "client_credentials", "--scope", "dcr")
+    made = desk.told("client", "create", *options)
+
+    assert (made["scope"], made["grant_types"]) == ("dcr", ["client_credentials"])
+    assert made["client_secret"]
+    shown = desk.told("client", "show", made["client_id"])
+    assert (shown["assurance"], shown["metadata"]["scope"]) == ("operator", "dcr")
+    assert made["client_secret"] not in desk.done("client", "show", made["client_id"])
+    assert "last_used_at" not in shown
+
+
+def test_create_is_judged(desk: Desk) -> None:
+    """What would endanger people is refused, naming the member."""
+    assert "redirect_uris[0]" in desk.refused("client", "create", "--redirect-uri", "javascript:x")

@@ -22,6 +22,11 @@ COMMANDS = (
     ["client", "resume", "x"],
     ["client", "delete", "x"],
     ["client", "rotate-secret", "x"],
+    ["user", "add", "x", "--password-file", "/dev/null"],
+    ["user", "list"],
+    ["user", "disable", "x"],
+    ["user", "enable", "x"],
+    ["user", "passwd", "x", "--password-file", "/dev/null"],
 )
 
 
@@ -156,14 +161,8 @@ def test_order_of_the_commands(desk: Desk) -> None:
     """Help lists the commands in the order in which a newcomer meets them."""
     listed = desk.done("--help").partition("Commands:\n")[2]
 
-    assert [line.split()[0] for line in listed.splitlines()] == [
-        "init",
-        "serve",
-        "demo",
-        "register",
-        "token",
-        "client",
-        "policy",
-        "statement",
-        "template",
+    names = [line.split()[0] for line in listed.splitlines()]
+    assert names == [
+        *["init", "serve", "demo", "register", "token", "client", "keys", "user", "policy", "statement", "template"],
+        *["migrate", "copy"],
     ]

@@ -7,6 +7,8 @@
   without a command is a registration request, which an open server must accept.
 - `toml` is a configuration, which must load.
 
+`postgresql:///registry` is an empty database of a real server.
+
 No other block is allowed, so that nothing is shown that is not known to work.
 """
 
@@ -35,7 +37,7 @@ from registrar.policy.document import Document as Configuration
 from registrar.testing import served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sybil import Example
 
@@ -97,11 +99,11 @@ class Shell:
 class Page:
     """A page being run: the checkout, the shell, the names of its Python blocks, its server, and what was printed last."""
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: Path, folder: Path, more: Mapping[str, str]) -> None:
         self.path = path
         self._folder = folder
         self._port = _free_port()
-        self._environment = _environment(folder, self._port)
+        self._environment = {**_environment(folder, self._port), **more}
         self._shell = Shell(folder, self._environment)
         self._names: dict[str, Any] = {"__name__": "page"}
         self._server: subprocess.Popen[bytes] | None = None

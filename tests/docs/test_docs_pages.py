@@ -9,6 +9,7 @@ import pytest
 from fenced import LANGUAGES, PROJECT, Page, pages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 FENCE = re.compile(r"^\s*```+(.*)$", re.MULTILINE)
@@ -20,13 +21,24 @@ def named(page: Path) -> str:
     return str(page.relative_to(PROJECT))
 
 
+@pytest.fixture
+def registry(path: Path, request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
+    """What leads a page to PostgreSQL, where it has something to do there: an empty database of that name."""
+    if "postgresql:///registry" not in path.read_text("utf-8"):
+        yield {}
+        return
+    server = request.getfixturevalue("postgres")
+    with server.database(name="registry"):
+        yield {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": server.user}
+
+
 @pytest.mark.parametrize("path", WITH_BLOCKS, ids=named)
-def test_blocks(path: Path, tmp_path: Path) -> None:
+def test_blocks(path: Path, tmp_path: Path, registry: Mapping[str, str]) -> None:
     """Every block of a page runs, loads or parses, and what is shown as printed is printed."""
     folder = tmp_path / "checkout"
     folder.mkdir()
 
-    with Page(path, folder) as page:
+    with Page(path, folder, registry) as page:
         for example in page.examples():
             example.evaluate()
 

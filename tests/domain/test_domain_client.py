@@ -119,7 +119,7 @@ def test_document() -> None:
         "https://as.example/t1",
         offered,
         registration_endpoint="https://as.example/t1/register",
-        documentation="https://d",
+        pages={"service_documentation": "https://d", "op_tos_uri": ""},
     )
 
     assert made["issuer"] == "https://as.example/t1"

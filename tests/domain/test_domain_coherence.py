@@ -40,6 +40,7 @@ def marked(*cases: tuple[str, str, dict[str, Any], dict[str, Any]]) -> list[Any]
 
 
 BROKEN = marked(
+    ("", "unsigned_id_token:id_token_signed_response_alg", CODE, {"grant_types": ["implicit"], "response_types": ["id_token"], "id_token_signed_response_alg": "none"}),
     ("R7591-4 OIDC-1", "redirect_uris:redirect_uris", CODE, {"redirect_uris": None}),
     ("R7591-4", "redirect_uris:redirect_uris", CODE, {"redirect_uris": None, "grant_types": ["authorization_code", "refresh_token"]}),
     ("R7591-4", "redirect_uris:redirect_uris", CODE, {"redirect_uris": None, "grant_types": ["implicit"], "response_types": ["token"]}),

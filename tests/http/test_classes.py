@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ from registrar.domain.findings import Finding, Verdict
 from registrar.policy import Facts
 from registrar.policy.document import Document
 from registrar.service.administration import Refused
-from registrar.testing import FrozenClock, served
+from registrar.testing import Documents, FrozenClock, served
 from registrar.testing.authority import Authority
 
 pytestmark = pytest.mark.anyio
@@ -351,6 +352,35 @@ async def test_of_many_at_once_one_wins() -> None:
         answers = await asyncio.gather(*(post(server, named) for _ in range(8)))
 
     assert sorted(one.status_code for one in answers) == [201, *[400] * 7]
+
+
+# --- what stands behind jwks_uri ---
+
+
+@pytest.mark.requirement("R7591-18")
+async def test_published_keys() -> None:
+    """Where a policy says so, the key set is fetched and judged at registration and at an update, and told what is wrong."""
+    tables = '[policy.published]\nrules = [{ rule = "published_keys" }, { rule = "keys", types = ["OKP"] }]'
+    url = "https://app.example/jwks"
+    documents = Documents({url: json.dumps({"keys": [KEY]}).encode()})
+    body = {**MEMBERS, "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": url}
+    configuration = configured("open", registration='policy = "published"', tables=tables)
+    async with served(configuration, fetch=documents) as server:
+        client = await register(server, body)
+        missing = await post(server, {**body, "jwks_uri": "https://app.example/nothing"})
+        documents.documents[url] = json.dumps({"keys": [{**KEY, "d": "secret"}]}).encode()
+        private = await manage(server, client, "PUT", as_update(client))
+        documents.documents[url] = b"<html>"
+        page = await post(server, body)
+        plain = await post(server)
+
+    assert "answers with 404" in refused(missing, "invalid_client_metadata", "jwks_uri")["error_description"]
+    assert (
+        "private or secret key material" in refused(private, "invalid_client_metadata", "jwks_uri")["error_description"]
+    )
+    assert "it is not JSON" in refused(page, "invalid_client_metadata", "jwks_uri")["error_description"]
+    assert plain.status_code == 201
+    assert documents.fetched == [url, "https://app.example/nothing", url, url]
 
 
 # --- a rule of the user's own -------------------------------------------------------------------------------------------------------

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
 
 import httpx2
 import pytest
-from registering import MEMBERS, bearer, configured, issue, manage, post, register
+from authorizing import BATCH, CALLBACK, CHALLENGE, WEB, authorizing, call, token
+from registering import MEMBERS, bearer, issue, manage, post, register
 
+from registrar.authorization.device import GRANT_TYPE
 from registrar.domain.client import Client
 from registrar.domain.errors import ERRORS
 from registrar.service import administration
+from registrar.service.attempts import FREE
 from registrar.storage.memory import MemoryStore
 from registrar.testing import Served, served
 
 pytestmark = pytest.mark.anyio
 
+ELSEWHERE: Final = {
+    "invalid_request_uri",
+    "use_dpop_nonce",
+    "proof_without_nonce",
+    "slow_down",
+    "expired_token",
+    "declined",
+    "login_required",
+    "consent_required",
+    "interaction_required",
+}
+"""Rows that take more than one request to reach; the tests of their endpoints do."""
 UNSIGNED: Final = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2VsLmV4YW1wbGUifQ.AA"
 """A statement of https://el.example, whom nobody trusts."""
 
@@ -50,6 +65,44 @@ async def _suspended(server: Served) -> httpx2.Response:
     client = await register(server)
     await administration.suspend(server.registry, server.issuer, server.operator, client["client_id"])
     return await manage(server, client)
+
+
+async def _unavailable(server: Served) -> httpx2.Response:
+    await server.registry.store.close()
+    return await post(server)
+
+
+async def _guessing(server: Served) -> httpx2.Response:
+    client = await register(server, BATCH)
+    for _ in range(FREE):
+        await token(server, {**client, "client_secret": "guess"}, "client_credentials")
+    return await token(server, client, "client_credentials")
+
+
+def _as(members: Mapping[str, Any], grant_type: str, **more: Any) -> Callable[[Served], Awaitable[httpx2.Response]]:
+    """A token request of a client that registers these members."""
+
+    async def request(server: Served) -> httpx2.Response:
+        return await token(server, await register(server, members), grant_type, **more)
+
+    return request
+
+
+def _pushed(**changes: Any) -> Callable[[Served], Awaitable[httpx2.Response]]:
+    """A pushed authorization request with something wrong in it."""
+
+    async def request(server: Served) -> httpx2.Response:
+        client = await register(server, WEB)
+        asked = {"response_type": "code", "redirect_uri": CALLBACK, "code_challenge": CHALLENGE}
+        return await call(server, "/par", client, **{**asked, "code_challenge_method": "S256", **changes})
+
+    return request
+
+
+async def _waiting(server: Served) -> httpx2.Response:
+    client = await register(server, {**WEB, "grant_types": [GRANT_TYPE]})
+    shown = (await call(server, "/device_authorization", client)).json()
+    return await token(server, client, GRANT_TYPE, device_code=shown["device_code"])
 
 
 async def _resumed_twice(server: Served) -> httpx2.Response:
@@ -87,20 +140,32 @@ REACHED: Final[dict[str, Callable[[Served], Awaitable[httpx2.Response]]]] = {
     "content_too_large": lambda server: _body(server, b" " * 2_000),
     "unsupported_media_type": lambda server: _body(server, b"{}", "text/plain"),
     "server_error": lambda server: server.client.get("/register/somebody", headers=bearer("x")),
-    "temporarily_unavailable": lambda server: server.client.post("/token"),
+    "temporarily_unavailable": _unavailable,
+    "invalid_client": lambda server: token(server, {"client_id": "nobody"}, "client_credentials"),
+    "too_many_attempts": _guessing,
+    "invalid_grant": _as(WEB, "authorization_code", code="unknown"),
+    "unauthorized_client": _as(WEB, "client_credentials"),
+    "unsupported_grant_type": _as(WEB, "password"),
+    "invalid_scope": _as(BATCH, "client_credentials", scope="unknown"),
+    "proof_refused": lambda server: server.client.get("/userinfo", headers={"authorization": "DPoP x"}),
+    "unsupported_response_type": _pushed(response_type="token"),
+    "invalid_authorization_details": _pushed(authorization_details="[]"),
+    "invalid_request_object": _pushed(request="a.b.c"),
+    "invalid_dpop_proof": _as(BATCH, "client_credentials", headers={"dpop": "none"}),
+    "authorization_pending": _waiting,
+    "invalid_target": _as(BATCH, "client_credentials", resource="https://nobody.example"),
 }
 
 
 def test_no_row_is_left_out() -> None:
     """A row that nobody can get does not stand in the table."""
-    assert REACHED.keys() == ERRORS.keys()
+    assert REACHED.keys() | ELSEWHERE == ERRORS.keys()
 
 
 @pytest.mark.parametrize("name", REACHED)
 async def test_a_row_is_answered_as_it_stands(name: str) -> None:
     """The answer has the status and the code of its row, and a challenge where the row is about a token."""
-    text = configured(
-        url="http://127.0.0.1:8000",
+    text = authorizing(
         issuer="admin_api = true",
         registration='statement_issuers = ["ours"]',
         tables='[statement_issuer.ours]\nissuer = "http://127.0.0.1:8000"\n[policy.webhooks]\nfeatures = ["webhooks"]',
@@ -112,7 +177,8 @@ async def test_a_row_is_answered_as_it_stands(name: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (row.status, row.code)
     challenge = answer.headers.get("www-authenticate", "")
     assert challenge.startswith("Bearer ") is (name in {"token_required", "invalid_token", "insufficient_scope"})
-    assert (f'error="{row.code}"' in challenge) is (name in {"invalid_token", "insufficient_scope"})
+    named = {"invalid_token", "insufficient_scope", "proof_refused"}
+    assert (f'error="{row.code}"' in challenge) is (name in named)
 
 
 async def test_what_nobody_expected_is_told_to_the_operator_alone(caplog: pytest.LogCaptureFixture) -> None:

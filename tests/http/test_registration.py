@@ -736,8 +736,7 @@ async def test_registration_grants_nothing() -> None:
         assert "client_credentials" not in client["grant_types"]
         basic = (client["client_id"], client["client_secret"])
         token = await server.client.post("/token", data={"grant_type": "client_credentials"}, auth=basic)
-        assert token.status_code == 503
-        assert "access_token" not in token.json()
+        refused(token, "unauthorized_client")
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from registrar.domain.server_metadata import OFFERED, Offered
 from registrar.domain.software_statement import Attestation
 from registrar.policy import Decision, Facts, Judge
 from registrar.policy.document import ConfigurationError, Document
+from registrar.policy.evidence import UNSEEN
 from registrar.policy.judge import WideningError
 from registrar.policy.loader import Written, load_all
 from registrar.policy.rules import RULE_FUNCTIONS, addresses, capabilities, members, origin
@@ -108,6 +109,11 @@ CASES: list[tuple[str, str, str, list[str], dict[str, Any], Facts]] = [
     ("", "keys", "rsa_bits = 3072, ec_bits = 384", ["jwks.keys[0]", "jwks.keys[1]", "jwks.keys[2]"], {**CODE, "jwks": {"keys": [EC, OKP, RSA]}}, OPEN),
     ("", "keys", "algorithms = ['PS256', 'ES256']", ["jwks.keys[1]"], {**CODE, "jwks": {"keys": [{**EC, "alg": "ES256"}, {**RSA, "alg": "RS256"}, OKP]}}, OPEN),
     ("", "keys", "", ["jwks_uri.keys[0]", "jwks_uri.keys[2]"], {**CODE, "jwks_uri": "https://a.example/j"}, msgspec.structs.replace(OPEN, documents={"jwks_uri": {"keys": [{"kty": "RSA", "n": "AQAB"}, 7, {"kty": "EC"}]}})),
+    ("R7591-18", "published_keys", "", ["jwks_uri"], {**CODE, "jwks_uri": "https://a.example/j"}, OPEN),
+    ("R7591-18", "published_keys", "", ["jwks_uri"], {**CODE, "jwks_uri": "https://a.example/j"}, msgspec.structs.replace(OPEN, documents={"jwks_uri": {"keys": [{"kty": "oct", "k": "AA"}]}})),
+    ("R7591-18", "published_keys", "", ["jwks_uri"], {**CODE, "jwks_uri": "https://a.example/j"}, msgspec.structs.replace(OPEN, documents={"jwks_uri": [1]})),
+    ("R7591-18", "published_keys", "", [], {**CODE, "jwks_uri": "https://a.example/j"}, msgspec.structs.replace(OPEN, documents={"jwks_uri": {"keys": [EC]}})),
+    ("", "published_keys", "", [], {**CODE, "jwks_uri": "https://a.example/j"}, msgspec.structs.replace(OPEN, documents={"jwks_uri": UNSEEN})),
     # which grants go together
     ("SEED-5", "refresh_requires_confidential", "verdict = 'refuse'", ["grant_types"], {**PUBLIC, "grant_types": BOTH}, OPEN),
     ("SEED-5", "refresh_requires_confidential", "verdict = 'refuse'", [], {**CODE, "grant_types": BOTH}, OPEN),

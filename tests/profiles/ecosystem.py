@@ -12,9 +12,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
+import msgspec
 
-from registrar.domain.credentials import PresentedToken
-from registrar.service.ports import AccessToken
+from registrar.domain.access_token import ACCESS_TOKEN, AccessToken
+from registrar.service import access
+from registrar.service.ports import Item
+from registrar.storage.memory import MemoryStore
 from registrar.testing import FrozenClock, Served, served
 from registrar.testing.authority import Issued
 from registrar.testing.directory import Directory
@@ -24,27 +27,44 @@ JOSE, JWT = "application/jose", "application/jwt"
 
 
 class Tokens:
-    """The access tokens that clients have earned, as the authorization server would know them."""
+    """The access tokens that clients have earned, as the authorization server keeps them."""
 
     def __init__(self) -> None:
         self.known: dict[str, AccessToken] = {}
-
-    async def __call__(self, issuer: str, presented: PresentedToken) -> AccessToken | None:
-        """What is known of a token."""
-        return self.known.get(presented) if issuer == "main" else None
 
     def issue(self, client_id: str, *scope: str, certificate: Issued | None = None, subject: str = "") -> str:
         """A new token of a client, bound to a certificate or not."""
         from registrar.domain.certificate import read
 
         token = f"token-{len(self.known)}"
-        thumbprint = read(certificate.der).thumbprint if certificate else ""
-        self.known[token] = AccessToken(client_id, scope, subject, thumbprint)
+        self.known[access.key(token)] = AccessToken(
+            token_id=token,
+            client_id=client_id,
+            scope=scope,
+            subject=subject,
+            issued_at=0,
+            expires_at=0,
+            certificate_thumbprint=read(certificate.der).thumbprint if certificate else "",
+        )
         return token
 
     def expire(self, token: str) -> None:
         """Let a token end."""
-        del self.known[token]
+        del self.known[access.key(token)]
+
+
+class _Store(MemoryStore):
+    """A store that has these access tokens besides what is stored."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        super().__init__()
+        self._tokens = tokens
+
+    async def item(self, issuer: str, kind: str, key: str) -> Item | None:
+        if kind != ACCESS_TOKEN or issuer != "main":
+            return await super().item(issuer, kind, key)
+        known = self._tokens.known.get(key)
+        return Item(issuer, kind, key, msgspec.json.encode(known), client_id=known.client_id) if known else None
 
 
 @cache
@@ -100,7 +120,7 @@ statement_issuers = {json.dumps(["directory", *(["other"] if other_anchors else 
 """
     clock = directory.clock
     assert isinstance(clock, FrozenClock)
-    async with served(text, clock=clock, fetch=directory.documents, access_tokens=tokens) as server:
+    async with served(text, clock=clock, fetch=directory.documents, store=_Store(tokens or Tokens())) as server:
         yield server
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+from person import PASSWORD, USERNAME, at_hand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,6 +56,19 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     issuer = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "registrar", "serve", "--dev", "--port", str(port)]
+    account = [
+        sys.executable,
+        "-m",
+        "registrar",
+        "user",
+        "add",
+        USERNAME,
+        "--dev",
+        "--email",
+        f"{USERNAME}@example.com",
+    ]
+    added = subprocess.run([*account, "--password-file", "-"], cwd=directory, input=PASSWORD, text=True, check=False)
+    assert added.returncode == 0
     # The output goes to a file: a pipe that nobody reads would fill and stop the server.
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=subprocess.STDOUT)
@@ -69,6 +83,13 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.kill()
             process.wait()
             pytest.fail(f"the server did not stop within {SHUTDOWN_SECONDS} s of SIGTERM:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def person(live_server: str) -> Iterator[str]:
+    """Where clients send the addresses that a person has to go to; see `person.at_hand`."""
+    with at_hand(live_server) as address:
+        yield address
 
 
 def program(name: str) -> str:

@@ -88,3 +88,31 @@ def test_mcp_python(live_server: str, announce: Callable[[str], None]) -> None:
     announce(summary(report))
     assert report["version"] == version("mcp")
     assert_registered(report)
+
+
+# --- from discovery to UserInfo ------------------------------------------------------------------------------------------
+
+
+def assert_signed_in(report: dict[str, Any], announce: Callable[[str], None]) -> None:
+    """The client learnt who signed in."""
+    announce(f"{report['client']} {report['version']} (signed in): {report['client_id']} {report['sub']}")
+    assert report["sub"]
+    assert report["email"] == "alice@example.com"
+
+
+def test_openid_client_signs_in(live_server: str, node: str, person: str, announce: Callable[[str], None]) -> None:
+    """openid-client: a pushed request, the code flow with private_key_jwt and DPoP, UserInfo, refresh, revocation."""
+    report = run(node, HERE / "node" / "openid_client_flow.mjs", live_server, person)
+    assert_signed_in(report, announce)
+
+
+def test_oauth4webapi_signs_in(live_server: str, node: str, person: str, announce: Callable[[str], None]) -> None:
+    """oauth4webapi: the same, with RSA keys and a signed UserInfo answer, every signature verified."""
+    report = run(node, HERE / "node" / "oauth4webapi_flow.mjs", live_server, person)
+    assert_signed_in(report, announce)
+
+
+def test_authlib_signs_in(live_server: str, person: str, announce: Callable[[str], None]) -> None:
+    """Authlib: the code flow with a client secret and PKCE, UserInfo, refresh, revocation."""
+    report = run(sys.executable, HERE / "authlib_flow.py", live_server, person)
+    assert_signed_in(report, announce)

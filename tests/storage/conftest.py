@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("registrar.testing.store_conformance")
-
-from registrar.storage.sqlite import SQLiteStore  # noqa: E402 (the suite must be imported after its registration)
+from registrar.storage.sqlite import SQLiteStore
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 import apsw
+import msgspec
 import pytest
 from writing import create, gather, stored
 
@@ -23,8 +24,8 @@ from registrar.domain.client import State
 from registrar.domain.credentials import Credentials
 from registrar.domain.metadata import Registered
 from registrar.service.administration import issue_token
-from registrar.service.ports import EventQuery, Spend, StoreUnavailable
-from registrar.storage import open_store, sqlite_path
+from registrar.service.ports import Conflict, EventQuery, Spend, StoreUnavailable
+from registrar.storage import open_store, records, sqlite_path
 from registrar.storage.memory import MemoryStore
 from registrar.storage.sqlite import OLDEST, SQLiteStore
 from registrar.testing import OPEN, served
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.anyio
 
 Open = Callable[..., SQLiteStore]
 SCHEMA = sorted(
-    (resources.files("registrar.storage") / "schema").iterdir(),
+    (resources.files("registrar.storage") / "schema" / "sqlite").iterdir(),
     key=lambda script: script.name,
 )
 
@@ -104,7 +105,7 @@ async def test_a_closed_store_leaves_one_whole_file(sqlite: SQLiteStore, path: P
 
 
 def test_a_url_names_the_store(path: Path) -> None:
-    """A database URL opens memory or a file, relative or absolute; another one is refused with the two forms."""
+    """A database URL opens memory or a file, relative or absolute; another one is refused with the forms there are."""
     assert isinstance(open_store("memory:"), MemoryStore)
     store = open_store(f"sqlite:///{path}")
     assert isinstance(store, SQLiteStore)
@@ -112,7 +113,7 @@ def test_a_url_names_the_store(path: Path) -> None:
     assert sqlite_path("sqlite:///var/registrar.db") == Path("var/registrar.db")
     assert sqlite_path("sqlite:////var/registrar.db") == Path("/var/registrar.db")
     for url in ("sqlite:///", "mysql://host/db", "registrar.db", ""):
-        with pytest.raises(ValueError, match=r"sqlite:///path or memory:"):
+        with pytest.raises(ValueError, match=r"sqlite:///path, postgresql://user@host/database or memory:"):
             open_store(url)
 
 
@@ -154,14 +155,33 @@ async def test_an_older_schema_is_brought_forward(open_sqlite: Open, path: Path,
     assert await stored(store) == ["c1"]
 
 
+async def test_signing_keys_survive_the_move_to_generations(open_sqlite: Open, path: Path) -> None:
+    """A key of the time before generations is the first of its algorithm, and the next one can stand beside it."""
+    path.parent.mkdir()
+    db = apsw.Connection(str(path))
+    for script in SCHEMA[:2]:
+        db.execute(script.read_text("utf-8"))
+    old = msgspec.json.decode(records.encode(a_key(generation=1)))
+    del old["generation"]
+    columns = ("main", "k1", "RS256", old["created_at"], msgspec.json.encode(old))
+    db.execute("INSERT INTO signing_key VALUES (?, ?, ?, ?, ?)", columns)
+    db.pragma("user_version", 2)
+    db.close()
+    store = open_sqlite()
+    assert list(await store.keys("main")) == [a_key(generation=1)]
+    with pytest.raises(Conflict):
+        await store.add_key(a_key("k2", generation=1), an_event("", kind="issuer.key_created"))
+    await store.add_key(a_key("k2", generation=2), an_event("", kind="issuer.key_created"))
+
+
 async def test_a_migration_is_whole_or_not_at_all(
     open_sqlite: Open, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A script that fails half-way leaves the schema as it was before it, and the next start brings it forward."""
-    (tmp_path / "schema").mkdir()
+    (tmp_path / "schema" / "sqlite").mkdir(parents=True)
     for script in SCHEMA:
-        (tmp_path / "schema" / script.name).write_text(script.read_text("utf-8"))
-    extra = tmp_path / "schema" / "9999_extra.sql"
+        (tmp_path / "schema" / "sqlite" / script.name).write_text(script.read_text("utf-8"))
+    extra = tmp_path / "schema" / "sqlite" / "9999_extra.sql"
     extra.write_text("CREATE TABLE extra (one TEXT); INSERT INTO nowhere VALUES (1);")
     monkeypatch.setattr(resources, "files", lambda _: tmp_path)
     with pytest.raises(StoreUnavailable, match="nowhere"):

@@ -81,12 +81,19 @@ def init(folder: Path) -> None:
 @click.option("--config", type=_FILE, help="The configuration file (registrar.toml here, if it exists).")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port, instead of the configured one.")
 @click.option("--dev", is_flag=True, help="A loopback server that lets everybody on this machine register.")
-def serve(config: Path | None, port: int | None, dev: bool) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that share the port and the database.",
+)
+def serve(config: Path | None, port: int | None, dev: bool, workers: int) -> None:
     """Serve registration, management and discovery."""
     from registrar.cli.serving import run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    run(configured(config, dev=dev, port=port))
+    run(configured(config, dev=dev, port=port), workers)
 
 
 @main.command()
@@ -287,7 +294,45 @@ def revoke_token(config: Path | None, dev: bool, issuer: str, as_json: bool, tok
 
 @main.group()
 def client() -> None:
-    """Clients: look at them, suspend, resume, delete, rotate their secrets."""
+    """Clients: create them, look at them, suspend, resume, delete, rotate their secrets."""
+
+
+@client.command("create")
+@common
+@click.option("--name", help="client_name: what people are shown.")
+@click.option("--redirect-uri", "redirect_uris", multiple=True, help="A redirect URI; may be repeated.")
+@click.option("--grant-type", "grant_types", multiple=True, help="A grant type; may be repeated.")
+@click.option("--scope", help="The scopes, separated by spaces; dcr for a client that earns tokens to register with.")
+@click.option("--auth-method", help="token_endpoint_auth_method: none for a public client.")
+@click.option("--metadata", type=click.File("rb"), help="A JSON object of further members; - is standard input.")
+def create_client(
+    config: Path | None,
+    dev: bool,
+    issuer: str,
+    as_json: bool,
+    name: str | None,
+    redirect_uris: tuple[str, ...],
+    grant_types: tuple[str, ...],
+    scope: str | None,
+    auth_method: str | None,
+    metadata: IO[bytes] | None,
+) -> None:
+    """Register a client by the operator's own word, and print its credentials, this once."""
+    from registrar.cli import operating, registering
+
+    options = {
+        "client_name": name,
+        "redirect_uris": list(redirect_uris),
+        "grant_types": list(grant_types),
+        "scope": scope,
+        "token_endpoint_auth_method": auth_method,
+    }
+
+    async def act(desk: operating.Desk) -> None:
+        made = await operating.create_client(desk, registering.client_metadata(metadata, options))
+        Output(as_json).record(dict(made), "Registered. The credentials are shown this once:")
+
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @client.command("list")
@@ -351,7 +396,8 @@ def show_client(config: Path | None, dev: bool, issuer: str, as_json: bool, clie
 
     async def act(desk: operating.Desk) -> None:
         found = await operating.client(desk, client_id)
-        Output(as_json).record(found.public())
+        seen = await operating.last_use(desk, client_id)
+        Output(as_json).record({**found.public(), **({"last_used_at": seen} if seen else {})})
 
     operating.run(configured(config, dev=dev), issuer, act)
 
@@ -400,5 +446,148 @@ def rotate_secret(
             "old_secret_works_until": old[0].until if old else None,
         }
         Output(as_json).record(members, "New secret. The client also gets it at its next read.")
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@main.group("keys")
+def signing_keys() -> None:
+    """Signing keys of the issuer: look at them, replace them."""
+
+
+@signing_keys.command("list")
+@common
+def list_keys(config: Path | None, dev: bool, issuer: str, as_json: bool) -> None:
+    """List the signing keys, oldest first, and until when those that were replaced are published."""
+    from registrar.cli import operating
+
+    async def act(desk: operating.Desk) -> None:
+        rows = await operating.key_rows(desk)
+        Output(as_json).table(rows, ("kid", "algorithm", "status", "created_at", "published_until"))
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@signing_keys.command("rotate")
+@common
+@click.option(
+    "--algorithm",
+    "algorithms",
+    multiple=True,
+    type=click.Choice(["RS256", "ES256", "EdDSA"]),
+    help="Only the key of this algorithm; may be repeated. That of RS256 signs PS256 too.",
+)
+@click.option(
+    "--withdraw", is_flag=True, help="Remove the old keys at once, with whatever they signed: for a key that leaked."
+)
+def rotate_keys(
+    config: Path | None, dev: bool, issuer: str, as_json: bool, algorithms: tuple[str, ...], withdraw: bool
+) -> None:
+    """Sign with new keys from now on; the old ones are published until nothing signed by them lives."""
+    from registrar.cli import operating
+
+    async def act(desk: operating.Desk) -> None:
+        made = await operating.rotate_keys(desk, algorithms, withdraw=withdraw)
+        Output(as_json).table(
+            [{"kid": key.kid, "algorithm": key.algorithm, "created_at": key.created_at} for key in made],
+            ("kid", "algorithm", "created_at"),
+        )
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@main.group()
+def user() -> None:
+    """People with an account here: add them, list them, disable them, set their passwords."""
+
+
+def _password(file: IO[str] | None) -> str:
+    """A new password: the first line of a file, or typed twice. Never an option, which others on this machine can see."""
+    if file is not None:
+        return file.readline().rstrip("\r\n")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def _password_file(command: Any) -> Any:
+    meaning = "A file with the password in its first line; - is standard input."
+    return click.option("--password-file", type=click.File("r"), help=meaning)(command)
+
+
+@user.command("add")
+@common
+@click.argument("username")
+@click.option("--name", default="", help="What to call them.")
+@click.option("--email", default="", help="Their e-mail address.")
+@_password_file
+def add_user(
+    config: Path | None,
+    dev: bool,
+    issuer: str,
+    as_json: bool,
+    username: str,
+    name: str,
+    email: str,
+    password_file: IO[str] | None,
+) -> None:
+    """Make an account for somebody who signs in with USERNAME and a password."""
+    from registrar.cli import operating
+
+    password = _password(password_file)
+
+    async def act(desk: operating.Desk) -> None:
+        person = await operating.add_person(desk, username, password, name=name, email=email)
+        Output(as_json).record(operating.person_row(person), "Added.")
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@user.command("list")
+@common
+def list_users(config: Path | None, dev: bool, issuer: str, as_json: bool) -> None:
+    """List the people who have an account."""
+    from registrar.cli import operating
+
+    async def act(desk: operating.Desk) -> None:
+        rows = [operating.person_row(one) async for one in operating.people(desk)]
+        Output(as_json).table(rows, ("subject", "username", "name", "email", "upstream", "status", "created_at"))
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+def _access_command(name: str, done: str, meaning: str) -> None:
+    @user.command(name, help=meaning)
+    @common
+    @click.argument("who", metavar="USERNAME|SUBJECT")
+    def change(config: Path | None, dev: bool, issuer: str, as_json: bool, who: str) -> None:
+        from registrar.cli import operating
+
+        async def act(desk: operating.Desk) -> None:
+            person = await operating.change_access(desk, who, disabled=name == "disable")
+            Output(as_json).record(operating.person_row(person), done)
+
+        operating.run(configured(config, dev=dev), issuer, act)
+
+
+_access_command(
+    "disable", "Disabled.", "Disable an account: sessions and everything that applications have of it end at once."
+)
+_access_command("enable", "Enabled.", "Enable a disabled account.")
+
+
+@user.command("passwd")
+@common
+@click.argument("who", metavar="USERNAME|SUBJECT")
+@_password_file
+def set_password(
+    config: Path | None, dev: bool, issuer: str, as_json: bool, who: str, password_file: IO[str] | None
+) -> None:
+    """Give somebody another password; their sessions end."""
+    from registrar.cli import operating
+
+    password = _password(password_file)
+
+    async def act(desk: operating.Desk) -> None:
+        person = await operating.set_password(desk, who, password)
+        Output(as_json).record(operating.person_row(person), "The password is set.")
 
     operating.run(configured(config, dev=dev), issuer, act)

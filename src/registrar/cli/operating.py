@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from registrar.authorization import people as accounts
+from registrar.authorization.people import Person, Unacceptable
 from registrar.cli.render import Failure
 from registrar.config import Configuration, assemble
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import ProtocolError, RegistrationError
+from registrar.domain.metadata import Presented
 from registrar.policy.document import ConfigurationError
-from registrar.service import administration
+from registrar.service import administration, client_administration, keys
 from registrar.service.administration import Operator, Refused
-from registrar.service.ports import ClientQuery, StoreUnavailable
+from registrar.service.last_use import at as last_use_at
+from registrar.service.ports import ClientQuery, SigningKey, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
 _PAGE = 500
@@ -50,7 +54,7 @@ def run(configuration: Configuration, issuer: str, act: Callable[[Desk], Awaitab
     async def session() -> None:
         registry = assemble(configuration)
         try:
-            await act(Desk(registry, _chosen(registry, issuer), Operator(_person(), _door())))
+            await act(Desk(registry, _chosen(registry, issuer), Operator(_operator(), _door())))
         finally:
             await registry.store.close()
 
@@ -59,7 +63,7 @@ def run(configuration: Configuration, issuer: str, act: Callable[[Desk], Awaitab
     except RegistrationError as refusal:
         faults = [f"{one.member}: {one.reason}{_instead(one.accepted)}" for one in refusal.faults]
         raise Failure("; ".join(faults)) from None
-    except (ConfigurationError, ProtocolError, StoreUnavailable, Refused, OSError) as problem:
+    except (ConfigurationError, ProtocolError, StoreUnavailable, Refused, Unacceptable, OSError) as problem:
         raise Failure(str(problem)) from None
 
 
@@ -67,7 +71,7 @@ def _instead(accepted: str) -> str:
     return f" (accepted: {accepted})" if accepted else ""
 
 
-def _person() -> str:
+def _operator() -> str:
     """Who acts, as this machine knows them; a container may run as a user without a name."""
     try:
         return getpass.getuser()
@@ -130,6 +134,23 @@ async def clients(
     return await desk.registry.store.clients(query, after=(desk.issuer.name, after), limit=limit)
 
 
+async def create_client(desk: Desk, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Register a client by the operator's own word.
+
+    Raises:
+        Failure: the metadata may not be registered.
+    """
+    try:
+        return await client_administration.create(desk.registry, desk.issuer, desk.operator, Presented(dict(metadata)))
+    except ProtocolError as refusal:
+        raise Failure(refusal.description) from None
+
+
+async def last_use(desk: Desk, client_id: str) -> int:
+    """When a client was last seen, to the hour; 0 where it never was."""
+    return await last_use_at(desk.registry.store, desk.issuer.name, client_id)
+
+
 async def client(desk: Desk, client_id: str) -> Client:
     """One client."""
     return await administration.find(desk.registry, desk.issuer, client_id)
@@ -144,6 +165,100 @@ async def change_state(desk: Desk, act: str, client_id: str, reason: str) -> Cli
 async def rotate_secret(desk: Desk, client_id: str, overlap: int | None) -> tuple[str, Client]:
     """Give a client a new secret."""
     return await administration.rotate_secret(desk.registry, desk.issuer, desk.operator, client_id, overlap=overlap)
+
+
+async def rotate_keys(desk: Desk, algorithms: Sequence[str], *, withdraw: bool) -> list[SigningKey]:
+    """Give the issuer new signing keys."""
+    if not desk.registry.keys:
+        raise Failure("there is no key-encryption key to keep a signing key under; set server.key_file")
+    actor, door = desk.operator.actor(), desk.operator.door
+    return await keys.rotate(
+        desk.registry, desk.issuer, actor, endpoint=door, algorithms=algorithms or keys.KEYS, withdraw=withdraw
+    )
+
+
+async def key_rows(desk: Desk) -> list[dict[str, Any]]:
+    """The signing keys of the issuer as the command line shows them."""
+    return [
+        {
+            "kid": held.key.kid,
+            "algorithm": held.key.algorithm,
+            "status": "signs" if not held.until else "published" if held.published(desk.now) else "outlived",
+            "created_at": held.key.created_at,
+            "published_until": held.until,
+        }
+        for held in await keys.listed(desk.registry, desk.issuer)
+    ]
+
+
+async def add_person(desk: Desk, username: str, password: str, *, name: str, email: str) -> Person:
+    """Make an account."""
+    claims = {claim: value for claim, value in (("name", name), ("email", email)) if value}
+    return await accounts.add(
+        desk.registry, desk.issuer, username, password, claims=claims, actor=desk.operator.actor()
+    )
+
+
+async def people(desk: Desk) -> AsyncIterator[Person]:
+    """Everybody with an account at the issuer."""
+    after = ""
+    while page := await accounts.listed(desk.registry, desk.issuer, after, _PAGE):
+        for person in page:
+            yield person
+        after = page[-1].subject
+
+
+async def _person(desk: Desk, who: str) -> Person:
+    found = await accounts.find(desk.registry, desk.issuer, who) or await accounts.by_username(
+        desk.registry, desk.issuer, who
+    )
+    if found is None:
+        raise Failure(f"nobody here is called {who}")
+    return found
+
+
+async def change_access(desk: Desk, who: str, *, disabled: bool) -> Person:
+    """Disable or enable an account."""
+    person = await _person(desk, who)
+    return await accounts.set_disabled(desk.registry, desk.issuer, person, disabled, desk.operator.actor())
+
+
+async def set_password(desk: Desk, who: str, password: str) -> Person:
+    """Give somebody another password."""
+    person = await _person(desk, who)
+    return await accounts.set_password(desk.registry, desk.issuer, person, password, desk.operator.actor())
+
+
+def person_row(person: Person) -> dict[str, Any]:
+    """A person as the command line shows one."""
+    return {
+        "subject": person.subject,
+        "username": person.username,
+        "name": person.claims.get("name"),
+        "email": person.claims.get("email"),
+        "upstream": person.upstream or None,
+        "status": "disabled" if person.disabled else "active",
+        "created_at": person.created_at,
+    }
+
+
+def token_row(token: InitialAccessToken, now: int) -> dict[str, Any]:
+    """An initial access token as the command line shows it."""
+    return {
+        "token_id": token.token_id,
+        "issuer": token.issuer,
+        "kind": token.kind.value,
+        "status": token.status(now),
+        "scope": " ".join(token.scope),
+        "uses": token.uses,
+        "max_uses": token.max_uses,
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+        "policy": token.policy,
+        "label": token.label,
+        "owner": token.owner,
+        "bound_to": " ".join(token.bound),
+    }
 
 
 def client_row(client: Client) -> dict[str, Any]:

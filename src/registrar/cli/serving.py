@@ -2,39 +2,88 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import click
 
 from registrar.cli.render import Failure
 from registrar.config import Configuration, assemble
-from registrar.domain.settings import Mode
-from registrar.http.server import serve
+from registrar.domain.settings import Mode, Server
+from registrar.http.server import listen, serve
+from registrar.http.workers import supervise
 from registrar.policy.document import ConfigurationError
 from registrar.service.ports import StoreUnavailable
+from registrar.service.registry import Registry
+from registrar.storage import MEMORY, is_postgresql, open_store
+from registrar.storage.migrations import SchemaMismatch
 
 log = logging.getLogger("registrar")
 
+_AGAIN_SECONDS = 1
 
-def run(configuration: Configuration) -> None:
+
+def run(configuration: Configuration, workers: int = 1) -> None:
     """Serve a configuration until told to stop.
 
     Raises:
         Failure: the key file or the database cannot be used.
     """
-    try:
-        registry = assemble(configuration)
-    except (ConfigurationError, StoreUnavailable, OSError) as problem:
-        raise Failure(str(problem)) from None
-    for issuer in registry.issuers.values():
-        modes = ", ".join(issuer.settings.registration.mode) or "disabled"
-        log.info("issuer %s: %s, registration %s, policy %s", issuer.name, issuer.url, modes, issuer.policy.name)
-        if Mode.OPEN in issuer.modes:
+    server = configuration.settings.server
+    if is_postgresql(server.database):
+        try:
+            asyncio.run(_answering(server))
+        except SchemaMismatch as problem:
+            raise Failure(str(problem)) from None
+    if workers == 1:
+        registry = _assembled(configuration)
+        _announce(configuration)
+        serve(registry, server)
+        return
+    if server.database == MEMORY:
+        raise Failure(f"what one worker remembers in {MEMORY} the others do not know; --workers needs a database")
+    _announce(configuration)
+    sockets = listen(server)
+    supervise(workers, lambda: serve(_assembled(configuration), server, sockets))
+
+
+def _announce(configuration: Configuration) -> None:
+    for issuer in configuration.settings.issuer.values():
+        modes = ", ".join(issuer.registration.mode) or "disabled"
+        log.info(
+            "issuer %s: %s, registration %s, policy %s", issuer.name, issuer.url, modes, issuer.registration.policy
+        )
+        if Mode.OPEN in issuer.registration.mode:
             log.warning("issuer %s: registration is open: anybody who reaches it can register a client", issuer.name)
     if configuration.loopback:
         log.warning("every issuer is on loopback: this is for development")
     click.echo(_welcome(configuration))
-    serve(registry, configuration.settings.server)
+
+
+def _assembled(configuration: Configuration) -> Registry:
+    try:
+        return assemble(configuration)
+    except (ConfigurationError, StoreUnavailable, OSError) as problem:
+        raise Failure(str(problem)) from None
+
+
+async def _answering(server: Server) -> None:
+    """Return when the database answers. Whoever starts everything at once should not have to care about the order.
+
+    Raises:
+        SchemaMismatch: it answers, and its schema is not this program's.
+    """
+    while True:
+        store = open_store(server.database, postgresql=server.postgresql)
+        try:
+            return await store.ready()
+        except SchemaMismatch:
+            raise
+        except StoreUnavailable as problem:
+            log.error("%s; trying again", problem)  # noqa: TRY400 (the operator reads one line)
+        finally:
+            await store.close()
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 def _welcome(configuration: Configuration) -> str:

@@ -1,4 +1,4 @@
-"""Initial access tokens: what lets a caller register (RFC 7591 §3), how often, for how long, and under which policy."""
+"""Tokens that open something: initial access tokens (RFC 7591 §3), and the access tokens that clients earn (RFC 6749 §1.4)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from registrar.domain.credentials import Digest
 
 SCOPE: Final = "dcr"
 """The scope without which a bearer token does not register anything. Never granted without being asked for."""
+
+
+ACCESS_TOKEN: Final = "access_token"  # noqa: S105 (a word, not a secret)
+"""What access tokens are called among the items of a store; the key is the digest of the token in hexadecimal."""
+
+GRANT: Final = "grant"
+"""What grants are called among them; the key is the grant's identifier."""
 
 
 ADMINISTRATION: Final[Mapping[str, str]] = {
@@ -99,3 +106,33 @@ class InitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
         if self.max_uses and self.uses >= self.max_uses:
             return "spent"
         return "active"
+
+
+class AccessToken(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An access token as the store holds it, under its digest: whom it speaks for, about what, and to whom.
+
+    One with the scope `dcr` registers a client, and nothing else.
+    """
+
+    token_id: str
+    """`jti` (RFC 7519 §4.1.7); says nothing of the value."""
+    client_id: str
+    grant_id: str = ""
+    """The grant that it was issued under, without which it is worth nothing; empty for a client's own."""
+    subject: str = ""
+    """The person's identifier here, who allowed it; empty for a client's own."""
+    scope: tuple[str, ...] = ()
+    audience: tuple[str, ...] = ()
+    """RFC 8707: the resources that it is for; the issuer where none was asked for."""
+    issued_at: int
+    expires_at: int
+    dpop_jkt: str = ""
+    """The thumbprint of the key that has to be proved with it (RFC 9449 §6)."""
+    certificate_thumbprint: str = ""
+    """The thumbprint of the certificate that it has to come with (RFC 8705 §3)."""
+    authorization_details: list[dict[str, Any]] | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Who earned it."""
+        return Kind.USER if self.grant_id else Kind.CLIENT

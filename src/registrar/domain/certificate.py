@@ -117,8 +117,8 @@ def read(der: bytes) -> Certificate:
         subject, issuer = loaded.subject, loaded.issuer
         names: Any = _extension(loaded.extensions, x509.SubjectAlternativeName) or x509.SubjectAlternativeName([])
         return Certificate(
-            thumbprint=_thumbprint(der),
-            public_key_thumbprint=_thumbprint(key),
+            thumbprint=thumbprint(der),
+            public_key_thumbprint=thumbprint(key),
             subject=subject.rfc4514_string(),
             issuer=issuer.rfc4514_string(),
             serial=loaded.serial_number,
@@ -164,7 +164,8 @@ def _extension(extensions: x509.Extensions, kind: type[x509.ExtensionType]) -> x
     return next((one.value for one in extensions if isinstance(one.value, kind)), None)
 
 
-def _thumbprint(octets: bytes) -> str:
+def thumbprint(octets: bytes) -> str:
+    """base64url of the SHA-256 of a DER (RFC 8705 §3.1)."""
     return base64.urlsafe_b64encode(hashlib.sha256(octets).digest()).rstrip(b"=").decode("ascii")
 
 

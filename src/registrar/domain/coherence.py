@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from registrar.domain import uri as grammar
 from registrar.domain.findings import Finding, listed, rule
-from registrar.domain.server_metadata import KEY_METHODS, SECRET_METHODS, SYMMETRIC
+from registrar.domain.server_metadata import KEY_METHODS, SECRET_METHODS, SYMMETRIC, UNSIGNED
 
 Members = Mapping[str, Any]
 Correspondence = Callable[[Members], Iterator[Finding]]
@@ -109,6 +109,12 @@ ASSERTION_ALG: Final = rule(
 )
 ENC_WITHOUT_ALG: Final = rule(
     "coherence.encryption", "OpenID Connect Registration §2", "is given without {alg}", "both, or neither"
+)
+UNSIGNED_ID_TOKEN: Final = rule(
+    "coherence.unsigned_id_token",
+    "OpenID Connect Core §2",
+    "is none, and {response_type} sends ID tokens through the browser, where anybody could write one",
+    "a signing algorithm, or code alone",
 )
 PUBLIC_SYMMETRIC: Final = rule(
     "coherence.public_symmetric",
@@ -239,10 +245,17 @@ def _key_source(members: Members) -> Iterator[Finding]:
 
 def _keys_for(name: str) -> Correspondence:
     def keys(members: Members) -> Iterator[Finding]:
-        if members[name] not in SYMMETRIC and "jwks" not in members and "jwks_uri" not in members:
+        if members[name] not in (*SYMMETRIC, UNSIGNED) and "jwks" not in members and "jwks_uri" not in members:
             yield KEYS_NEEDED.refuse(name, value=members[name])
 
     return keys
+
+
+def _unsigned_id_token(members: Members) -> Iterator[Finding]:
+    if members["id_token_signed_response_alg"] != UNSIGNED:
+        return
+    if through_browsers := [one for one in members.get("response_types", ()) if "id_token" in one.split(" ")]:
+        yield UNSIGNED_ID_TOKEN.refuse("id_token_signed_response_alg", response_type=through_browsers[0])
 
 
 def _assertion_algorithm(members: Members) -> Iterator[Finding]:
@@ -298,6 +311,7 @@ def _one_proof(members: Members) -> Iterator[Finding]:
 
 
 _CORRESPONDENCES: Final[Mapping[str, Correspondence]] = {
+    "id_token_signed_response_alg": _unsigned_id_token,
     "jwks": _key_source,
     **{f"{what}_encrypted_response_alg": _keys_for(f"{what}_encrypted_response_alg") for what in _ENCRYPTED},
     "request_object_signing_alg": _keys_for("request_object_signing_alg"),

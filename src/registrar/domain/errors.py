@@ -1,6 +1,7 @@
 """The error table: every error that an endpoint can answer with, its status, and where it comes from.
 
-`http` renders these and nothing else; the reference is generated from the table, and a test reaches every row.
+`http` renders these and nothing else; the reference is generated from the table, and a test reaches every row. The
+errors of an authorization request have the status with which the pushed authorization request endpoint answers them.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ ERRORS: Final = _table(
         "invalid_request",
         400,
         "RFC 6750 §3.1",
-        "The request itself is malformed, or lacks what the policy demands beside the metadata: a repeated header, a token in the query, no TLS, no client certificate, or what is no HTTP request.",
+        "The request itself is malformed, or lacks what the policy demands beside the metadata: a repeated header or parameter, a missing one, a token in the query, no TLS, no client certificate, or what is no HTTP request.",
     ),
     ErrorKind(
         "token_required",
@@ -120,7 +121,7 @@ ERRORS: Final = _table(
         "invalid_request",
         415,
         "RFC 9110 §15.5.16",
-        "The body is not application/json in UTF-8 without a content coding.",
+        "The body is not application/json in UTF-8, or at the OAuth endpoints not form-urlencoded, without a content coding.",
     ),
     ErrorKind(
         "server_error",
@@ -135,6 +136,125 @@ ERRORS: Final = _table(
         503,
         "RFC 6749 §4.1.2.1",
         "The store cannot take the request now; Retry-After says when to try again. Nothing was changed.",
+    ),
+    # --- the authorization server ---
+    ErrorKind(
+        "invalid_client",
+        "invalid_client",
+        401,
+        "RFC 6749 §5.2",
+        "The client is unknown, or did not authenticate with its registered method.",
+    ),
+    ErrorKind(
+        "too_many_attempts",
+        "temporarily_unavailable",
+        429,
+        "RFC 6585 §4",
+        "Too many failed attempts from this address; Retry-After says when the next one is looked at.",
+    ),
+    ErrorKind(
+        "invalid_grant",
+        "invalid_grant",
+        400,
+        "RFC 6749 §5.2",
+        "The code, refresh token or device code is unknown, used, expired, revoked, or was issued to another client.",
+    ),
+    ErrorKind(
+        "unauthorized_client",
+        "unauthorized_client",
+        400,
+        "RFC 6749 §5.2",
+        "The client did not register what it uses: a grant type or a response type.",
+    ),
+    ErrorKind(
+        "unsupported_grant_type", "unsupported_grant_type", 400, "RFC 6749 §5.2", "The grant type is not offered here."
+    ),
+    ErrorKind(
+        "unsupported_response_type",
+        "unsupported_response_type",
+        400,
+        "RFC 6749 §4.1.2.1",
+        "The response type is not offered here.",
+    ),
+    ErrorKind(
+        "invalid_scope",
+        "invalid_scope",
+        400,
+        "RFC 6749 §5.2",
+        "None of the scopes is one that the client registered or that was granted.",
+    ),
+    ErrorKind(
+        "invalid_target", "invalid_target", 400, "RFC 8707 §2", "The resource is not one that tokens are issued for."
+    ),
+    ErrorKind(
+        "invalid_authorization_details",
+        "invalid_authorization_details",
+        400,
+        "RFC 9396 §5",
+        "The authorization details are malformed, or of a type that the client did not register.",
+    ),
+    ErrorKind(
+        "invalid_request_object",
+        "invalid_request_object",
+        400,
+        "RFC 9101 §6",
+        "The request object is missing where it is needed, or is not valid.",
+    ),
+    ErrorKind(
+        "invalid_request_uri",
+        "invalid_request_uri",
+        400,
+        "RFC 9101 §6",
+        "The request URI is unknown, used, expired, not registered, or does not lead to the request object.",
+    ),
+    ErrorKind(
+        "invalid_dpop_proof", "invalid_dpop_proof", 400, "RFC 9449 §5", "The DPoP proof is missing or not valid."
+    ),
+    ErrorKind(
+        "use_dpop_nonce",
+        "use_dpop_nonce",
+        400,
+        "RFC 9449 §8",
+        "The DPoP proof needs the nonce that the header DPoP-Nonce of this answer gives.",
+    ),
+    ErrorKind(
+        "proof_refused",
+        "invalid_dpop_proof",
+        401,
+        "RFC 9449 §7.1",
+        "The DPoP proof that has to come with an access token is missing or not valid.",
+    ),
+    ErrorKind(
+        "proof_without_nonce",
+        "use_dpop_nonce",
+        401,
+        "RFC 9449 §9",
+        "The DPoP proof beside an access token needs the nonce that the header DPoP-Nonce of this answer gives.",
+    ),
+    ErrorKind(
+        "authorization_pending",
+        "authorization_pending",
+        400,
+        "RFC 8628 §3.5",
+        "The person has not decided yet; ask again after the interval.",
+    ),
+    ErrorKind(
+        "slow_down", "slow_down", 400, "RFC 8628 §3.5", "The device asks too often; add 5 seconds to the interval."
+    ),
+    ErrorKind("expired_token", "expired_token", 400, "RFC 8628 §3.5", "The device code has expired; begin anew."),
+    ErrorKind(
+        "declined", "access_denied", 400, "RFC 6749 §4.1.2.1", "The person, or the server, declined the request."
+    ),
+    ErrorKind("login_required", "login_required", 400, "OpenID Connect Core §3.1.2.6", "A sign-in is needed first."),
+    ErrorKind(
+        "consent_required", "consent_required", 400, "OpenID Connect Core §3.1.2.6", "The person has to be asked first."
+    ),
+    ErrorKind(
+        "interaction_required",
+        "interaction_required",
+        400,
+        "OpenID Connect Core §3.1.2.6",
+        "Something has to be shown to the person first.",
     ),
 )
 
@@ -191,6 +311,15 @@ _PRECEDENCE: Final = (
 class BearerError(ProtocolError):
     """A bearer token that is missing, malformed, bad or insufficient (RFC 6750 §3); the answer carries a challenge."""
 
-    def __init__(self, kind: str, description: str = "", *, scope: str = "") -> None:
-        super().__init__(kind, description)
-        self.scope = scope
+    def __init__(
+        self,
+        kind: str,
+        description: str = "",
+        *,
+        scope: str = "",
+        realm: str = "registration",
+        scheme: str = "Bearer",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        super().__init__(kind, description, headers=headers)
+        self.scope, self.realm, self.scheme = scope, realm, scheme

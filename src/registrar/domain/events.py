@@ -65,9 +65,21 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ("statement.used", "A software statement that may be used once was used, in a registration or an update."),
     ("statement.revoked", "An operator revoked a software statement; what was registered with it stays."),
     ("administration.refused", "A call of the administration API was refused; `error` tells why. Under a quota."),
-    ("token.issued", "An operator issued an initial access token."),
+    (
+        "token.issued",
+        "An initial access token was issued: by an operator, or to a client that asked for the scope dcr.",
+    ),
     ("token.revoked", "An operator revoked an initial access token."),
-    ("issuer.key_created", "A signing key of the issuer was created."),
+    ("issuer.key_created", "A signing key of the issuer was created: at the first start, or to replace an older one."),
+    ("issuer.key_removed", "A signing key of the issuer was removed: nothing signed by it lives, or it was withdrawn."),
+    ("grant.revoked", "What a person allowed a client ended, and every token under it; `reason` tells why."),
+    ("person.added", "An account was made: by an operator, by its owner, or at the first sign-in from upstream."),
+    ("person.changed", "An operator disabled or enabled an account, or set its password; `reason` tells which."),
+    ("person.signed_in", "A person signed in."),
+    ("person.signed_out", "A person signed out."),
+    ("person.slowed", "Sign-ins failed so often that the next one has to wait; one event for each such wait."),
+    ("consent.given", "A person let a client have `scope`."),
+    ("consent.refused", "A person refused a client."),
 )
 
 
@@ -75,9 +87,10 @@ class Actor(msgspec.Struct, frozen=True):
     """Who did it, and how that was established."""
 
     kind: str
-    """`anonymous`, `client`, `token`, `operator`."""
+    """`anonymous`, `client`, `token`, `operator`, `person`."""
     authentication: str
-    """`none`, `initial_access_token`, `registration_access_token`, `access_token`, `local` (a shell on the server), `operator_token`."""
+    """`none`, `initial_access_token`, `access_token`, `registration_access_token`, `client_authentication` (the client's
+    registered method), `local` (a shell on the server), `operator_token`, `session` (a person's)."""
     token_id: str = ""
     person: str = ""
     """Who the token belongs to; personal."""
@@ -135,6 +148,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     scope: Any = None
     since: int = 0
     software_id: Any = None
+    subject: str = ""
     statement_digest: str = ""
     statement_issuer: str = ""
     template: str = ""

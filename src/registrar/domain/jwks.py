@@ -139,7 +139,7 @@ def _judge_material(key: dict[str, Any], kty: str, member: str) -> Iterator[Find
         if modulus % 2 == 0:
             yield MATERIAL.refuse(member, kty=kty)
             return
-    public = _public_bytes(key)
+    public = public_key(key)
     if public is None:
         yield MATERIAL.refuse(member, kty=kty)
         return
@@ -151,8 +151,8 @@ def _public(key: dict[str, Any]) -> dict[str, Any]:
     return {name: key[name] for name in ("kty", *_REQUIRED[key["kty"]])}
 
 
-def _public_bytes(key: dict[str, Any]) -> bytes | None:
-    """The key as a SubjectPublicKeyInfo, or None when its numbers are not a key."""
+def public_key(key: dict[str, Any]) -> bytes | None:
+    """A key as a SubjectPublicKeyInfo in DER, or None when its numbers are not a key."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from joserfc.errors import JoseError
     from joserfc.jwk import JWKRegistry

@@ -47,6 +47,9 @@ class Scopes:
     )
     default: tuple[str, ...] = _setting((), "The scopes registered where a request names none that are registrable.")
     operator: tuple[str, ...] = _setting((), "Scopes of operators: in the catalogue, never registrable.")
+    descriptions: dict[str, str] = _setting(
+        {}, "What each scope lets an application do, as people are asked; those of OpenID Connect have one already."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,22 @@ class RegistrationAccessToken:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenIssuer:
+    """`[issuer.NAME.registration.token_issuers.OTHER]`: another server whose access tokens with the scope `dcr` register here."""
+
+    issuer: str = _setting("", "The `iss` of its tokens.")
+    jwks_uri: str = _setting("", "Where its keys are published, if its tokens are JWTs (RFC 9068).")
+    audience: str = _setting("", "The `aud` of tokens for this server; empty means this issuer's URL.")
+    kind: str = _setting(
+        "",
+        "Whom its tokens stand for: `client`, `user`, or empty: a person, where the subject is another than the client.",
+    )
+    introspection_endpoint: str = _setting("", "Where tokens that are no JWTs are asked about (RFC 7662).")
+    client_id: str = _setting("", "What this server is called there.")
+    client_secret_file: str = _setting("", "The file (mode 0600) with its secret there.")
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """`[issuer.NAME.registration]`: who may register and how registrations are managed."""
 
@@ -88,6 +107,7 @@ class Registration:
         "",
         "A file of authorities (PEM) whose client certificates count as evidence here; empty: `server.mutual_tls.client_ca`. Certificates of others prove a key and no name.",
     )
+    token_issuers: dict[str, TokenIssuer] = _setting({}, "Other servers whose access tokens register here, by a name.")
     classes: tuple[str, ...] = _setting(
         (),
         "The classes of clients that may register here, shipped ones or a `[class.NAME]`; the first whose facts hold is a client's. Without any, clients are not told apart.",
@@ -104,6 +124,113 @@ class Registration:
     management_when_disabled: bool = _setting(
         True, "Whether existing clients keep their configuration endpoint while the mode is `disabled`."
     )
+
+
+class Format(enum.StrEnum):
+    """What an access token is."""
+
+    OPAQUE = "opaque"
+    """A random value that means something to this server alone; APIs introspect it (RFC 7662)."""
+    JWT = "jwt"
+    """A signed statement that APIs can read themselves (RFC 9068); introspection and revocation know it all the same."""
+
+
+class Clients(enum.StrEnum):
+    """Which clients something is for."""
+
+    ALL = "all"
+    PUBLIC = "public"
+    CONFIDENTIAL = "confidential"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """`[issuer.NAME.authorization.resources.API]`: an API that access tokens are for (RFC 8707)."""
+
+    uri: str = _setting("", "The resource indicator: an absolute URI without a fragment, the audience of its tokens.")
+    scopes: tuple[str, ...] = _setting((), "The scopes that mean something there; empty means every scope.")
+    clients: tuple[str, ...] = _setting(
+        (), "The client identifiers of the resource servers behind it, which may introspect its tokens."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """`[issuer.NAME.authorization]`: what registered clients can get, and for how long."""
+
+    access_token_format: Format = _setting(Format.OPAQUE, "`opaque`, or `jwt` (RFC 9068).")
+    access_token_lifetime: int = _setting(3_600, "Seconds that an access token lives.")
+    refresh_tokens: Clients = _setting(
+        Clients.ALL, "Which clients get refresh tokens, where they registered the grant: `all` or `confidential`."
+    )
+    refresh_token_lifetime: int = _setting(
+        2_592_000, "Seconds that a person's permission lasts where refresh tokens are issued under it."
+    )
+    refresh_token_rotation: Clients = _setting(
+        Clients.PUBLIC, "Whose refresh tokens are replaced at each use: `public`, or `all`."
+    )
+    refresh_token_grace: int = _setting(
+        0,
+        "Seconds for which a replaced refresh token still works, for clients that lose answers; after it, its use revokes the grant.",
+    )
+    code_lifetime: int = _setting(60, "Seconds that an authorization code lives.")
+    pushed_request_lifetime: int = _setting(90, "Seconds that a pushed authorization request can be used (RFC 9126).")
+    device_code_lifetime: int = _setting(600, "Seconds that a person has to enter a user code (RFC 8628).")
+    device_code_interval: int = _setting(5, "Seconds that a device waits between two polls at least.")
+    pkce: Clients = _setting(
+        Clients.ALL, "Which clients need PKCE: `all`, or `public`; a challenge that is sent counts in any case."
+    )
+    assertion_for_token_endpoint: bool = _setting(
+        False,
+        "Whether a client assertion may also name the token endpoint as its audience, or a list; strictly it names the issuer alone.",
+    )
+    dpop_nonce: bool = _setting(False, "Whether DPoP proofs need a nonce of this server (RFC 9449 §8).")
+    resources: dict[str, Resource] = _setting({}, "The APIs that access tokens may be for, by a name.")
+    default_resource: str = _setting(
+        "", "The audience of tokens that were asked for without a resource; empty means the issuer itself."
+    )
+    any_resource: bool = _setting(
+        False, "Whether a client may ask for any resource, also one that is not configured. For development."
+    )
+    authorization_details_types: tuple[str, ...] = _setting(
+        (), "The types of authorization details that clients may register and ask for (RFC 9396)."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenID:
+    """`[issuer.NAME.openid]`: what is signed about people, and about the issuer."""
+
+    id_token_lifetime: int = _setting(
+        3_600, "Seconds that an ID token is valid. A signing key that was replaced is published for as long after it."
+    )
+    signed_metadata: bool = _setting(
+        False, "Whether discovery carries `signed_metadata` too, the same document as a JWS (RFC 8414 §2.1)."
+    )
+    logout_seconds: float = _setting(5.0, "Seconds that a client may take to hear of a sign-out, in each attempt.")
+    logout_attempts: int = _setting(3, "How often a client is told of a sign-out before it is given up.")
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """`[issuer.NAME.people]`: who signs in, and for how long."""
+
+    local: bool = _setting(True, "Whether accounts that are kept here sign in with their password.")
+    sign_up: bool = _setting(False, "Whether anybody may make an account while signing in.")
+    password_characters: int = _setting(12, "Characters that a new password has at the least.")
+    session_lifetime: int = _setting(43_200, "Seconds after which a person signs in again, however busy.")
+    session_idle: int = _setting(7_200, "Seconds without a visit after which a person signs in again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """`[issuer.NAME.upstream]`: another OpenID provider, which signs people in for this issuer."""
+
+    issuer: str = _setting("", "Its issuer identifier: https, or http on loopback. Empty: there is none.")
+    client_id: str = _setting("", "What this issuer is called there.")
+    client_secret_file: str = _setting("", "The file (mode 0600) with its secret there; empty where it has none.")
+    name: str = _setting("", "What people call it; its host by default.")
+    scopes: tuple[str, ...] = _setting(("openid", "profile", "email"), "The scopes that it is asked for.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +284,10 @@ class Issuer:
         "Whether operators may administer this issuer over HTTP, under `/admin/api`, with tokens of the kind `operator`.",
     )
     documentation: str = _setting("", "A page for developers, published as `service_documentation`.")
+    policy_page: str = _setting(
+        "", "How what clients tell may be used: published as `op_policy_uri`, and linked from every page."
+    )
+    terms_page: str = _setting("", "The terms of the service: published as `op_tos_uri`, and linked from every page.")
     cors_origins: tuple[str, ...] = _setting(
         (),
         "Origins whose pages may call discovery, registration and management; `*` for all. Credentials are never allowed.",
@@ -172,6 +303,10 @@ class Issuer:
     )
     udap: Udap = _setting(Udap(), "What a UDAP community finds.")
     scopes: Scopes = _setting(Scopes(), "Which scopes exist.")
+    openid: OpenID = _setting(OpenID(), "What is signed about people.")
+    people: People = _setting(People(), "Who signs in.")
+    upstream: Upstream = _setting(Upstream(), "Who signs people in for this issuer.")
+    authorization: Authorization = _setting(Authorization(), "What registered clients can get.")
     audit: Audit = _setting(Audit(), "What is recorded.")
     template: dict[str, Template] = _setting({}, "The templates by name.")
 
@@ -221,18 +356,37 @@ class KeySetCaching:
 
 
 @dataclass(frozen=True, slots=True)
+class PostgreSQL:
+    """`[server.postgresql]`: the sessions of a process, where the database is PostgreSQL."""
+
+    connections: int = _setting(10, "Sessions for reading at the most; one more writes.")
+    connect_seconds: float = _setting(
+        5.0, "Seconds that connecting may take, and that a read may wait for a session to become free."
+    )
+    statement_seconds: float = _setting(
+        10.0, "Seconds after which the database gives a statement up; what waited for it is answered with 503."
+    )
+    idle_seconds: float = _setting(300.0, "Seconds after which a session that reads nothing is closed.")
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """`[server]`: the process."""
 
     host: str = _setting("127.0.0.1", "The address to listen on.")
     port: int = _setting(8000, "The port to listen on.")
-    database: str = _setting(
-        "sqlite:///var/registrar.db",
-        "Where everything is remembered: `sqlite:///path` (from the working directory; four slashes for an absolute path) or `memory:`.",
+    database: str = dataclasses.field(
+        default="sqlite:///var/registrar.db",
+        repr=False,  # it may hold a password
+        metadata={
+            "meaning": "Where everything is remembered: `sqlite:///path` (from the working directory; four slashes for an absolute path), "
+            "`postgresql://user@host,host/database`, or `memory:`."
+        },
     )
+    postgresql: PostgreSQL = _setting(PostgreSQL(), "The sessions, where the database is PostgreSQL.")
     key_file: str = _setting(
         "",
-        "The file with the key-encryption keys (mode 0600). Empty: `registrar.key` beside the database, created by itself only where every issuer is on loopback.",
+        "The file with the key-encryption keys (mode 0600). Empty: `registrar.key` beside the database, where that is a file; created by itself only where every issuer is on loopback.",
     )
     tls_certificate: str = _setting("", "The certificate chain (PEM) to serve https with.")
     tls_key: str = _setting("", "Its private key (PEM).")

@@ -41,6 +41,14 @@ def split(text: str) -> Parts | None:
     return Parts(found[1].lower(), found[2], found[3], found[4] or "", found[5])
 
 
+def is_absolute(text: str) -> bool:
+    """Whether a text is an absolute URI (RFC 3986 §4.3), which has no fragment."""
+    if "#" in text or odd_character(text) or bad_percent(text):
+        return False
+    parts = split(text)
+    return parts is not None and bool(parts.authority or parts.path)
+
+
 def is_plain_web(text: str) -> bool:
     """Whether a URL is so plain an https URL that no rule could object to it."""
     return len(text) <= _PLAIN_LENGTH and _PLAIN_WEB.fullmatch(text) is not None

@@ -21,7 +21,7 @@ from registrar.http import certificates, wire
 from registrar.http.endpoints import Exchange, address_of
 from registrar.http.wire import Answer, Fields
 from registrar.policy.comparison import told
-from registrar.service import administration, admission, clients, explanation, statements, templates
+from registrar.service import administration, admission, client_administration, explanation, statements, templates
 from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.audit import Caller
 from registrar.service.ports import ClientQuery
@@ -375,7 +375,9 @@ async def _list_clients(call: Call) -> Answer:
 
 async def _create_client(call: Call) -> Answer:
     token, wanted = call.token, Presented(call.body)
-    made = await clients.create(*call.acting, wanted, policy=token.policy, label=token.label, ceiling=token.ceiling)
+    made = await client_administration.create(
+        *call.acting, wanted, policy=token.policy, label=token.label, ceiling=token.ceiling
+    )
     return wire.answer(201, made)
 
 
@@ -384,7 +386,7 @@ async def _show_client(call: Call) -> Answer:
 
 
 async def _change_client(call: Call) -> Answer:
-    changed, secret = await clients.change(*call.acting, call.name, Presented(call.body))
+    changed, secret = await client_administration.change(*call.acting, call.name, Presented(call.body))
     return wire.answer(200, changed.public() | ({"client_secret": secret} if secret else {}))
 
 

@@ -12,19 +12,29 @@ from urllib.parse import urlsplit
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
 from registrar.domain.settings import Server
-from registrar.http import admin, endpoints, wire
+from registrar.http import admin, endpoints, oauth, openid, wire
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import keys, templates, udap
+from registrar.service import keys, lifecycle, templates, udap
 from registrar.service.administration import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
+from registrar.web import pages
 
 log = logging.getLogger("registrar")
 
-_PREFLIGHT_HEADERS: Final = b"authorization, content-type, mcp-protocol-version"
+_PREFLIGHT_HEADERS: Final = b"authorization, content-type, dpop, mcp-protocol-version"
 _METADATA: Final = {"GET": endpoints.metadata, "HEAD": endpoints.metadata}
+_OAUTH: Final[Mapping[str, Mapping[str, Endpoint]]] = {
+    "token_endpoint": {"POST": oauth.token},
+    "userinfo_endpoint": {"GET": openid.userinfo_endpoint, "POST": openid.userinfo_endpoint},
+    "introspection_endpoint": {"POST": oauth.introspect},
+    "revocation_endpoint": {"POST": oauth.revoke},
+    "pushed_authorization_request_endpoint": {"POST": oauth.push},
+    "device_authorization_endpoint": {"POST": oauth.authorize_device},
+}
+"""Endpoint -> its methods: those that clients call, from the pages of other origins too."""
 _COMMUNITY: Final = {"GET": endpoints.udap, "HEAD": endpoints.udap}
 _KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}
 _CONFIGURATION: Final = {"GET": endpoints.read, "PUT": endpoints.update, "DELETE": endpoints.delete}
@@ -44,8 +54,9 @@ def routes(issuer: Issuer) -> dict[str, Route]:
     base = urlsplit(issuer.url).path
     table = {path: Route(issuer, _METADATA) for path in well_known_paths(issuer.url)}
     for member, path in ENDPOINTS.items():
-        methods: Mapping[str, Endpoint] = {"GET": endpoints.not_yet, "POST": endpoints.not_yet}
-        table[base + path] = Route(issuer, _KEYS if member == "jwks_uri" else methods, shared=member == "jwks_uri")
+        if (methods := _KEYS if member == "jwks_uri" else _OAUTH.get(member)) is not None:
+            table[base + path] = Route(issuer, methods)
+    table |= {base + path: Route(issuer, methods, shared=False) for path, methods in pages.ROUTES.items()}
     if issuer.settings.admin_api:
         table[base + admin.PREFIX] = Route(issuer, dict.fromkeys(admin.METHODS, admin.serve), shared=False)
     # The statements that the issuer issued: the last segment is the jti.
@@ -179,12 +190,14 @@ class Application:
                 except (StoreUnavailable, Refused, RegistrationError) as problem:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
+                self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
                 await send({"type": "lifespan.startup.complete"})
             else:
                 try:
                     await self._registry.audit.flush()
                 except StoreUnavailable as problem:
                     log.warning("refusals that were only counted could not be told: %s", problem)
+                await self._registry.errands.close()
                 await self._registry.fetch.close()
                 await self._registry.store.close()
                 await send({"type": "lifespan.shutdown.complete"})
@@ -216,7 +229,7 @@ def _shared(route: Route, given: Answer, scope: Scope) -> Answer:
             (b"access-control-max-age", b"600"),
         ]
     else:
-        headers.append((b"access-control-expose-headers", b"www-authenticate, retry-after"))
+        headers.append((b"access-control-expose-headers", b"www-authenticate, retry-after, dpop-nonce"))
     return Answer(given.status, headers, given.body)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from registrar.authorization import signing
 from registrar.domain.errors import ProtocolError
 from registrar.domain.settings import Server
 from registrar.http import certificates, wire
@@ -110,8 +111,13 @@ async def _delete(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
 
 
 async def metadata(exchange: Exchange) -> Answer:
-    """The issuer's discovery document (RFC 8414 §3.2)."""
-    return Answer(200, _PUBLIC, msgspec.json.encode(exchange.issuer.metadata()))
+    """The issuer's discovery document (RFC 8414 §3.2), and the same as a JWS where that is a setting (§2.1)."""
+    registry, issuer = exchange.registry, exchange.issuer
+    members = issuer.metadata()
+    if issuer.settings.openid.signed_metadata:
+        claims = {"iss": issuer.url, **members}
+        members["signed_metadata"] = await signing.sign(registry, issuer, claims, "RS256", "JWT")
+    return Answer(200, _PUBLIC, msgspec.json.encode(members))
 
 
 async def udap(exchange: Exchange) -> Answer:
@@ -136,15 +142,6 @@ async def statement(exchange: Exchange) -> Answer:
     except Unknown:
         raise ProtocolError("not_found", "No statement of this jti was issued here.") from None
     return wire.answer(200, {"jti": found.jti, "state": found.state(registry.clock() // 1000).value})
-
-
-async def not_yet(_exchange: Exchange) -> Answer:
-    """An endpoint of the authorization server, published because clients' schemas demand it, and not served yet.
-
-    Raises:
-        ProtocolError: `temporarily_unavailable`, always.
-    """
-    raise ProtocolError("temporarily_unavailable", "This endpoint is not served yet; registration and discovery are.")
 
 
 _PUBLIC: Final = [

@@ -10,13 +10,14 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
 from registrar.domain import uri as grammar
@@ -36,6 +37,7 @@ EXPIRES_AT_MOST: Final = 86_400
 
 _HEAD_BYTES: Final = 16_384
 _OK: Final = 200
+_NO_CONTENT: Final = 204
 _REDIRECTS: Final = range(300, 400)
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+\-]{1,127}/[a-z0-9!#$&^_.+\-]{1,127}")
 
@@ -46,6 +48,25 @@ class _Target(NamedTuple):
     origin: tuple[str, str, int | None]
     authority: str
     path: str
+
+
+class _Question(NamedTuple):
+    """What is asked of a URL: its document, or what it answers to a form."""
+
+    accept: tuple[str, ...]
+    form: bytes | None = None
+    authorization: str = ""
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What goes with a form."""
+        if self.form is None:
+            return []
+        headers = [
+            (b"Content-Type", b"application/x-www-form-urlencoded"),
+            (b"Content-Length", str(len(self.form)).encode()),
+        ]
+        return [*headers, (b"Authorization", self.authorization.encode())] if self.authorization else headers
 
 
 class Fetcher:
@@ -84,6 +105,21 @@ class Fetcher:
 
     async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = LIMIT) -> Fetched:
         """The document at a URL; see `Fetch`."""
+        return await self._ask(url, _Question(accept), limit)
+
+    async def post(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        accept: tuple[str, ...] = (),
+        limit: int = LIMIT,
+        authorization: str = "",
+    ) -> Fetched:
+        """What a URL answers to a form; see `Fetch`."""
+        return await self._ask(url, _Question(accept, urlencode(form).encode(), authorization), limit)
+
+    async def _ask(self, url: str, question: _Question, limit: int) -> Fetched:
         target = _target(url)
         exempt = target.origin in self._allowed
         if target.origin[0] != "https" and not exempt:
@@ -92,7 +128,7 @@ class Fetcher:
             raise FetchError("the server is stopping")
         try:
             async with asyncio.timeout(self._settings.seconds), self._turn(target.origin[1]):
-                return await self._fetch(url, target, accept, min(limit, self._settings.bytes), exempt=exempt)
+                return await self._fetch(url, target, question, min(limit, self._settings.bytes), exempt=exempt)
         except TimeoutError:
             raise FetchError(f"it was not fetched within {self._settings.seconds:g} seconds") from None
 
@@ -108,7 +144,7 @@ class Fetcher:
         async with of_host, self._turns:
             yield
 
-    async def _fetch(self, url: str, target: _Target, accept: tuple[str, ...], limit: int, *, exempt: bool) -> Fetched:
+    async def _fetch(self, url: str, target: _Target, question: _Question, limit: int, *, exempt: bool) -> Fetched:
         # Loaded here: most programs that open a registry never fetch.
         import httpcore2
 
@@ -123,16 +159,18 @@ class Fetcher:
         headers = [
             (b"Host", target.authority.encode()),
             (b"User-Agent", b"Registrar"),
-            (b"Accept", ", ".join(kind for kind in accept if "*+" not in kind).encode()),
+            (b"Accept", ", ".join(kind for kind in question.accept if "*+" not in kind).encode() or b"*/*"),
             (b"Accept-Encoding", b"identity"),
             (b"Connection", b"close"),
+            *question.headers,
         ]
+        method = "GET" if question.form is None else "POST"
         try:
             async with (
                 httpcore2.AsyncConnectionPool(ssl_context=self.tls, network_backend=network) as pool,
-                pool.stream("GET", asked, headers=headers) as answer,
+                pool.stream(method, asked, headers=headers, content=question.form) as answer,
             ):
-                media_type = _judged(answer.status, answer.headers, accept)
+                media_type = _judged(answer.status, answer.headers, question)
                 body = bytearray()
                 async for piece in answer.aiter_stream():
                     body += piece
@@ -169,16 +207,21 @@ def _target(url: str) -> _Target:
     return _Target(grammar.origin_of(url), parts.authority, f"{parts.path or '/'}{query}")
 
 
-def _judged(status: int, headers: Sequence[tuple[bytes, bytes]], accept: tuple[str, ...]) -> str:
-    """The media type of an answer that is taken."""
+def _judged(status: int, headers: Sequence[tuple[bytes, bytes]], question: _Question) -> str:
+    """The media type of an answer that is taken; empty where the answer is only that there is one."""
+    accept = question.accept
     if sum(len(name) + len(value) for name, value in headers) > _HEAD_BYTES:
         raise FetchError(f"its header is larger than {_HEAD_BYTES} bytes")
     if status in _REDIRECTS:
         raise FetchError(f"it answers with {status}, and redirects are not followed")
+    if status == _NO_CONTENT and not accept:
+        return ""
     if status != _OK:
         raise FetchError(f"it answers with {status} instead of 200")
     if [value for value in _values(headers, b"content-encoding") if value.lower() not in ("", "identity")]:
         raise FetchError("it comes with a content coding although none was asked for")
+    if not accept:
+        return ""
     media = [value.partition(";")[0].strip().lower() for value in _values(headers, b"content-type")]
     if (
         len(media) != 1

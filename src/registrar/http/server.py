@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import sys
+from typing import Any
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -26,8 +27,29 @@ _DRAIN_SECONDS = 20
 _COLLECTIONS = (20_000, 20, 20)
 
 
-def serve(registry: Registry, settings: Server) -> None:
+def listen(settings: Server) -> list[socket.socket]:
+    """Sockets that listen, for several processes to share: whoever connects is served by the one that is free first.
+
+    Raises:
+        SystemExit: an address cannot be listened on.
+    """
+    ports = [settings.port, settings.mutual_tls.port] if settings.mutual_tls.port else [settings.port]
+    certificates = [settings.tls_certificate, settings.mutual_tls.certificate or settings.tls_certificate]
+    sockets = []
+    for port, certificate in zip(ports, certificates, strict=False):
+        config = uvicorn.Config("", host=settings.host, port=port, log_config=None, ssl_certfile=certificate or None)
+        sockets.append(config.bind_socket())
+        sockets[-1].listen(config.backlog)  # whoever comes before the first process is ready waits for it
+    return sockets
+
+
+def serve(registry: Registry, settings: Server, sockets: list[socket.socket] | None = None) -> None:
     """Serve until SIGINT or SIGTERM; what was acknowledged is durable, and what is under way is finished first.
+
+    Args:
+        registry: what every use case is given.
+        settings: the `[server]` settings.
+        sockets: what `listen` gave, where several processes share it.
 
     Raises:
         SystemExit: a certificate cannot be used, or an address not listened on.
@@ -63,7 +85,7 @@ def serve(registry: Registry, settings: Server) -> None:
     # uvicorn raises the signal again once it has stopped in order, and to stop in order when asked to is no failure.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        server.run()
+        server.run(sockets)
     except KeyboardInterrupt:
         log.info("stopped")
 
@@ -76,7 +98,8 @@ class _Listening(uvicorn.Server):
         self._host, self._port, self._context = settings.host, settings.mutual_tls.port, _mutual_tls(settings)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        own = sockets[1:] if sockets else None
+        await super().startup(sockets[:1] if sockets else None)
         connection = functools.partial(
             self.config.http_protocol_class,
             config=self.config,  # type: ignore[call-arg]  # as uvicorn calls it
@@ -84,8 +107,9 @@ class _Listening(uvicorn.Server):
             app_state=self.lifespan.state,
         )
         try:
+            where: dict[str, Any] = {"sock": own[0]} if own else {"host": self._host, "port": self._port}
             listener = await asyncio.get_running_loop().create_server(
-                connection, self._host, self._port, ssl=self._context, backlog=self.config.backlog
+                connection, ssl=self._context, backlog=self.config.backlog, **where
             )
         except OSError as problem:
             log.error("%s", problem)  # noqa: TRY400 (the operator reads one line)

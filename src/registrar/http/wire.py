@@ -66,12 +66,12 @@ def refusal(error: ProtocolError) -> Answer:
 
 def _challenge(error: BearerError) -> bytes:
     """RFC 6750 §3: a challenge, and an error in it only where a token was presented (§3.1)."""
-    parts = ['realm="registration"']
+    parts = [f'realm="{error.realm}"']
     if error.kind.name != "token_required":
         parts += [f'error="{error.kind.code}"', f'error_description="{error.description}"']
     if error.scope and error.kind.name != "invalid_token":
         parts.append(f'scope="{error.scope}"')
-    return f"Bearer {', '.join(parts)}".encode("ascii", "replace")
+    return f"{error.scheme} {', '.join(parts)}".encode("ascii", "replace")
 
 
 async def send_answer(send: Send, given: Answer, *, head: bool = False) -> None:

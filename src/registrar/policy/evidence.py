@@ -35,6 +35,10 @@ class ManagementProof(enum.StrEnum):
     """The certificate of the registration, or a later one of the same subject."""
 
 
+UNSEEN: Final = object()
+"""In the place of a document that nobody looks at: what is judged without fetching leaves it out."""
+
+
 class Facts(msgspec.Struct, frozen=True):
     """What is known about a registration besides its metadata. Facts are established by the server, never claimed."""
 

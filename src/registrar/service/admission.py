@@ -11,14 +11,17 @@ import msgspec
 from registrar.domain import credentials
 from registrar.domain.access_token import SCOPE, InitialAccessToken, Kind
 from registrar.domain.client import Admission, Assurance
+from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import BearerError, ProtocolError
 from registrar.domain.events import Actor
 from registrar.domain.settings import Mode
 from registrar.policy import Facts
 from registrar.policy.rules.applied import Networks
+from registrar.service import access, token_issuers
 from registrar.service.audit import Caller
-from registrar.service.ports import Spend
+from registrar.service.ports import Drop, Put, Spend
 from registrar.service.registry import Issuer, Registry
+from registrar.service.token_issuers import Untrusted
 
 _log: Final = logging.getLogger(__name__)
 _ASSURANCE: Final = {Kind.CLIENT: Assurance.CLIENT, Kind.USER: Assurance.USER, Kind.OPERATOR: Assurance.OPERATOR}
@@ -36,12 +39,14 @@ class Admitted(msgspec.Struct, frozen=True):
     admission: Admission
     policy: str
     spend: Spend | None = None
+    uses: tuple[Drop | Put, ...] = ()
+    """What uses up an access token that counts once; of concurrent callers, one succeeds."""
     bound: tuple[str, ...] = ()
     """What that token is bound to."""
     attested: bool = False
     """Whether the attestation that came with the request was believed."""
     actor: Actor | None = None
-    """Whom the audit names, where that is an operator and not the caller of the registration endpoint."""
+    """The operator who registers by their own word; the audit names them instead of the caller of an endpoint."""
 
 
 async def admit(registry: Registry, issuer: Issuer, caller: Caller) -> Admitted:
@@ -64,16 +69,17 @@ async def admit(registry: Registry, issuer: Issuer, caller: Caller) -> Admitted:
     digest = credentials.digest(presented)
     token = await registry.store.find_token(issuer.name, digest)
     if token is None:
-        raise BearerError("invalid_token", "The initial access token is not known here.", scope=SCOPE)
+        earned = await _earned(registry, issuer, presented, caller, now)
+        return msgspec.structs.replace(earned, attested=await _attested(issuer, caller))
     if (status := token.status(now)) != "active":
         raise BearerError("invalid_token", _WHY[status], scope=SCOPE)
-    _check_kind(issuer, token)
+    _check_kind(issuer, token.kind, token.scope)
     attested = await _attested(issuer, caller)
     if wrong := _elsewhere(token, caller, attested=attested):
         raise BearerError("invalid_token", f"The initial access token is bound to {wrong}.", scope=SCOPE)
     admission = Admission(_ASSURANCE[token.kind], token.token_id, token.label, token.owner, token.ceiling)
     policy = token.policy or issuer.policy.name
-    return Admitted(admission, policy, Spend(digest, now), token.bound, attested)
+    return Admitted(admission, policy, Spend(digest, now), bound=token.bound, attested=attested)
 
 
 def _elsewhere(token: InitialAccessToken, caller: Caller, *, attested: bool) -> str:
@@ -97,6 +103,35 @@ async def _attested(issuer: Issuer, caller: Caller) -> bool:
     except Exception:  # noqa: BLE001 (a function of the operator's own: whatever it does, nothing was believed)
         _log.exception("the attestation function of %s failed", issuer.name)
         return False
+
+
+async def _earned(registry: Registry, issuer: Issuer, presented: PresentedToken, caller: Caller, now: int) -> Admitted:
+    """Admission by an access token that somebody earned: with a sign-in, with a client's own credentials, or elsewhere.
+
+    That of a person registers once, and what it registers is theirs; software's registers while it lives.
+    """
+    found = await access.find(registry, issuer, presented, now)
+    if found is None:
+        return await _vouched(registry, issuer, presented, now)
+    token = found.token
+    _check_kind(issuer, token.kind, token.scope)
+    if token.dpop_jkt or token.certificate_thumbprint not in ("", caller.certificate_thumbprint):
+        raise BearerError("invalid_token", "The access token is bound to a key that was not proved.", scope=SCOPE)
+    admission = Admission(_ASSURANCE[token.kind], token.token_id, f"earned by {token.client_id}", token.subject)
+    return Admitted(admission, issuer.policy.name, uses=(found.spent(),) if token.kind is Kind.USER else ())
+
+
+async def _vouched(registry: Registry, issuer: Issuer, presented: PresentedToken, now: int) -> Admitted:
+    try:
+        token = await token_issuers.vouched(registry, issuer, presented, now)
+    except Untrusted as problem:
+        raise BearerError("invalid_token", str(problem), scope=SCOPE) from None
+    if token is None:
+        raise BearerError("invalid_token", "The token is not known here.", scope=SCOPE)
+    _check_kind(issuer, token.kind, token.scope)
+    label = f"earned by {token.client_id or 'somebody'} at {token.issuer}"
+    admission = Admission(_ASSURANCE[token.kind], token.token_id, label, token.owner)
+    return Admitted(admission, issuer.policy.name, uses=(token.use,) if token.kind is Kind.USER else ())
 
 
 async def operator(registry: Registry, issuer: Issuer, caller: Caller, scope: str) -> InitialAccessToken:
@@ -123,19 +158,25 @@ async def operator(registry: Registry, issuer: Issuer, caller: Caller, scope: st
     return token
 
 
-def _check_kind(issuer: Issuer, token: InitialAccessToken) -> None:
-    if SCOPE not in token.scope:
+def _check_kind(issuer: Issuer, kind: Kind, scope: tuple[str, ...]) -> None:
+    if SCOPE not in scope:
         raise BearerError(
             "insufficient_scope", f"The token lacks the scope {SCOPE}, which its holder has to ask for.", scope=SCOPE
         )
-    if token.kind is Kind.OPERATOR or issuer.open or _MODE[token.kind] in issuer.modes:
+    if kind is Kind.OPERATOR or issuer.open or _MODE[kind] in issuer.modes:
         return
     admitted = " or ".join(sorted(issuer.modes))
     raise BearerError(
         "insufficient_scope",
-        f"Registration here is for tokens of a {admitted}; this one belongs to a {token.kind}.",
+        f"Registration here is for tokens of a {admitted}; this one belongs to a {kind}.",
         scope=SCOPE,
     )
+
+
+def used_up(conflict: str, admitted: Admitted) -> BearerError | None:
+    """The refusal for a token that another request has used; None where the conflict is not about it."""
+    keys = [one.item.key if isinstance(one, Put) else one.key for one in admitted.uses]
+    return spent() if conflict in keys else None
 
 
 def spent() -> BearerError:
@@ -167,7 +208,8 @@ def actor(admitted: Admitted, caller: Caller) -> Actor:
     """Who an event of a registration is told of."""
     if admitted.actor is not None:
         return admitted.actor
-    if admitted.spend is None:
+    if not admitted.admission.token_id:
         return Actor("anonymous", "none", address=caller.address)
     admission = admitted.admission
-    return Actor("token", "initial_access_token", admission.token_id, admission.owner, caller.address)
+    how = "initial_access_token" if admitted.spend else "access_token"
+    return Actor("token", how, admission.token_id, admission.owner, caller.address)

@@ -18,6 +18,7 @@ from registrar.domain.findings import Finding, Verdict
 from registrar.domain.metadata import MEMBERS, Presented, Registered, Role, SignedRequest
 from registrar.domain.software_statement import MEMBER, Attestation
 from registrar.policy import Facts, Judge
+from registrar.policy.evidence import UNSEEN
 from registrar.service import trust
 from registrar.service.admission import Admitted
 from registrar.service.audit import Caller
@@ -201,7 +202,7 @@ def _as_admitted(client: Client) -> Facts:
         signed=True,
         template=client.template,
         before=metadata,
-        documents={"sector_identifier_uri": metadata.get("redirect_uris", [])},
+        documents={"sector_identifier_uri": metadata.get("redirect_uris", []), "jwks_uri": UNSEEN},
     )
 
 

@@ -111,8 +111,8 @@ async def decide(
     found = [*parts.found, *preconditions, *_beside(template, parts.presented, strict=strict)]
     shaped, faults = judge.read(Presented({**template.metadata, **_given(chosen)}))
     facts = msgspec.structs.replace(parts.facts, template=template.template_id)
-    if "sector_identifier_uri" in shaped:
-        facts = await documents(registry, shaped, facts, template.metadata)
+    if not judge.documents.isdisjoint(shaped):
+        facts = await documents(registry, shaped, facts, judge.documents, template.metadata)
     decision = judge(shaped, facts, [*found, *faults])
     # What the policy would make of it beyond the instance's own is a matter between the operator and the template.
     differing = {name for name in {*decision.metadata, *template.metadata} if not template.allows(name)}

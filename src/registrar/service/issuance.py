@@ -124,6 +124,20 @@ def open_with_token(
     return None
 
 
+def readable_secret(registry: Registry, issuer: Issuer, client: Client) -> str:
+    """The current secret of a client, where the server keeps it readable: as the key of a symmetric algorithm.
+
+    Raises:
+        Unreadable: it is not kept readable, has expired, or the key-encryption key is missing.
+    """
+    held = client.credentials
+    if held.data_key is None or not held.secrets or not held.secrets[0].lives(registry.clock() // 1000):
+        raise Unreadable
+    associated = credentials.context(issuer.name, client.client_id, "data_key", 0)
+    key = registry.keys.unwrap(held.data_key, associated)
+    return Cabinet(registry, issuer, client.client_id, key).secret(held.secrets[0])
+
+
 def most(policy: Policy, expires_at: int, now: int) -> int:
     """Seconds that a secret lives at the most: as the policy says, and never longer than its client; 0 is no limit."""
     left = expires_at - now if expires_at else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -25,11 +26,12 @@ from registrar.domain.jws import UnverifiedJWS
 from registrar.domain.metadata import Presented, Shaped, SignedRequest
 from registrar.domain.software_statement import MEMBER, Attestation
 from registrar.policy import Facts, Judge, Policy
+from registrar.policy.evidence import UNSEEN
 from registrar.policy.pattern import compiled
 from registrar.policy.policy import Repeat
 from registrar.policy.rules.origin import AGAIN
+from registrar.service import key_sets, trust
 from registrar.service import statements as issued
-from registrar.service import trust
 from registrar.service.admission import Admitted, actor
 from registrar.service.audit import Caller
 from registrar.service.key_sets import KeysUnavailable
@@ -57,7 +59,6 @@ USED_BEFORE: Final = rule(
 REGISTERED: Final = rule(
     "request.repeated", "RFC 7591 §3", "names software that is registered already", "an update of that registration"
 )
-_SECTOR_BYTES: Final = 65_536
 _REQUEST_CLAIMS: Final = ("iss", "aud", "exp", "iat", "nbf", "jti", "sub")
 _NO_FINDINGS: Final[tuple[Finding, ...]] = ()
 
@@ -293,26 +294,53 @@ def used(conflict: str, parts: Parts) -> RegistrationError | None:
     return None
 
 
+_SECTOR: Final = frozenset({"sector_identifier_uri"})
+_FETCHED: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
+    "sector_identifier_uri": (("application/json",), 65_536),
+    "jwks_uri": (key_sets.ACCEPT, key_sets.BYTES),
+}
+"""Member -> the media types and the size of the document behind it."""
+
+
 async def documents(
-    registry: Registry, shaped: Shaped, facts: Facts, judged: Mapping[str, Any] = MappingProxyType({})
+    registry: Registry,
+    shaped: Shaped,
+    facts: Facts,
+    needed: AbstractSet[str] = _SECTOR,
+    judged: Mapping[str, Any] = MappingProxyType({}),
 ) -> Facts:
     """The facts with the documents that the judgement needs (OpenID Connect Registration §5): fetched, then judged.
 
     A document is checked when a registration is judged, and not again: of a template whose metadata was `judged`, it is
     known to list these redirect URIs.
+
+    Args:
+        registry: what every use case is given.
+        shaped: the members, of which the values are URLs.
+        facts: what is known already.
+        needed: the members of which the documents are judged (`Judge.documents`).
+        judged: the metadata of the template, where there is one.
     """
-    uri = shaped.get("sector_identifier_uri")
-    if uri is None:
-        return facts
-    document: Any
-    redirects = shaped.get("redirect_uris")
-    if uri == judged.get("sector_identifier_uri") and redirects == judged.get("redirect_uris"):
-        return msgspec.structs.replace(facts, documents={**facts.documents, "sector_identifier_uri": redirects or []})
+    found: dict[str, Any] = {}
+    for member in sorted(_FETCHED.keys() & needed & shaped.keys()):
+        url, redirects = shaped[member], shaped.get("redirect_uris")
+        if url != judged.get(member):
+            found[member] = await _document(registry, url, *_FETCHED[member])
+        elif member != "sector_identifier_uri":
+            found[member] = UNSEEN
+        elif redirects == judged.get("redirect_uris"):
+            found[member] = redirects or []
+        else:
+            found[member] = await _document(registry, url, *_FETCHED[member])
+    return msgspec.structs.replace(facts, documents={**facts.documents, **found}) if found else facts
+
+
+async def _document(registry: Registry, url: str, accept: tuple[str, ...], limit: int) -> Any:
+    """A document, or in words why there is none."""
     try:
-        fetched = await registry.fetch(uri, accept=("application/json",), limit=_SECTOR_BYTES)
-        document = msgspec.json.decode(fetched.body)
+        fetched = await registry.fetch(url, accept=accept, limit=limit)
+        return msgspec.json.decode(fetched.body)
     except FetchError as problem:
-        document = str(problem)
+        return str(problem)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        document = "it is not JSON"
-    return msgspec.structs.replace(facts, documents={**facts.documents, "sector_identifier_uri": document})
+        return "it is not JSON"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State
-from registrar.domain.credentials import Digest, PresentedToken, Wrapped
+from registrar.domain.credentials import Digest, Wrapped
 from registrar.domain.events import Event
 
 
@@ -68,6 +68,29 @@ class Fetch(Protocol):
         """
         ...
 
+    async def post(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        accept: tuple[str, ...] = ...,
+        limit: int = ...,
+        authorization: str = ...,
+    ) -> Fetched:
+        """What a URL answers to a form that is sent to it.
+
+        Args:
+            url: as it was registered or configured.
+            form: what is sent.
+            accept: media types of an answer of status 200; none where it does not matter, and 204 is as good.
+            limit: bytes of the answer at the most.
+            authorization: the header field that proves who sends it.
+
+        Raises:
+            FetchError: saying why there is no such answer.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go; every later call raises FetchError."""
         ...
@@ -119,6 +142,8 @@ class SigningKey(msgspec.Struct, frozen=True):
     public: bytes
     private: Wrapped
     created_at: int
+    generation: int = 1
+    """Each key of an algorithm replaces the one of the generation before."""
 
 
 class ClientQuery(msgspec.Struct, frozen=True):
@@ -217,27 +242,6 @@ class StoredEvent(msgspec.Struct, frozen=True):
     batch: int
     position: int
     event: Event
-
-
-class AccessToken(msgspec.Struct, frozen=True):
-    """What is known of an access token that is in force."""
-
-    client_id: str
-    scope: tuple[str, ...]
-    subject: str = ""
-    """The person for whom it was issued; empty where the client earned it for itself."""
-    certificate_thumbprint: str = ""
-    """The certificate that it is bound to (RFC 8705 §3)."""
-    key_thumbprint: str = ""
-    """The key that it is bound to (RFC 9449)."""
-
-
-class AccessTokens(Protocol):
-    """The access tokens of the authorization server, for whoever has to know whose one is."""
-
-    async def __call__(self, issuer: str, presented: PresentedToken) -> AccessToken | None:
-        """What is known of a token that is in force; None for any other."""
-        ...
 
 
 class Store(Protocol):
@@ -339,14 +343,26 @@ class Store(Protocol):
         ...
 
     async def events(self, query: EventQuery, *, after: int = 0, limit: int = 100) -> Sequence[StoredEvent]:
-        """Events in the order in which they were stored, from the one after the sequence number `after`."""
+        """Events in the order in which they were stored, from the one after the sequence number `after`.
+
+        Where several processes write to one database, the order between them may be that of their clocks.
+        """
         ...
 
     async def add_key(self, key: SigningKey, event: Event) -> None:
         """Store a signing key.
 
         Raises:
-            Conflict: the issuer has a key with this algorithm already; of two processes that start, one makes it.
+            Conflict: the issuer has a key of this algorithm and generation already; of two processes that start or
+                rotate, one makes it.
+        """
+        ...
+
+    async def remove_key(self, issuer: str, kid: str, event: Event) -> None:
+        """Take a signing key away, its private half with it.
+
+        Raises:
+            NotFound: there is no such key.
         """
         ...
 

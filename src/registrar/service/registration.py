@@ -20,7 +20,7 @@ from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import demanded
 from registrar.policy.policy import Repeat
 from registrar.service import classification, instances, issuance, replacement, versions
-from registrar.service.admission import Admitted, actor, admit, recorded, spent
+from registrar.service.admission import Admitted, actor, admit, recorded, spent, used_up
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, documents, gather, of_software, used
 from registrar.service.ports import Conflict, Put, TokenSpent
@@ -98,7 +98,7 @@ async def enter(
             client, parts.requested, decision.findings, policy.digest, caller.certificate_thumbprint
         ),
     )
-    changes = parts.changes
+    changes = (*parts.changes, *admitted.uses)
     if parts.software:
         changes = (*changes, Put(of_software(client, parts.software), 0, now))
     changes = (*changes, *versions.claimed(client, parts, now))
@@ -109,7 +109,7 @@ async def enter(
     except Conflict as conflict:
         if replaces and str(conflict) == parts.software:  # another one came first, and this one comes after it
             return await replacement.replace(registry, issuer, considered.judge, admitted, parts, decision, caller)
-        if taken := used(str(conflict), parts):
+        if taken := used_up(str(conflict), admitted) or used(str(conflict), parts):
             raise taken from None
         raise  # an identifier of 128 random bits was taken: not to be expected, and nothing was stored
     return Registration(issuance.answer(issuer, client, issued))
@@ -140,14 +140,14 @@ async def consider(
         RegistrationError: the metadata may not be registered; all faults are in it.
         ProtocolError: the policy is configured no more.
     """
-    judge = policy_in_force(issuer, admitted.policy)
+    judge = _judge(issuer, admitted)
     parts = None
     try:
         parts = await gather(registry, issuer, judge, admitted, body, caller)
         if replacement.cancels(judge, parts):
             return Considered(admitted, parts, _NOTHING, None, judge, ends=True)
         admitted, parts = classification.classified(issuer, admitted, parts)
-        judge = policy_in_force(issuer, admitted.policy)
+        judge = _judge(issuer, admitted)
         parts = await versions.looked_up(registry, issuer, judge, parts)
         template = await instances.named(registry, issuer, parts.presented)
         if template is None:
@@ -159,6 +159,12 @@ async def consider(
     except RegistrationError as refusal:
         requested = parts.requested if parts else {} if isinstance(body, str) else body
         raise RegistrationError(refusal.findings, requested=requested, token_id=admitted.admission.token_id) from None
+
+
+def _judge(issuer: Issuer, admitted: Admitted) -> Judge:
+    """The judge of a registration. By an operator's own word a client may have any scope there is."""
+    judge = policy_in_force(issuer, admitted.policy)
+    return judge if admitted.actor is None else issuer.judge_of_operators(judge.policy)
 
 
 def policy_in_force(issuer: Issuer, name: str) -> Judge:
@@ -191,7 +197,9 @@ async def decide(registry: Registry, judge: Judge, parts: Parts, found: Sequence
         RegistrationError: with every fault.
     """
     shaped, read = judge.read(parts.presented)
-    facts = await documents(registry, shaped, parts.facts) if "sector_identifier_uri" in shaped else parts.facts
+    facts = parts.facts
+    if not judge.documents.isdisjoint(shaped):
+        facts = await documents(registry, shaped, facts, judge.documents)
     decision = judge(shaped, facts, [*found, *parts.found, *read])
     findings = [*decision.findings, *unkept_secret(registry, decision.metadata)]
     if any(finding.error and finding.verdict is Verdict.REFUSED for finding in findings):

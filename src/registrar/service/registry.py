@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from registrar.domain import server_metadata
@@ -14,9 +14,14 @@ from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode, StatementIssuer
 from registrar.policy import Judge, Policy, all_of, narrowed
 from registrar.policy.classes import ClientClass
+from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
+from registrar.service.errands import Errands
 from registrar.service.key_sets import KeySets
-from registrar.service.ports import AccessTokens, Clock, Entropy, Fetch, Store
+from registrar.service.last_use import LastUse
+from registrar.service.opened_keys import OpenedKeys
+from registrar.service.pictures import Pictures
+from registrar.service.ports import Clock, Entropy, Fetch, Store
 
 _JUDGES: Final = 256
 """Judges that an issuer keeps ready at the most."""
@@ -55,6 +60,7 @@ class Issuer:
             {
                 **OFFERED,
                 "scopes_supported": registrable_scopes(settings),
+                "authorization_details_types_supported": settings.authorization.authorization_details_types,
                 "acr_values_supported": settings.acr_values,
             }
         )
@@ -90,6 +96,12 @@ class Issuer:
             judge = self._judges[policy] = Judge(whole, self.offered, self.settings.scopes.default)
         return judge
 
+    def judge_of_operators(self, policy: Policy) -> Judge:
+        """The judge of what an operator registers: any scope of the catalogue, the operators' and `dcr` too."""
+        scopes = self.settings.scopes
+        every = tuple(dict.fromkeys((*scopes.catalogue, *scopes.operator, SCOPE)))
+        return Judge(policy, Offered({**self.offered, "scopes_supported": every}), scopes.default)
+
     def with_policy(self, policy: Policy) -> Issuer:
         """This issuer, if it had one more policy; to try it out."""
         policies = {**self.policies, policy.name: policy}
@@ -107,7 +119,11 @@ class Issuer:
             self.url,
             narrowed(self.offered, [self.policy]),
             registration_endpoint=self.registration_endpoint if self.enabled else "",
-            documentation=self.settings.documentation,
+            pages={
+                "service_documentation": self.settings.documentation,
+                "op_policy_uri": self.settings.policy_page,
+                "op_tos_uri": self.settings.terms_page,
+            },
             mutual_tls_url=self.settings.mutual_tls_url,
         )
 
@@ -121,7 +137,10 @@ def registrable_scopes(settings: IssuerSettings) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What every use case is given: the store, the time, randomness, keys, the issuers by name, the audit, and the way out."""
+    """What every use case is given: the store, the time, randomness, keys, the issuers by name, the audit, and the way out.
+
+    What this process counts and remembers by itself comes last.
+    """
 
     store: Store
     clock: Clock
@@ -131,7 +150,11 @@ class Registry:
     audit: Audit
     fetch: Fetch
     key_sets: KeySets
-    access_tokens: AccessTokens
+    opened: OpenedKeys = field(default_factory=OpenedKeys)
+    attempts: Attempts = field(default_factory=Attempts)
+    last_use: LastUse = field(default_factory=LastUse)
+    errands: Errands = field(default_factory=Errands)
+    pictures: Pictures = field(default_factory=Pictures)
 
     def issuer_at(self, url: str) -> Issuer | None:
         """The issuer of this registry that has a URL; None where it is somebody else's."""

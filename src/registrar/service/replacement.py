@@ -20,7 +20,7 @@ from registrar.domain.software_statement import MEMBER
 from registrar.policy import Decision, Judge
 from registrar.policy.policy import Repeat
 from registrar.service import issuance
-from registrar.service.admission import Admitted, actor, recorded
+from registrar.service.admission import Admitted, actor, recorded, used_up
 from registrar.service.audit import Caller
 from registrar.service.parts import SOFTWARE, Parts, of_software, used
 from registrar.service.ports import Conflict, NotFound, Put
@@ -146,13 +146,13 @@ async def _written(
         time_ms=registry.clock(),
         detail=detail,
     )
-    changes = list(parts.changes)
+    changes = [*parts.changes, *admitted.uses]
     if client.state is not State.DELETED:
         changes.append(Put(of_software(client, parts.software), None, registry.clock() // 1000))
     try:
         await registry.store.update(client, [event], expected=before.version, changes=changes)
     except Conflict as conflict:
-        if taken := used(str(conflict), parts):
+        if taken := used_up(str(conflict), admitted) or used(str(conflict), parts):
             raise taken from None
         return False
     except NotFound:

@@ -22,6 +22,7 @@ from registrar.domain.findings import Finding, Verdict, listed, rule
 from registrar.domain.metadata import MEMBERS, Presented, Registered, Role
 from registrar.domain.template import Template, TemplateState
 from registrar.policy import Contradiction, Decision, Facts, Judge
+from registrar.policy.evidence import UNSEEN
 from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.parts import documents
 from registrar.service.ports import ClientQuery, Conflict, Item, Put
@@ -358,7 +359,7 @@ async def _judge(registry: Registry, issuer: Issuer, wanted: Wanted, before: Tem
     """
     bare = _bare(issuer, wanted)
     shaped, read = bare.read(Presented(dict(wanted.metadata)))
-    facts = await documents(registry, shaped, _facts(), before.metadata if before else {})
+    facts = await documents(registry, shaped, _facts(), bare.documents, before.metadata if before else {})
     decision = bare(shaped, facts, [*_unallowed(wanted), *read])
     findings = [*decision.findings, *unkept_secret(registry, decision.metadata)]
     if any(map(_refuses, findings)):
@@ -388,7 +389,7 @@ def _bare(issuer: Issuer, wanted: Wanted) -> Judge:
 
 
 def _facts() -> Facts:
-    return Facts(Assurance.OPERATOR)
+    return Facts(Assurance.OPERATOR, documents={"jwks_uri": UNSEEN})
 
 
 def _policy(issuer: Issuer, wanted: Wanted) -> str:

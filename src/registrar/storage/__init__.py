@@ -6,19 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from registrar.domain.settings import PostgreSQL
     from registrar.service.ports import Store
 
 MEMORY = "memory:"
 SQLITE = "sqlite:///"
+POSTGRESQL = ("postgresql://", "postgres://")
+ACCEPTED = f"{SQLITE}path, {POSTGRESQL[0]}user@host/database or {MEMORY}"
 
 
-def open_store(url: str, *, queue: int = 4096) -> Store:
-    """Open the store that a database URL names, creating and migrating it as needed.
+def open_store(url: str, *, queue: int = 4096, postgresql: PostgreSQL | None = None) -> Store:
+    """Open the store that a database URL names, creating and migrating an SQLite file as needed.
 
     Args:
         url: `memory:`, or `sqlite:///path` with the path taken from the working directory (a fourth slash makes it
-            absolute).
+            absolute), or `postgresql://user@host/database`, to which it connects when it is first used.
         queue: writes that may wait at the most.
+        postgresql: the settings of sessions.
 
     Raises:
         ValueError: the URL names no store that this program has.
@@ -32,7 +36,36 @@ def open_store(url: str, *, queue: int = 4096) -> Store:
         from registrar.storage.sqlite import SQLiteStore
 
         return SQLiteStore(path, queue=queue)
-    raise ValueError(f"{url} is no database URL; use {SQLITE}path or {MEMORY}")
+    if is_postgresql(url):
+        from registrar.storage.postgres import PostgresStore
+
+        return PostgresStore(url, postgresql, queue=queue)
+    raise ValueError(f"that is no database URL; use {ACCEPTED}")
+
+
+async def migrate(url: str, postgresql: PostgreSQL | None = None) -> tuple[int, int]:
+    """Bring the schema of a database forward; the versions before and after. Any number of processes may do it at once.
+
+    Raises:
+        ValueError: as `open_store`.
+        StoreUnavailable: as `open_store`.
+    """
+    if is_postgresql(url):
+        from registrar.domain.settings import PostgreSQL
+        from registrar.storage.postgres.connection import Address
+        from registrar.storage.postgres.migration import migrate
+
+        return await migrate(Address(url, postgresql or PostgreSQL()))
+    if path := sqlite_path(url):
+        from registrar.storage.sqlite import migrate as migrate_file
+
+        return migrate_file(path)
+    raise ValueError(f"that is no database with a schema; use {ACCEPTED}")
+
+
+def is_postgresql(url: str) -> bool:
+    """Whether a database URL means PostgreSQL."""
+    return url.startswith(POSTGRESQL)
 
 
 def sqlite_path(url: str) -> Path | None:

@@ -1,27 +1,23 @@
-"""Group commit: writers that arrive together share one durable commit, and each is answered only after it.
+"""Group commit for an engine whose statements run on the loop: INSERTs there, the COMMIT on a thread.
 
-Two buffers: while one batch is being made durable on a thread, the next gathers. The loop executes the statements,
-which is quick; it never waits for the disk. Whatever goes wrong reaches every waiter, and no waiter is ever told that
-something is stored before the commit has returned.
+The loop executes the statements, which is quick; it never waits for the disk. While one batch is being made durable on
+the thread, the next gathers.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol
+from typing import Protocol
 
 from registrar.service.ports import StoreError, StoreUnavailable
+from registrar.storage.batches import BATCH, Batches, Waiter, settle, told
+
+__all__ = ["BATCH", "Engine", "GroupCommit", "Operation"]
 
 Operation = Callable[[], None]
 """The statements of one write. It raises a StoreError only in a state in which it has changed nothing."""
-
-_Waiter = tuple[Operation, asyncio.Future[None]]
-
-BATCH: Final = 256
-"""Operations of one commit at the most: a longer batch would hold the loop for too long."""
 
 
 class Engine(Protocol):
@@ -44,7 +40,7 @@ class Engine(Protocol):
         ...
 
 
-class GroupCommit:
+class GroupCommit(Batches[Operation]):
     """The one writer of an engine.
 
     Args:
@@ -53,53 +49,16 @@ class GroupCommit:
     """
 
     def __init__(self, engine: Engine, limit: int) -> None:
-        self._engine, self._limit = engine, limit
-        self._waiting: deque[_Waiter] = deque()
-        self._running: asyncio.Task[None] | None = None
+        super().__init__(limit)
+        self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
-        self._closed = False
-
-    async def write(self, operation: Operation) -> None:
-        """Run an operation in a batch; when this returns, it is durable.
-
-        Raises:
-            StoreError: what the operation raised.
-            StoreUnavailable: the batch could not be made durable, or too many are waiting.
-        """
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
-        if len(self._waiting) >= self._limit:
-            raise StoreUnavailable("too many writes are waiting", overloaded=True)
-        loop = asyncio.get_running_loop()
-        done = loop.create_future()
-        self._waiting.append((operation, done))
-        if self._running is None:
-            self._running = loop.create_task(self._run())
-        await done
 
     async def close(self) -> None:
         """Make durable what waits, and stop; a second time does nothing."""
-        self._closed = True
-        if self._running is not None:
-            await asyncio.shield(self._running)  # whoever loses patience with closing must not break off a commit
+        await super().close()
         self._thread.shutdown()
 
-    async def _run(self) -> None:
-        try:
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                try:
-                    await self._write_batch(batch)
-                except BaseException as problem:
-                    # Nobody may be left waiting, not even when this task is being cancelled.
-                    _fail(batch, problem)
-                    if not isinstance(problem, Exception):
-                        _fail(self._waiting, problem)
-                        raise
-        finally:
-            self._running = None
-
-    async def _write_batch(self, batch: list[_Waiter]) -> None:
+    async def _write_batch(self, batch: list[Waiter[Operation]]) -> None:
         try:
             outcomes = await self._attempt(batch)
         except _UnannouncedError as failure:
@@ -109,9 +68,9 @@ class GroupCommit:
                     await self._write_batch([waiter])
                 return
             outcomes = [StoreUnavailable(str(failure))]
-        _settle(batch, outcomes)
+        settle(batch, outcomes)
 
-    async def _attempt(self, batch: list[_Waiter]) -> list[StoreError | None]:
+    async def _attempt(self, batch: list[Waiter[Operation]]) -> list[StoreError | None]:
         """The outcome of each operation, all of them durable.
 
         Raises:
@@ -141,29 +100,5 @@ def _outcome(operation: Operation) -> StoreError | None:
     except StoreError as refusal:
         return refusal
     except Exception as problem:
-        raise _UnannouncedError(_told(problem)) from problem
+        raise _UnannouncedError(told(problem)) from problem
     return None
-
-
-def _settle(batch: list[_Waiter], outcomes: list[StoreError | None]) -> None:
-    settled: Iterable[tuple[_Waiter, StoreError | None]] = zip(batch, outcomes, strict=True)
-    if any(outcomes):
-        # Losers of a race are woken before its winners: one that keeps winning must not keep another from ever writing.
-        settled = sorted(settled, key=lambda one: one[1] is None)
-    for (_, done), outcome in settled:
-        if done.done():  # the caller went away; what it asked for is stored all the same
-            continue
-        if outcome is None:
-            done.set_result(None)
-        else:
-            done.set_exception(outcome)
-
-
-def _fail(waiters: Iterable[_Waiter], problem: BaseException) -> None:
-    for _, done in waiters:
-        if not done.done():
-            done.set_exception(StoreUnavailable(_told(problem)))
-
-
-def _told(problem: BaseException) -> str:
-    return f"{type(problem).__name__}: {problem}"

@@ -152,9 +152,18 @@ class MemoryStore:
 
     async def add_key(self, key: SigningKey, event: Event) -> None:
         self._check()
-        if any(one.issuer == key.issuer and one.algorithm == key.algorithm for one in self._keys):
+        taken = {(one.issuer, one.algorithm, one.generation) for one in self._keys}
+        if (key.issuer, key.algorithm, key.generation) in taken or self._key(key.issuer, key.kid):
             raise Conflict(key.kid)
         self._keys.append(key)
+        self._append(event)
+
+    async def remove_key(self, issuer: str, kid: str, event: Event) -> None:
+        self._check()
+        key = self._key(issuer, kid)
+        if key is None:
+            raise NotFound(kid)
+        self._keys.remove(key)
         self._append(event)
 
     async def keys(self, issuer: str) -> Sequence[SigningKey]:
@@ -169,6 +178,9 @@ class MemoryStore:
 
     def _token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
         return next((one for one in self._tokens.values() if one.issuer == issuer and one.digest == digest), None)
+
+    def _key(self, issuer: str, kid: str) -> SigningKey | None:
+        return next((one for one in self._keys if (one.issuer, one.kid) == (issuer, kid)), None)
 
     def _claim(self, issuer: str, spend: Spend) -> None:
         token = self._token(issuer, spend.digest)

@@ -21,7 +21,7 @@ from registrar.service import templates
 from registrar.service.administration import Operator
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
-from registrar.service.ports import AccessTokens, Fetch, Fetched, FetchError, Store
+from registrar.service.ports import Fetch, Fetched, FetchError, Store
 from registrar.service.registry import Issuer, Registry
 
 __all__ = ["OPEN", "Documents", "FrozenClock", "Served", "SteppedEntropy", "served"]
@@ -79,6 +79,8 @@ class Documents:
         self.documents: dict[str, bytes | Fetched | FetchError] = dict(documents or {})
         self.fetched: list[str] = []
         """The URLs in the order in which they were asked for."""
+        self.posted: list[tuple[str, dict[str, str]]] = []
+        """The forms that were sent, in their order, each with its URL."""
 
     async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = 65_536) -> Fetched:
         """The document at a URL: bytes have the first media type that is accepted, an error is raised."""
@@ -91,6 +93,20 @@ class Documents:
         if len(document.body) > limit:
             raise FetchError(f"it is larger than {limit} bytes")
         return document
+
+    async def post(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        accept: tuple[str, ...] = (),
+        limit: int = 65_536,
+        authorization: str = "",
+    ) -> Fetched:
+        """What stands under the URL, whatever is sent to it."""
+        del authorization
+        self.posted.append((url, dict(form)))
+        return await self(url, accept=accept or ("text/plain",), limit=limit)
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -122,7 +138,6 @@ async def served(
     clock: FrozenClock | None = None,
     store: Store | None = None,
     fetch: Fetch | None = None,
-    access_tokens: AccessTokens | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a configuration in this process.
 
@@ -131,7 +146,6 @@ async def served(
         clock: the time; a frozen one where none is given.
         store: what remembers, instead of the configured database; it is closed at the end.
         fetch: what fetches, instead of the guarded fetcher; `Documents` needs no network.
-        access_tokens: what knows the access tokens of clients, instead of the authorization server.
 
     Raises:
         ConfigurationError: the configuration is not taken.
@@ -152,7 +166,6 @@ async def served(
         audit=Audit(used, time, entropy),
         fetch=fetching,
         key_sets=KeySets(fetching, time, settings.settings.server.key_sets),
-        access_tokens=access_tokens or assembled.access_tokens,
     )
     app = create_app(registry, settings.settings.server)
     # What goes wrong inside must show as the 500 that a client would see, not as an exception in the test.
@@ -164,5 +177,6 @@ async def served(
         async with httpx2.AsyncClient(transport=transport, base_url=first.url) as client:
             yield Served(registry, client, time)
     finally:
+        await registry.errands.close()
         await assembled.fetch.close()
         await used.close()

@@ -187,7 +187,9 @@ def an_event(client_id: str = "c1", *, kind: str = "client.registered", issuer: 
     )
 
 
-def a_key(kid: str = "k1", *, issuer: str = "main", algorithm: str = "RS256", created_at: int = NOW) -> SigningKey:
+def a_key(
+    kid: str = "k1", *, issuer: str = "main", algorithm: str = "RS256", created_at: int = NOW, generation: int = 2
+) -> SigningKey:
     """A signing key of an issuer.
 
     Args:
@@ -195,10 +197,10 @@ def a_key(kid: str = "k1", *, issuer: str = "main", algorithm: str = "RS256", cr
         issuer: its issuer.
         algorithm: what it signs with.
         created_at: seconds since 1970.
+        generation: how many of its algorithm there were with it.
     """
-    return SigningKey(
-        issuer, kid, algorithm, b'{"kty":"RSA"}', Wrapped(b"\xfe", Sealed(b"\0" * 12, b"\xff")), created_at
-    )
+    private = Wrapped(b"\xfe", Sealed(b"\0" * 12, b"\xff"))
+    return SigningKey(issuer, kid, algorithm, b'{"kty":"RSA"}', private, created_at, generation)
 
 
 def an_item(key: str = "i1", *, issuer: str = "main", **changed: Any) -> Item:
@@ -636,6 +638,7 @@ class StoreRecords(_Tier):
             lambda: store.record(an_event()),
             lambda: store.events(EventQuery()),
             lambda: store.add_key(a_key(), an_event()),
+            lambda: store.remove_key("main", "k1", an_event()),
             lambda: store.keys("main"),
             store.ready,
         ]
@@ -790,14 +793,29 @@ class StoreTransactions(_Tier):
         with pytest.raises(TokenSpent):
             await store.create(a_client("c2"), an_event("c2"), _spend(token))
 
-    async def test_a_key_is_made_once_for_each_algorithm(self, store: Store) -> None:
-        """A second key of an issuer with the same algorithm is a Conflict and leaves no event."""
+    async def test_a_key_is_made_once_for_each_algorithm_and_generation(self, store: Store) -> None:
+        """A second key of an issuer with the same algorithm and generation is a Conflict and leaves no event."""
         await store.add_key(a_key(), an_event("", kind="issuer.key_created"))
         with pytest.raises(Conflict):
             await store.add_key(a_key("k2"), an_event("", kind="issuer.key_created"))
         await store.add_key(a_key("k3", algorithm="ES256"), an_event("", kind="issuer.key_created"))
         assert {key.kid for key in await store.keys("main")} == {"k1", "k3"}
         assert len(await _events(store)) == 2  # noqa: PLR2004 (as many as keys)
+
+    async def test_a_key_is_replaced_by_the_next_generation(self, store: Store) -> None:
+        """Keys of one algorithm stand side by side by their generation, until one is removed; that happens once."""
+        await store.add_key(a_key(), an_event("", kind="issuer.key_created"))
+        newer = a_key("k2", generation=3, created_at=_LATER)
+        await store.add_key(newer, an_event("", kind="issuer.key_created"))
+        with pytest.raises(Conflict):
+            await store.add_key(a_key("k3", generation=3), an_event("", kind="issuer.key_created"))
+        assert [key.kid for key in await store.keys("main")] == ["k1", "k2"]
+        await store.remove_key("main", "k1", an_event("", kind="issuer.key_removed"))
+        assert list(await store.keys("main")) == [newer]
+        for issuer, kid in (("main", "k1"), ("other", "k2")):
+            with pytest.raises(NotFound):
+                await store.remove_key(issuer, kid, an_event("", kind="issuer.key_removed"))
+        assert len(await _events(store)) == 3  # noqa: PLR2004 (two keys made, one removed)
 
     async def test_an_update_needs_the_version_that_is_stored(self, store: Store) -> None:
         """Another version is a Conflict, no such client NotFound; neither changes anything or leaves an event."""

@@ -39,6 +39,7 @@ RULE_FUNCTIONS: Final[Mapping[str, RuleFunction]] = MappingProxyType(
             members.email_contacts,
             members.prefer_jwks_uri,
             members.keys,
+            members.published_keys,
             capabilities.ceiling,
             capabilities.refresh_requires_confidential,
             capabilities.separate_grants,

@@ -35,9 +35,25 @@ class AppliedRule:
         """The members without which, and without whose translations, the rule has nothing to say; empty for any."""
         return frozenset(self.arguments.get("members", ()))
 
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The URL members of which the rule judges the documents."""
+        found: tuple[str, ...] = vars(self.function).get("documents", ())
+        return found
+
     def bound(self) -> Callable[[Metadata, Facts], Iterable[Finding]]:
         """The rule as a function of a registration alone."""
         return partial(self.function, **self.arguments)
+
+
+def reading(*members: str) -> Callable[[RuleFunction], RuleFunction]:
+    """Mark a rule that judges the documents behind these URL members: they are fetched before it is asked."""
+
+    def mark(function: RuleFunction) -> RuleFunction:
+        vars(function)["documents"] = members
+        return function
+
+    return mark
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, Literal
 
+from registrar.domain import jwks
 from registrar.domain.findings import Finding, listed, rule
 from registrar.domain.metadata import is_email
-from registrar.policy.evidence import Facts
+from registrar.policy.evidence import UNSEEN, Facts
 from registrar.policy.operators import as_words
-from registrar.policy.rules.applied import Metadata, Verdict, named, said
+from registrar.policy.rules.applied import Metadata, Verdict, named, reading, said
 
 PATTERN: Final = rule(
     "rule.matches",
@@ -28,6 +29,12 @@ BY_VALUE: Final = rule(
     "OpenID Connect Registration §2",
     "is given by value, and a client on the web can publish its keys",
     "jwks_uri, so that keys can change without an update",
+)
+UNPUBLISHED: Final = rule(
+    "rule.published_keys",
+    "RFC 7591 §2",
+    "leads to no key set that could be registered ({problem})",
+    "an https URL that answers with a JWK Set of public keys",
 )
 KEY_TYPE: Final = rule("rule.key_type", "RFC 7517 §4.1", "has the key type {given}", "{accepted}")
 KEY_SIZE: Final = rule(
@@ -95,6 +102,17 @@ def prefer_jwks_uri(metadata: Metadata, _facts: Facts, *, verdict: Verdict = "wa
     """A client on the web gives its keys by `jwks_uri`; native ones, which cannot publish anything, by value."""
     if "jwks" in metadata and metadata.get("application_type") != "native":
         yield said(BY_VALUE, verdict, "jwks")
+
+
+@reading("jwks_uri")
+def published_keys(metadata: Metadata, facts: Facts, *, verdict: Verdict = "refuse") -> Iterator[Finding]:
+    """The document behind `jwks_uri` is fetched, and is a key set that could be registered by value."""
+    document = facts.documents.get("jwks_uri", "it was not fetched")
+    if "jwks_uri" not in metadata or document is UNSEEN:
+        return
+    problem = document if isinstance(document, str) else "; ".join(one.reason for one in jwks.judge(document)[:1])
+    if problem:
+        yield said(UNPUBLISHED, verdict, "jwks_uri", problem=problem)
 
 
 _KEY_TYPES: Final = ("RSA", "EC", "OKP")

