@@ -375,9 +375,10 @@ async def _list_clients(call: Call) -> Answer:
 
 async def _create_client(call: Call) -> Answer:
     token, wanted = call.token, Presented(call.body)
-    return wire.answer(
-        201, await client_administration.create(*call.acting, wanted, policy=token.policy, label=token.label)
+    made = await client_administration.create(
+        *call.acting, wanted, policy=token.policy, label=token.label, ceiling=token.ceiling
     )
+    return wire.answer(201, made)
 
 
 async def _show_client(call: Call) -> Answer:

@@ -51,6 +51,10 @@ class Operator:
         return Actor("operator", known_by, self.token_id, self.person, self.address)
 
 
+LARGEST: Final = 10**10
+"""The most seconds or uses that may be named: three centuries, and far below what a store can hold."""
+
+
 async def issue_token(
     registry: Registry,
     issuer: Issuer,
@@ -100,6 +104,8 @@ async def issue_token(
         raise Refused("scopes of administration are for tokens of the kind operator")
     if kind is Kind.USER and not owner:
         raise Refused("a token of a user needs its owner")
+    if not (0 <= max_uses <= LARGEST and 0 <= lifetime <= LARGEST):
+        raise Refused(f"the uses and the lifetime of a token are numbers from 0 to {LARGEST}")
     try:
         Networks.from_words(addresses)
     except ValueError as problem:

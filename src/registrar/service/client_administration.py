@@ -24,7 +24,14 @@ _ATTEMPTS: Final = 100
 
 
 async def create(
-    registry: Registry, issuer: Issuer, operator: Operator, presented: Presented, *, policy: str = "", label: str = ""
+    registry: Registry,
+    issuer: Issuer,
+    operator: Operator,
+    presented: Presented,
+    *,
+    policy: str = "",
+    label: str = "",
+    ceiling: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Register a client for somebody, whatever the issuer's mode; the answer has its credentials, this once.
 
@@ -38,12 +45,13 @@ async def create(
         presented: its metadata.
         policy: the policy that judges it, or several with spaces between; empty for the issuer's.
         label: by what it came in.
+        ceiling: the scopes that the operator's token lets be registered at the most; empty for what the policy allows.
 
     Raises:
         RegistrationError: the metadata may not be registered; all faults are in it.
         StoreUnavailable: nothing was stored.
     """
-    admission = Admission(Assurance.OPERATOR, operator.token_id, label, operator.person)
+    admission = Admission(Assurance.OPERATOR, operator.token_id, label, operator.person, ceiling)
     admitted = Admitted(admission, policy or issuer.policy.name, actor=operator.actor())
     return dict((await registration.enter(registry, issuer, admitted, presented, _caller(operator))).information)
 
