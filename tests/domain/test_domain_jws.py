@@ -380,3 +380,9 @@ def test_audience(aud: Any, problem: str | None) -> None:
     found = check_audience({"aud": aud}, ["https://as.example"])
 
     assert (found is None) if problem is None else (found is not None and problem in found)
+
+
+@pytest.mark.parametrize("value", [10**40, 1e308, 2**63])
+def test_time_beyond_all_calendars(value: float) -> None:
+    """A finite expiry that no store could hold is refused, also where any lifetime is allowed."""
+    assert check_times({"exp": value}, NOW) == "exp is out of range"

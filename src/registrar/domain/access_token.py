@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -78,6 +78,13 @@ class InitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
     def ceiling(self) -> tuple[str, ...]:
         """The scopes that may be registered with it at the most; none of them named is no ceiling."""
         return tuple(scope for scope in self.scope if scope != SCOPE and scope not in ADMINISTRATION)
+
+    def beyond(self, scope: Iterable[str]) -> list[str]:
+        """The scopes that a token issued under this one may not have: nobody gives away what they have not."""
+        asked = set(scope)
+        opened = (ADMINISTRATION.keys() & asked) - set(self.scope)
+        registered = asked - ADMINISTRATION.keys() - {SCOPE, *self.ceiling} if self.ceiling else set()
+        return sorted(opened | registered)
 
     def public(self, now: int) -> dict[str, Any]:
         """The token as operators see it: without its value, which nobody has but its holder."""

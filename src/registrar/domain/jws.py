@@ -231,6 +231,10 @@ def _is_strong(material: JWK, algorithm: _Algorithm) -> bool:
 # --- claims ------------------------------------------------------------------------------------------------------------
 
 
+_LATEST: Final = 253_402_300_799
+"""The last second of the year 9999; what is stored until a later one would overflow a store."""
+
+
 def check_times(
     claims: Mapping[str, Any],
     now: float,
@@ -268,7 +272,7 @@ def check_times(
     if max_age is not None and issued is not None and now - issued > max_age + skew:
         return f"it is older than {max_age} seconds (iat)"
     if max_lifetime is None:
-        return None
+        return "exp is out of range" if expires is not None and expires > _LATEST else None
     if expires is None:
         return "it does not say when it expires (exp)"
     beginning = next((value for value in (issued, begins) if value is not None), None)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessToken, Kind
+from registrar.domain.access_token import SCOPE, InitialAccessToken, Kind
 from registrar.domain.client import Assurance, State
 from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
 from registrar.domain.findings import shown
@@ -336,7 +336,7 @@ async def _list_tokens(call: Call) -> Answer:
 async def _issue_token(call: Call) -> Answer:
     asked = _read(call, TokenWanted)
     scope = tuple(asked.scope.split())
-    if beyond := sorted((ADMINISTRATION.keys() & set(scope)) - set(call.token.scope)):
+    if beyond := call.token.beyond(scope):
         raise BearerError("insufficient_scope", f"The token lacks {beyond[0]}, and so does what it issues.")
     if asked.max_uses < 0 or asked.expires_in < 0:
         raise ProtocolError("invalid_request", "max_uses and expires_in are not negative.")
@@ -349,6 +349,7 @@ async def _issue_token(call: Call) -> Answer:
         max_uses=asked.max_uses,
         lifetime=asked.expires_in,
         scope=scope,
+        under=call.token,
     )
     return wire.answer(201, {"token": value, **issued.public(call.now)})
 
@@ -375,9 +376,10 @@ async def _list_clients(call: Call) -> Answer:
 
 async def _create_client(call: Call) -> Answer:
     token, wanted = call.token, Presented(call.body)
-    return wire.answer(
-        201, await client_administration.create(*call.acting, wanted, policy=token.policy, label=token.label)
+    made = await client_administration.create(
+        *call.acting, wanted, policy=token.policy, label=token.label, ceiling=token.ceiling, bound=token.bound
     )
+    return wire.answer(201, made)
 
 
 async def _show_client(call: Call) -> Answer:

@@ -51,6 +51,10 @@ class Operator:
         return Actor("operator", known_by, self.token_id, self.person, self.address)
 
 
+LARGEST: Final = 10**10
+"""The most seconds or uses that may be named: three centuries, and far below what a store can hold."""
+
+
 async def issue_token(
     registry: Registry,
     issuer: Issuer,
@@ -66,6 +70,7 @@ async def issue_token(
     addresses: tuple[str, ...] = (),
     certificate: str = "",
     attestation: bool = False,
+    under: InitialAccessToken | None = None,
 ) -> tuple[PresentedToken, InitialAccessToken]:
     """Issue an initial access token; its value is shown this once and can be shown never again.
 
@@ -82,12 +87,24 @@ async def issue_token(
         addresses: networks from which alone it registers anything.
         certificate: the thumbprint (`x5t#S256`) of the client certificate beside which alone it does.
         attestation: whether the issuer's attestation function has to believe what comes with it.
+        under: the token by which the operator acts, where they act by one: what is issued is bound as that is, judged by
+            its policies too, ends no later, and registers no more scopes.
         scope: without `dcr` it registers nothing; scopes beside it are all that may be registered with it, and those
             of `ADMINISTRATION` open the administration API.
 
     Raises:
         Refused: a policy is not configured, two contradict each other, or a user's token has no owner.
     """
+    now_ms = registry.clock()
+    if under is not None:
+        if beyond := under.beyond(scope):
+            raise Refused(f"the token has not {beyond[0]}, and gives away no more than it has")
+        scope = scope if set(scope) & set(under.ceiling) else (*scope, *under.ceiling)
+        policy = " ".join(dict.fromkeys([*under.policy.split(), *policy.split()]))
+        left = max(1, under.expires_at - now_ms // 1000)
+        lifetime = min(lifetime or left, left) if under.expires_at else lifetime
+        addresses, certificate = under.addresses or addresses, under.certificate or certificate
+        attestation = attestation or under.attestation
     policy = " ".join(policy.split())
     try:
         if policy and issuer.judge(policy) is None:
@@ -100,6 +117,8 @@ async def issue_token(
         raise Refused("scopes of administration are for tokens of the kind operator")
     if kind is Kind.USER and not owner:
         raise Refused("a token of a user needs its owner")
+    if not (0 <= max_uses <= LARGEST and 0 <= lifetime <= LARGEST):
+        raise Refused(f"the uses and the lifetime of a token are numbers from 0 to {LARGEST}")
     try:
         Networks.from_words(addresses)
     except ValueError as problem:
@@ -108,7 +127,6 @@ async def issue_token(
         raise Refused("a certificate is named by its thumbprint: the SHA-256 of its DER in base64url, 43 characters")
     if attestation and issuer.attest is None:
         raise Refused(f"{issuer.name} has no attestation function, so nothing could be attested")
-    now_ms = registry.clock()
     value = issuance.mint_token(registry)
     token = InitialAccessToken(
         issuer=issuer.name,

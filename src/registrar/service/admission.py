@@ -150,7 +150,7 @@ async def operator(registry: Registry, issuer: Issuer, caller: Caller, scope: st
         raise BearerError("invalid_token", _WHY[status], scope=scope)
     attested = await _attested(issuer, caller)
     if wrong := _elsewhere(token, caller, attested=attested):
-        raise BearerError("invalid_token", f"The token is bound to another {wrong}.", scope=scope)
+        raise BearerError("invalid_token", f"The token is bound to {wrong}.", scope=scope)
     if token.kind is not Kind.OPERATOR or scope not in token.scope:
         raise BearerError(
             "insufficient_scope", f"This needs a token of the kind operator with the scope {scope}.", scope=scope

@@ -14,7 +14,7 @@ from registrar.domain.metadata import Presented, Registered
 from registrar.policy import Policy
 from registrar.service import administration, instances, issuance, management, registration, versions
 from registrar.service.administration import Operator, Refused
-from registrar.service.admission import Admitted
+from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.parts import used
 from registrar.service.ports import Conflict
@@ -24,7 +24,15 @@ _ATTEMPTS: Final = 100
 
 
 async def create(
-    registry: Registry, issuer: Issuer, operator: Operator, presented: Presented, *, policy: str = "", label: str = ""
+    registry: Registry,
+    issuer: Issuer,
+    operator: Operator,
+    presented: Presented,
+    *,
+    policy: str = "",
+    label: str = "",
+    ceiling: tuple[str, ...] = (),
+    bound: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Register a client for somebody, whatever the issuer's mode; the answer has its credentials, this once.
 
@@ -38,13 +46,15 @@ async def create(
         presented: its metadata.
         policy: the policy that judges it, or several with spaces between; empty for the issuer's.
         label: by what it came in.
+        bound: what the operator's token is bound to, for the rules that ask.
+        ceiling: the scopes that the operator's token lets be registered at the most; empty for what the policy allows.
 
     Raises:
         RegistrationError: the metadata may not be registered; all faults are in it.
         StoreUnavailable: nothing was stored.
     """
-    admission = Admission(Assurance.OPERATOR, operator.token_id, label, operator.person)
-    admitted = Admitted(admission, policy or issuer.policy.name, actor=operator.actor())
+    admission = Admission(Assurance.OPERATOR, operator.token_id, label, operator.person, ceiling)
+    admitted = Admitted(admission, policy or issuer.policy.name, actor=operator.actor(), bound=bound)
     return dict((await registration.enter(registry, issuer, admitted, presented, _caller(operator))).information)
 
 
@@ -78,6 +88,7 @@ async def change(
             updated_at=now_ms // 1000,
             metadata=decision.metadata,
             credentials=credentials,
+            admission=recorded(before.admission, parts.facts),
             provenance=management.provenance_after(before, parts, decision),
         )
         if before.template and (template := await instances.find(registry, issuer, before.template)):

@@ -20,7 +20,7 @@ from registrar.domain.findings import rule
 from registrar.domain.metadata import Presented, parse
 from registrar.domain.software_statement import MEMBER, Attestation
 from registrar.service import keys
-from registrar.service.administration import Operator, Refused, Unknown
+from registrar.service.administration import LARGEST, Operator, Refused, Unknown
 from registrar.service.ports import Change, Conflict, Item, Put, Tell
 from registrar.service.registry import Issuer, Registry
 
@@ -125,8 +125,8 @@ async def issue(
         raise Refused(f"statements are signed with {', '.join(ALGORITHMS)}, not with {algorithm}")
     if not registry.keys:
         raise Refused("signing statements needs a key-encryption key (server.key_file)")
-    if lifetime < 1:
-        raise Refused("a statement is good for a second at least")
+    if not 1 <= lifetime <= LARGEST:
+        raise Refused(f"a statement is good for a second at least, and for {LARGEST} at the most")
     attested = _attested(members, software_id)
     await keys.ensure(registry, issuer)
     now_ms = registry.clock()
