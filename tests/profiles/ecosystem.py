@@ -86,6 +86,7 @@ async def ecosystem(
     other_anchors: str = "",
     tokens: Tokens | None = None,
     tables: str = "",
+    issuer: str = "",
 ) -> AsyncIterator[Served]:
     """A server under a profile that believes a directory, reached through a proxy that ends mutual TLS.
 
@@ -107,6 +108,7 @@ trusted_proxies = ["127.0.0.1"]
 {believed}
 [issuer.main]
 url = "{URL}"
+{issuer}
 [issuer.main.scopes]
 catalogue = {json.dumps(["openid", "offline_access", *scopes])}
 [issuer.main.registration]

@@ -95,6 +95,17 @@ def own(client: Mapping[str, Any], software: Software, **members: Any) -> dict[s
     return {name: value for name, value in whole.items() if value is not None}
 
 
+async def test_managed_where_certificates_are_asked_for(software: Software) -> None:
+    """The configuration endpoint of a client that needs a certificate is where one can be presented."""
+    elsewhere = 'mutual_tls_url = "https://mtls.as.example"'
+    async with ecosystem("brazil-open-finance", software.directory, scopes=SCOPES, issuer=elsewhere) as bank:
+        client = await register(bank, software)
+        read = made(await manage(bank, client, **entitled(software, client)), status=200)
+        uri = f"https://mtls.as.example/register/{client['client_id']}"
+
+        assert client["registration_client_uri"] == read["registration_client_uri"] == uri
+
+
 @pytest.mark.requirement("SEED-95", "R7591-54", "SEED-91", "R7591-67")
 async def test_happy_flow(server: Served, software: Software) -> None:
     """201 with both management members; read twice, the same each time, token included; DELETE is 204."""

@@ -173,7 +173,7 @@ def answer(issuer: Issuer, client: Client, issued: Issued) -> dict[str, Any]:
     return information(
         client,
         secret=issued.secret,
-        registration_client_uri=issuer.registration_client_uri(client.client_id) if issued.token else "",
+        registration_client_uri=issuer.registration_client_uri(client) if issued.token else "",
         registration_access_token=issued.token,
     )
 

@@ -256,6 +256,6 @@ def _answer(issuer: Issuer, client: Client, renewal: Renewal) -> dict[str, Any]:
     return information(
         client,
         secret=renewal.secret,
-        registration_client_uri=issuer.registration_client_uri(client.client_id) if renewal.token else "",
+        registration_client_uri=issuer.registration_client_uri(client) if renewal.token else "",
         registration_access_token=renewal.token,
     )

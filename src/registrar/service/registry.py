@@ -8,12 +8,14 @@ from typing import Any, Final
 
 from registrar.domain import server_metadata
 from registrar.domain.access_token import SCOPE
+from registrar.domain.client import Client
 from registrar.domain.credentials import KeyEncryptionKeys
 from registrar.domain.server_metadata import OFFERED, Offered
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Mode, StatementIssuer
 from registrar.policy import Judge, Policy, all_of, narrowed
 from registrar.policy.classes import ClientClass
+from registrar.policy.evidence import ManagementProof
 from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
 from registrar.service.errands import Errands
@@ -109,9 +111,18 @@ class Issuer:
             self.settings, policies, self.statement_issuers, self.certificate_authorities, self.classes, self.attest
         )
 
-    def registration_client_uri(self, client_id: str) -> str:
-        """Where a client manages its registration; empty where management is off (RFC 7592 §3)."""
-        return f"{self.registration_endpoint}/{client_id}" if self.managed else ""
+    def registration_client_uri(self, client: Client) -> str:
+        """Where a client manages its registration; empty where management is off (RFC 7592 §3).
+
+        Where its policy wants a certificate for that, it is where certificates are asked for.
+        """
+        if not self.managed:
+            return ""
+        judge = self.judge(client.policy) if self.settings.mutual_tls_url else None
+        if judge is not None and ManagementProof.CERTIFICATE in judge.policy.management.proofs:
+            endpoint = server_metadata.endpoint_url(self.settings.mutual_tls_url, self.settings.registration.path)
+            return f"{endpoint}/{client.client_id}"
+        return f"{self.registration_endpoint}/{client.client_id}"
 
     def metadata(self) -> dict[str, Any]:
         """The discovery document: what is offered, narrowed to what the policy in force can let through."""
