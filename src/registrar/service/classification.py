@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import msgspec
 
 from registrar.domain.errors import RegistrationError
@@ -40,5 +38,5 @@ def classified(issuer: Issuer, admitted: Admitted, parts: Parts) -> tuple[Admitt
     policy = " ".join(dict.fromkeys((*admitted.policy.split(), *found.policies)))
     return (
         msgspec.structs.replace(admitted, policy=policy),
-        dataclasses.replace(parts, facts=facts, found=(*lacking, *parts.found)),
+        msgspec.structs.replace(parts, facts=facts, found=(*lacking, *parts.found)),
     )

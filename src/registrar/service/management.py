@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -147,7 +146,7 @@ async def judge_update(
     """
     parts = await gather(registry, issuer, judge, admitted, body, caller, client)
     found = _preconditions(client, parts.requested, registry.clock() // 1000, signed=isinstance(body, str))
-    parts = dataclasses.replace(parts, presented=_without_credentials(parts.presented))
+    parts = msgspec.structs.replace(parts, presented=_without_credentials(parts.presented))
     if client.template:
         template = await instances.find(registry, issuer, client.template)
         if template is None:

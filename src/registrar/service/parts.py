@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -63,8 +62,7 @@ _REQUEST_CLAIMS: Final = ("iss", "aud", "exp", "iat", "nbf", "jti", "sub")
 _NO_FINDINGS: Final[tuple[Finding, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True):
     """What came with a request, put together: what is to be judged, and what is to be stored with it."""
 
     requested: Presented
@@ -72,7 +70,7 @@ class Parts:
     presented: Presented
     facts: Facts
     found: tuple[Finding, ...] = _NO_FINDINGS
-    provenance: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, str] = {}
     changes: tuple[Change, ...] = ()
     """Identifiers that are used up with the registration."""
     software: str = ""

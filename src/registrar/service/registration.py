@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -115,8 +114,7 @@ async def enter(
     return Registration(issuance.answer(issuer, client, issued))
 
 
-@dataclass(frozen=True, slots=True)
-class Considered:
+class Considered(msgspec.Struct, frozen=True):
     """A registration that may be: how it was let in, its parts, what they become, of which template, and who judged it."""
 
     admitted: Admitted

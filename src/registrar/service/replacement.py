@@ -7,7 +7,6 @@ community of that statement's issuer alone, so that nobody takes the place of an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -36,8 +35,7 @@ _ATTEMPTS: Final = 8
 """How often a write is tried again after another writer came first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(msgspec.Struct, frozen=True):
     """What a registration brought about."""
 
     information: Mapping[str, Any]

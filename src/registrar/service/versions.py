@@ -6,7 +6,6 @@ registrations at once exactly one wins; it goes when the client does.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from typing import Final
 
@@ -42,7 +41,7 @@ async def looked_up(
     lives = holder is not None and holder.state is not State.DELETED and not holder.expired(now)
     another = lives and holder is not None and (client is None or holder.client_id != client.client_id)
     facts = msgspec.structs.replace(parts.facts, registered=another)
-    return dataclasses.replace(parts, facts=facts, version=key)
+    return msgspec.structs.replace(parts, facts=facts, version=key)
 
 
 def claimed(client: Client, parts: Parts, now: int) -> list[Change]:
@@ -59,7 +58,7 @@ async def moved(registry: Registry, client: Client, parts: Parts, now: int) -> P
         return parts
     held = await registry.store.item(client.issuer, KIND, before) if before else None
     left = [Drop(client.issuer, KIND, before)] if held and held.client_id == client.client_id else []
-    return dataclasses.replace(parts, changes=(*parts.changes, *left, Put(_item(client, parts.version), 0, now)))
+    return msgspec.structs.replace(parts, changes=(*parts.changes, *left, Put(_item(client, parts.version), 0, now)))
 
 
 def _item(client: Client, key: str) -> Item:
