@@ -64,7 +64,9 @@ class _Store(MemoryStore):
         if kind != ACCESS_TOKEN or issuer != "main":
             return await super().item(issuer, kind, key)
         known = self._tokens.known.get(key)
-        return Item(issuer, kind, key, msgspec.json.encode(known), client_id=known.client_id) if known else None
+        if known is None:
+            return await super().item(issuer, kind, key)
+        return Item(issuer, kind, key, msgspec.json.encode(known), client_id=known.client_id)
 
 
 @cache

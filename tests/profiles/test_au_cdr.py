@@ -7,11 +7,11 @@ from itertools import product
 from typing import Any
 
 import pytest
-from ecosystem import JOSE, JWT, Tokens, ecosystem, made, manage, refused, send
+from ecosystem import JOSE, JWT, URL, Tokens, ecosystem, made, manage, refused, send
 
 from registrar.service.ports import ClientQuery, FetchError
 from registrar.testing import Served
-from registrar.testing.directory import Directory, Software, new_key
+from registrar.testing.directory import Directory, Software, new_key, signed
 
 pytestmark = pytest.mark.anyio
 
@@ -398,3 +398,31 @@ async def test_delete_can_be_left_out(software: Software, tokens: Tokens) -> Non
         refused(answer, "invalid_request", status=405)
         assert answer.headers["allow"] == "GET, PUT"
         made(await manage(server, client, **how), 200)
+
+
+@pytest.mark.requirement("SEED-38", "SEED-95")
+async def test_management_with_an_earned_token(software: Software) -> None:
+    """The whole way: registered, a token earned with the client's own key and certificate, and the registration read."""
+    async with ecosystem("au-cdr", software.directory, scopes=SCOPES) as holder:
+        client = await register(holder, software)
+        now = holder.clock.now
+        claims = {"iss": client["client_id"], "sub": client["client_id"], "aud": URL, "jti": "once"}
+        form = {
+            "grant_type": "client_credentials",
+            "scope": "cdr:registration",
+            "client_id": client["client_id"],
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": signed({**claims, "iat": now, "exp": now + 60}, software.key),
+        }
+        header = {"client-cert": software.certificate.client_cert}
+        token = (await holder.client.post("/token", data=form, headers=header)).json()
+
+        assert token["scope"] == "cdr:registration"
+        held = {"token": token["access_token"], "certificate": software.certificate}
+        assert made(await manage(holder, client, **held), status=200)["client_id"] == client["client_id"]
+        other = software.directory.authority.issue("CN=somebody else")
+        refused(
+            await manage(holder, client, token=token["access_token"], certificate=other), "invalid_token", status=401
+        )
+        replayed = await holder.client.post("/token", data=form, headers=header)
+        assert (replayed.status_code, replayed.json()["error"]) == (401, "invalid_client")
