@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from ecosystem import JOSE, JWT, Tokens, ecosystem, made, manage, refused, send
+from ecosystem import JOSE, JWT, URL, Tokens, ecosystem, made, manage, refused, send
 
 from registrar.service.ports import ClientQuery, EventQuery
 from registrar.testing import Served
-from registrar.testing.directory import Directory, Software, new_key
+from registrar.testing.directory import Directory, Software, new_key, signed
 
 pytestmark = pytest.mark.anyio
 
@@ -405,3 +405,24 @@ async def test_001_discovery(server: Served) -> None:
 async def test_mobile_is_a_word_here(server: Served, software: Software) -> None:
     """`mobile` is what this ecosystem calls native applications."""
     assert (await register(server, software, application_type="mobile"))["application_type"] == "mobile"
+
+
+@pytest.mark.requirement("SEED-95")
+async def test_management_with_an_earned_token(server: Served, software: Software) -> None:
+    """The whole way: registered, a token earned with the client's own key, and the registration read, put and deleted."""
+    client = await register(server, software)
+    now = server.clock.now
+    claims = {"iss": client["client_id"], "sub": client["client_id"], "aud": URL, "jti": "once"}
+    form = {
+        "grant_type": "client_credentials",
+        "scope": "openid",
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": signed({**claims, "iat": now, "exp": now + 60}, software.key),
+    }
+    token = (await server.client.post("/token", data=form)).json()["access_token"]
+
+    assert made(await manage(server, client, token=token), 200) == client
+    other = await register(server, software)
+    refused(await manage(server, other, token=token), "invalid_token", status=401)
+    assert (await manage(server, client, "DELETE", token=token)).status_code == 204
+    refused(await manage(server, client, token=token), "invalid_token", status=401)
