@@ -14,6 +14,8 @@ from registrar.domain.metadata import Registered
 class State(enum.StrEnum):
     """Where a client is in its life."""
 
+    PENDING = "pending"
+    """Held for review: it exists and can be managed, and may do nothing until somebody has approved it."""
     ACTIVE = "active"
     SUSPENDED = "suspended"
     DELETED = "deleted"
@@ -102,6 +104,10 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether the template is disabled; known from the template at every read and never stored."""
     expires_at: int = 0
     """Seconds since 1970 when the registration ends by itself; 0 is never."""
+    due_at: int = 0
+    """Seconds since 1970 when the registry has to look at it next, to see whether it is still used; 0 is never."""
+    labels: dict[str, str] = {}
+    """What its operator or its initial access token says that it is for: tenant, package, connector, workflow, …"""
 
     @property
     def usable(self) -> bool:
@@ -131,6 +137,7 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
             "suspended_by_template": self.suspended_by_template or None,
             "class": self.admission.client_class,
             "statement_issuer": self.admission.statement_issuer,
+            "labels": self.labels,
             "expires_at": self.expires_at,
             "client_secret_expires_at": current.expires_at if current else None,
             "metadata": self.metadata,
