@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -11,6 +11,7 @@ from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest, Wrapped
 from registrar.domain.events import Event
+from registrar.domain.terms import of_deleted
 
 
 class Clock(Protocol):
@@ -147,13 +148,50 @@ class SigningKey(msgspec.Struct, frozen=True):
 
 
 class ClientQuery(msgspec.Struct, frozen=True):
-    """Which clients; None is any."""
+    """Which clients; None is any. What is asked together has to hold together.
+
+    `template` and `terms` are found by an index, whatever the number of clients; the rest is looked at one by one.
+    """
 
     issuer: str | None = None
     state: State | None = None
     owner: str | None = None
     token_id: str | None = None
     template: str | None = None
+    terms: tuple[str, ...] = ()
+    """Terms of `domain.terms` that it has; they need an issuer. Deleted clients are found by them where `state` asks for
+    such."""
+    created_from: int = 0
+    """Milliseconds since 1970 at which it was registered, or later; 0 is any time. Read from the identifier."""
+    created_before: int = 0
+    """Milliseconds since 1970 before which it was registered; 0 is any time."""
+
+    def __post_init__(self) -> None:
+        """Refuse terms of all issuers together: no query reaches across.
+
+        Raises:
+            ValueError: there are terms and no issuer.
+        """
+        if self.terms and self.issuer is None:
+            raise ValueError("terms are of an issuer")
+
+    @property
+    def indexed(self) -> tuple[str, ...]:
+        """The terms as they stand in the index."""
+        return tuple(map(of_deleted, self.terms)) if self.state is State.DELETED else self.terms
+
+    @property
+    def bounds(self) -> tuple[str, str]:
+        """The identifiers between which it lies, the first of them included; empty is no bound."""
+        first, end = (f"{time:011x}" if time else "" for time in (self.created_from, self.created_before))
+        return first, end
+
+
+class Due(NamedTuple):
+    """A client that the registry has to look at, and when it was last used; 0 is never."""
+
+    client: Client
+    used_at: int
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -307,8 +345,15 @@ class Store(Protocol):
         """Clients in the order of issuer and identifier, from the one after `after`; tombstones included."""
         ...
 
-    async def count(self, query: ClientQuery) -> int:
-        """How many clients there are of which a query asks."""
+    async def count(self, query: ClientQuery, *, most: int = 0) -> int:
+        """How many clients there are of which a query asks; with `most`, the count ends there."""
+        ...
+
+    async def due(self, now: int, *, limit: int = 500) -> Sequence[Due]:
+        """Clients of which `due_at` has come, the one that waits longest first.
+
+        Whoever looks at one updates it with another `due_at`, or it is there again.
+        """
         ...
 
     async def add_token(self, token: InitialAccessToken, event: Event) -> None:

@@ -43,7 +43,10 @@ class Table:
 
 
 TABLES: Final[Mapping[str, Table]] = {
-    "client": Table(2, ("issuer", "client_id", "version", "state", "owner", "token_id", "template", "record")),
+    "client": Table(
+        2, ("issuer", "client_id", "version", "state", "owner", "token_id", "template", "due_at", "record")
+    ),
+    "client_term": Table(3, ("issuer", "term", "client_id")),
     "initial_access_token": Table(
         2, ("issuer", "token_id", "digest", "max_uses", "uses", "expires_at", "revoked_at", "record")
     ),

@@ -12,12 +12,15 @@ from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
+from registrar.domain.terms import terms
+from registrar.service import last_use
 from registrar.service.ports import (
     Change,
     ClientQuery,
     Conflict,
     Drop,
     DropAll,
+    Due,
     EventQuery,
     Item,
     NotFound,
@@ -112,8 +115,14 @@ class MemoryStore:
         found = (self._decode(self._clients[key]) for key in sorted(self._clients) if key > after)
         return [client for client in found if _matches(client, query)][:limit]
 
-    async def count(self, query: ClientQuery) -> int:
-        return len(await self.clients(query, limit=len(self._clients)))
+    async def count(self, query: ClientQuery, *, most: int = 0) -> int:
+        return len(await self.clients(query, limit=most or len(self._clients)))
+
+    async def due(self, now: int, *, limit: int = 500) -> Sequence[Due]:
+        self._check()
+        found = (self._decode(record) for record in self._clients.values())
+        due = sorted((one for one in found if 0 < one.due_at <= now), key=lambda one: one.due_at)
+        return [Due(one, self._used_at(one)) for one in due[:limit]]
 
     async def add_token(self, token: InitialAccessToken, event: Event) -> None:
         self._check()
@@ -195,6 +204,10 @@ class MemoryStore:
         found = self._items.get((client.issuer, template.KIND, client.template))
         return records.decode_client(record, found.body if found else None)
 
+    def _used_at(self, client: Client) -> int:
+        used = self._items.get((client.issuer, last_use.KIND, client.client_id))
+        return int(used.body) if used else 0
+
     def _expect(self, changes: Sequence[Change]) -> None:
         """Refuse before anything is changed."""
         for one in changes:
@@ -246,6 +259,9 @@ def _matches(client: Client, query: ClientQuery) -> bool:
         and query.owner in (None, client.admission.owner)
         and query.token_id in (None, client.admission.token_id)
         and query.template in (None, client.template)
+        and {*query.indexed} <= {*terms(template.alone(client) if client.template else client)}
+        and client.client_id >= query.bounds[0]
+        and (not query.bounds[1] or client.client_id < query.bounds[1])
     )
 
 

@@ -26,6 +26,11 @@ def encode_client(client: Client) -> bytes:
     return encode(template.alone(client) if client.template else client)
 
 
+def decode_own(record: bytes) -> Client:
+    """A client as it is stored: an instance without what it has from its template."""
+    return _decode_client(record)
+
+
 def decode_client(record: bytes, of_template: bytes | None = None) -> Client:
     """A client; an instance as its template makes it."""
     client = _decode_client(record)

@@ -22,12 +22,15 @@ from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
+from registrar.domain.terms import terms
+from registrar.service import last_use
 from registrar.service.ports import (
     Change,
     ClientQuery,
     Conflict,
     Drop,
     DropAll,
+    Due,
     EventQuery,
     Item,
     NotFound,
@@ -53,12 +56,15 @@ _CACHE_KIB: Final = 16_384
 _PATIENCE_MS: Final = 5_000
 
 _INSERT_CLIENT: Final = (
-    "INSERT INTO client (issuer, client_id, version, state, owner, token_id, template, record) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO client (issuer, client_id, version, state, owner, token_id, template, due_at, record) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE_CLIENT: Final = (
-    "UPDATE client SET version = ?, state = ?, owner = ?, record = ? WHERE issuer = ? AND client_id = ? AND version = ?"
+    "UPDATE client SET version = ?, state = ?, owner = ?, due_at = ?, record = ? "
+    "WHERE issuer = ? AND client_id = ? AND version = ?"
 )
+_INSERT_TERM: Final = "INSERT INTO client_term (issuer, term, client_id) VALUES (?, ?, ?)"
+_DELETE_TERM: Final = "DELETE FROM client_term WHERE issuer = ? AND term = ? AND client_id = ?"
 # The template comes with the instance, in one statement: the two are of one moment.
 _CLIENTS: Final = (
     "SELECT client.record, item.body FROM client LEFT JOIN item ON client.template <> '' "  # noqa: S608 (a word of our own)
@@ -68,6 +74,11 @@ _CLIENTS: Final = (
 _STATE: Final = (
     "iif(client.template <> '' AND ifnull(json_extract(CAST(item.body AS TEXT), '$.state'), 'deleted') = 'deleted', "
     "'deleted', client.state)"
+)
+_DUE: Final = (
+    f"{_CLIENTS.replace(' FROM', ', used.body FROM', 1)} "
+    f"LEFT JOIN item AS used ON used.issuer = client.issuer AND used.kind = '{last_use.KIND}' AND used.key = client.client_id "
+    "WHERE client.due_at <> 0 AND client.due_at <= ? ORDER BY client.due_at LIMIT ?"
 )
 # Of one moment too, and for a client of its own without a look at the templates: 5 microseconds, where a join takes 11.
 _FIND_CLIENT: Final = (
@@ -130,14 +141,16 @@ class SQLiteStore:
             client.admission.owner,
             client.admission.token_id,
             client.template,
+            client.due_at,
             records.encode_client(client),
         )
+        named = terms(client)
         if changes:
-            await self._writes.write(lambda: engine.create_with(row, event, spend, changes))
+            await self._writes.write(lambda: engine.create_with(row, named, event, spend, changes))
         elif spend is None:
-            await self._writes.write(lambda: engine.create(row, event))
+            await self._writes.write(lambda: engine.create(row, named, event))
         else:
-            await self._writes.write(lambda: engine.create_and_claim(row, event, spend))
+            await self._writes.write(lambda: engine.create_and_claim(row, named, event, spend))
 
     async def find(self, issuer: str, client_id: str) -> Client | None:
         for row in self._query(_FIND_CLIENT, (issuer, client_id)):
@@ -180,19 +193,27 @@ class SQLiteStore:
     async def clients(
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
-        where, values = _of_clients(query)
+        source, where, values = _of_clients(query)
         place, seen = "(client.issuer, client.client_id) > (?, ?)", [*after]
         if query.issuer == after[0]:
             # The index is then entered at this place; a row value would be compared from the issuer's beginning on.
             place, seen = "client.client_id > ?", [after[1]]
-        sql = f"{_CLIENTS} WHERE {place}{where} ORDER BY client.issuer, client.client_id LIMIT ?"
+        order = "client.issuer, client.client_id"
+        if query.indexed:
+            place, order = place.replace("client.", "t0."), "t0.client_id"
+        sql = f"{_CLIENTS.replace('FROM client', f'FROM {source}')} WHERE {place}{where} ORDER BY {order} LIMIT ?"
         return [records.decode_client(*row) for row in self._query(sql, (*seen, *values, limit))]
 
-    async def count(self, query: ClientQuery) -> int:
-        where, values = _of_clients(query)
-        joined = _CLIENTS.partition(" FROM ")[2] if query.state else "client"
-        ((number,),) = self._query(f"SELECT count(*) FROM {joined} WHERE 1{where}", values)  # noqa: S608 (as in clients)
+    async def count(self, query: ClientQuery, *, most: int = 0) -> int:
+        source, where, values = _of_clients(query)
+        joined = _CLIENTS.partition(" FROM client ")[2] if query.state else ""
+        found = f"SELECT 1 FROM {source} {joined} WHERE 1{where} LIMIT {most or -1:d}"  # noqa: S608 (as in clients)
+        ((number,),) = self._query(f"SELECT count(*) FROM ({found})", values)  # noqa: S608 (as in clients)
         return int(number)
+
+    async def due(self, now: int, *, limit: int = 500) -> Sequence[Due]:
+        rows = self._query(_DUE, (now, limit))
+        return [Due(records.decode_client(*row[:2]), int(row[2] or 0)) for row in rows]
 
     async def add_token(self, token: InitialAccessToken, event: Event) -> None:
         await self._writes.write(lambda: self._engine.add_token(token, event))
@@ -311,19 +332,21 @@ class _Engine:
 
     # --- operations: each refuses before it has written anything, or undoes what it has ---
 
-    def create(self, row: tuple[Any, ...], event: Event) -> None:
+    def create(self, row: tuple[Any, ...], named: tuple[str, ...], event: Event) -> None:
         try:
             self._db.execute(_INSERT_CLIENT, row)
         except apsw.ConstraintError:
             raise Conflict(row[1]) from None
+        for one in named:
+            self._db.execute(_INSERT_TERM, (row[0], one, row[1]))
         self.tell(event)
 
-    def create_and_claim(self, row: tuple[Any, ...], event: Event, spend: Spend) -> None:
+    def create_and_claim(self, row: tuple[Any, ...], named: tuple[str, ...], event: Event, spend: Spend) -> None:
         self._db.execute(_CLAIM, (row[0], spend.digest, spend.now))
         if not self._db.changes():
             raise TokenSpent
         try:
-            self.create(row, event)
+            self.create(row, named, event)
         except Conflict:
             self._db.execute(
                 "UPDATE initial_access_token SET uses = uses - 1 WHERE issuer = ? AND digest = ?",
@@ -331,24 +354,38 @@ class _Engine:
             )
             raise
 
-    def create_with(self, row: tuple[Any, ...], event: Event, spend: Spend | None, changes: Sequence[Change]) -> None:
+    def create_with(
+        self,
+        row: tuple[Any, ...],
+        named: tuple[str, ...],
+        event: Event,
+        spend: Spend | None,
+        changes: Sequence[Change],
+    ) -> None:
         with self._whole():
             self._make(changes)
             if spend is None:
-                self.create(row, event)
+                self.create(row, named, event)
             else:
-                self.create_and_claim(row, event, spend)
+                self.create_and_claim(row, named, event, spend)
 
     def update(self, client: Client, events: Sequence[Event], expected: int, changes: Sequence[Change]) -> None:
         key = (client.issuer, client.client_id)
         record = records.encode_client(client)
+        before = self._db.execute("SELECT record FROM client WHERE issuer = ? AND client_id = ?", key).fetchone()
+        if before is None:
+            raise NotFound(key[1])
+        held = (client.version, client.state, client.admission.owner, client.due_at, record)
         with self._whole() if changes else nullcontext():
-            self._db.execute(
-                _UPDATE_CLIENT, (client.version, client.state, client.admission.owner, record, *key, expected)
-            )
+            self._db.execute(_UPDATE_CLIENT, (*held, *key, expected))
             if not self._db.changes():
-                raise Conflict(key[1]) if self._db.execute(_FIND_CLIENT, key).fetchone() else NotFound(key[1])
+                raise Conflict(key[1])
             self._make(changes)
+        then, now = {*terms(records.decode_own(before[0]))}, {*terms(client)}
+        for one in then - now:
+            self._db.execute(_DELETE_TERM, (key[0], one, key[1]))
+        for one in now - then:
+            self._db.execute(_INSERT_TERM, (key[0], one, key[1]))
         for event in events:
             self.tell(event)
 
@@ -525,7 +562,8 @@ def _where(columns: dict[str, str | None]) -> tuple[str, tuple[str, ...]]:
     return "".join(f" AND {name} = ?" for name in given), tuple(given.values())
 
 
-def _of_clients(query: ClientQuery) -> tuple[str, tuple[str, ...]]:
+def _of_clients(query: ClientQuery) -> tuple[str, str, tuple[str, ...]]:
+    """Where the clients are that a query asks for, its conditions, and their values."""
     where, values = _where(
         {
             "client.issuer": query.issuer,
@@ -535,8 +573,20 @@ def _of_clients(query: ClientQuery) -> tuple[str, tuple[str, ...]]:
             "client.template": query.template,
         }
     )
-    # The index of instances has no clients of their own in it, and is used only where the statement says so too.
-    return (f"{where} AND client.template <> ''" if query.template else where), values
+    if query.template:
+        # The index of instances has no clients of their own in it, and is used only where the statement says so too.
+        where += " AND client.template <> ''"
+    named = [f"t{at}" for at in range(len(query.indexed))]
+    for at, value in zip(named, query.indexed, strict=True):
+        where, values = f"{where} AND {at}.issuer = ? AND {at}.term = ?", (*values, query.issuer or "", value)
+    for sign, bound in zip((">=", "<"), query.bounds, strict=True):
+        if bound:
+            where, values = f"{where} AND {'t0' if named else 'client'}.client_id {sign} ?", (*values, bound)
+    # CROSS JOIN keeps this order: the terms are read, and the client of each is looked at.
+    joined = [*(f"client_term AS {at}" for at in named), "client"]
+    same = [f"{at}.client_id = t0.client_id" for at in named[1:]]
+    same += ["client.issuer = t0.issuer AND client.client_id = t0.client_id"] if named else []
+    return " CROSS JOIN ".join(joined), "".join([where, *(f" AND {one}" for one in same)]), values
 
 
 def _token(row: tuple[Any, ...]) -> InitialAccessToken:

@@ -39,6 +39,7 @@ from registrar.domain.events import Event
 from registrar.domain.metadata import Registered
 from registrar.domain.template import KIND as TEMPLATE
 from registrar.domain.template import Template, TemplateState
+from registrar.service.last_use import LastUse
 from registrar.service.ports import (
     ClientQuery,
     Conflict,
@@ -141,6 +142,8 @@ def a_client(client_id: str = "c1", *, issuer: str = "main", **changed: Any) -> 
         policy="default",
         provenance={"scope": "policy", "client_name#ja": "policy"},
         expires_at=_LATER,
+        due_at=_LATER,
+        labels={"tenant": f"acme {_UNICODE}"},
     )
     return msgspec.structs.replace(client, **changed)
 
@@ -438,6 +441,52 @@ class StoreRecords(_Tier):
             found = await _clients(store, **query)
             assert "".join(client.client_id for client in found) == expected, query
 
+    async def test_clients_are_found_by_their_terms(self, store: Store) -> None:
+        """By several together too; an update moves them, and tombstones are found where they are asked for."""
+        for client_id, owner, tenant in (("a", "ann", "x"), ("b", "ann", "y"), ("c", "bob", "x"), ("d", "ann", "x")):
+            admission = Admission(Assurance.CLIENT, owner=owner)
+            made = a_client(client_id, admission=admission, labels={"tenant": tenant})
+            await store.create(made, an_event(client_id))
+        await store.update(a_client("b", version=2, labels={"tenant": "x"}), [an_event()], expected=1)
+        await store.update(_next(a_client("d"), state=State.DELETED), [an_event()], expected=1)
+        await store.create(a_client("a", issuer="other", labels={"tenant": "x"}), an_event("a", issuer="other"))
+        for issuer, terms, state, expected in (
+            ("main", ["label.tenant=x"], None, "abc"),
+            ("main", ["label.tenant=y"], None, ""),
+            ("main", ["label.tenant=x", "owner=ann"], None, "a"),
+            ("main", ["owner=ålice"], None, "b"),
+            ("main", ["owner=ålice"], State.DELETED, "d"),
+            ("main", ["label.tenant=x"], State.ACTIVE, "abc"),
+            ("main", ["owner=nobody"], None, ""),
+            ("other", ["label.tenant=x"], None, "a"),
+        ):
+            query = ClientQuery(issuer, state, terms=tuple(terms))
+            found = await store.clients(query)
+            assert "".join(client.client_id for client in found) == expected, terms
+            assert await store.count(query) == len(expected), terms
+        query = ClientQuery("main", terms=("label.tenant=x",))
+        assert [one.client_id for one in await store.clients(query, after=("main", "a"), limit=1)] == ["b"]
+        assert await store.count(query, most=_PAGE) == _PAGE
+
+    async def test_clients_are_found_by_the_time_in_their_identifier(self, store: Store) -> None:
+        """The first of the bounds is included, the second is not; with terms and without."""
+        for at in (1, 2, 3):
+            await store.create(a_client(f"{at:011x}x", labels={"tenant": "x"}), an_event())
+        for terms in ((), ("label.tenant=x",)):
+            found = await store.clients(ClientQuery("main", terms=terms, created_from=2, created_before=3))
+            assert [one.client_id for one in found] == [f"{2:011x}x"]
+            assert await store.count(ClientQuery("main", terms=terms, created_from=2)) == len("23")
+
+    async def test_clients_are_due_in_the_order_of_their_time(self, store: Store) -> None:
+        """Those whose time has come, with their last use; one that is looked at is given another time."""
+        for client_id, due_at in (("a", NOW), ("b", NOW - 1), ("c", NOW + 1), ("d", 0)):
+            await store.create(a_client(client_id, due_at=due_at), an_event(client_id))
+        await store.change(LastUse().note("main", "a", NOW - 5))
+        assert [(one.client.client_id, one.used_at) for one in await store.due(NOW)] == [("b", 0), ("a", NOW - 5)]
+        assert [one.client for one in await store.due(NOW, limit=1)] == [a_client("b", due_at=NOW - 1)]
+        await store.update(_next(a_client("b", due_at=NOW + 9)), [], expected=1)
+        assert [one.client.client_id for one in await store.due(NOW)] == ["a"]
+
     async def test_events_are_found_by_what_is_asked(self, store: Store) -> None:
         """A query narrows by issuer, kind and client, alone and together; None is any."""
         for client_id, kind, issuer in (
@@ -631,6 +680,7 @@ class StoreRecords(_Tier):
             lambda: store.find("main", "c1"),
             lambda: store.clients(ClientQuery()),
             lambda: store.count(ClientQuery()),
+            lambda: store.due(NOW),
             lambda: store.add_token(a_token(), an_event()),
             lambda: store.find_token("main", digest("t1")),
             store.tokens,

@@ -9,6 +9,7 @@ from registrar.authorization import clients, consent, grant
 from registrar.authorization.grant import Grant
 from registrar.domain.client import State
 from registrar.domain.events import Actor
+from registrar.domain.terms import term
 from registrar.http.wire import Answer
 from registrar.service.ports import ClientQuery
 from registrar.web import deciding, leaving, signing_in
@@ -32,7 +33,9 @@ async def show(visitor: Visitor) -> Answer:
     if visitor.visit is None:
         return await signing_in.want(visitor, "account")
     who = visitor.visit.person.subject
-    registered = await visitor.registry.store.clients(ClientQuery(visitor.issuer.name, State.ACTIVE, owner=who))
+    registered = await visitor.registry.store.clients(
+        ClientQuery(visitor.issuer.name, State.ACTIVE, terms=(term("owner", who),))
+    )
     return render(
         visitor,
         "account.html",

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
 from registrar.service.ports import (
@@ -44,9 +46,11 @@ class Write:
 
     events: Sequence[Event] = ()
     created: Row | None = None
-    """Of `client`: issuer, client_id, version, state, owner, token_id, template, record."""
+    """Of `client`: issuer, client_id, version, state, owner, token_id, template, due_at, record."""
     updated: Row | None = None
-    """issuer, client_id, version, state, owner, record, and the version that is expected."""
+    """issuer, client_id, version, state, owner, due_at, record, and the version that is expected."""
+    terms: tuple[str, ...] = ()
+    """All that the client has from now on."""
     spend: Spend | None = None
     changes: Sequence[Touch] = ()
     alone: Callable[[Any], Awaitable[None]] | None = None
@@ -249,9 +253,10 @@ PARTS: Final[Mapping[str, Part]] = {
             "owner": "text",
             "token_id": "text",
             "template": "text",
+            "due_at": "bigint",
             "record": "bytea",
         },
-        "INSERT INTO client (issuer, client_id, version, state, owner, token_id, template, record) "
+        "INSERT INTO client (issuer, client_id, version, state, owner, token_id, template, due_at, record) "
         "SELECT * FROM {given} ON CONFLICT (issuer, client_id) DO NOTHING RETURNING 1",
     ),
     "updated": Part(
@@ -261,11 +266,25 @@ PARTS: Final[Mapping[str, Part]] = {
             "version": "bigint",
             "state": "text",
             "owner": "text",
+            "due_at": "bigint",
             "record": "bytea",
             "expected": "bigint",
         },
-        "UPDATE client SET version = given.version, state = given.state, owner = given.owner, record = given.record FROM {given} "
+        "UPDATE client SET version = given.version, state = given.state, owner = given.owner, due_at = given.due_at, "
+        "record = given.record FROM {given} "
         "WHERE client.issuer = given.issuer AND client.client_id = given.client_id AND client.version = given.expected RETURNING 1",
+    ),
+    # Terms that a client had and has no more; those that it has are there, or come by the next part.
+    "terms_gone": Part(
+        {"issuer": "text", "client_id": "text", "terms": "text"},
+        "DELETE FROM client_term AS one USING {given} WHERE one.issuer = given.issuer AND one.client_id = given.client_id "
+        "AND NOT (given.terms::jsonb ? one.term)",
+        whole=False,
+    ),
+    "terms_here": Part(
+        {"issuer": "text", "term": "text", "client_id": "text"},
+        "INSERT INTO client_term (issuer, term, client_id) SELECT * FROM {given} ON CONFLICT (issuer, term, client_id) DO NOTHING",
+        whole=False,
     ),
     # The rows are locked in the order of their keys, whatever plan the UPDATE has: processes that spend the same tokens
     # at the same time wait for each other and do not stand in each other's way.
@@ -334,6 +353,11 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
             first.setdefault("created", []).append(write.created)
         if write.updated:
             first.setdefault("updated", []).append(write.updated)
+            held = msgspec.json.encode(write.terms).decode()
+            first.setdefault("terms_gone", []).append((*write.updated[:2], held))
+        if write.terms and write.client:
+            issuer, client_id = write.client
+            first.setdefault("terms_here", []).extend((issuer, one, client_id) for one in write.terms)
         if write.token is not None and write.spend is not None:
             asked, now = claims.get(write.token, (0, 0))
             claims[write.token] = asked + 1, max(now, write.spend.now)

@@ -17,11 +17,14 @@ from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
 from registrar.domain.settings import PostgreSQL
+from registrar.domain.terms import terms
+from registrar.service import last_use
 from registrar.service.ports import (
     Change,
     ClientQuery,
     Conflict,
     DropAll,
+    Due,
     EventQuery,
     Item,
     NotFound,
@@ -40,6 +43,11 @@ from registrar.storage.postgres.writer import Writer
 _CLIENTS: Final = (
     "SELECT client.record, item.body FROM client LEFT JOIN item ON client.template <> '' "  # noqa: S608 (a word of our own)
     f"AND item.issuer = client.issuer AND item.kind = '{template.KIND}' AND item.key = client.template"
+)
+_DUE: Final = (
+    f"{_CLIENTS.replace(' FROM', ', used.body FROM', 1)} "
+    f"LEFT JOIN item AS used ON used.issuer = client.issuer AND used.kind = '{last_use.KIND}' AND used.key = client.client_id "
+    "WHERE client.due_at <> 0 AND client.due_at <= $1 ORDER BY client.due_at LIMIT $2"
 )
 # The state of an instance is the template's to end: where that is deleted or gone, so is the instance.
 _STATE: Final = (
@@ -105,9 +113,11 @@ class PostgresStore:
             client.admission.owner,
             client.admission.token_id,
             client.template,
+            client.due_at,
             records.encode_client(client),
         )
-        await self._writes.write(Write.of(changes, (event,), created=row, spend=spend))
+        write = Write.of(changes, (event,), created=row, spend=spend, terms=terms(client))
+        await self._writes.write(write)
 
     async def find(self, issuer: str, client_id: str) -> Client | None:
         row = await self._found(self._clients, issuer, client_id)
@@ -124,10 +134,11 @@ class PostgresStore:
             client.version,
             client.state.value,
             client.admission.owner,
+            client.due_at,
             records.encode_client(client),
             expected,
         )
-        await self._writes.write(Write.of(changes, events, updated=row))
+        await self._writes.write(Write.of(changes, events, updated=row, terms=terms(client)))
 
     async def change(self, changes: Sequence[Change], events: Sequence[Event] = ()) -> None:
         await self._writes.write(Write.of(changes, events))
@@ -157,11 +168,16 @@ class PostgresStore:
         )
         return [records.decode_client(*row) for row in await self._rows(sql, *after, limit, *values)]
 
-    async def count(self, query: ClientQuery) -> int:
-        where, values = _of_clients(query, 0)
+    async def count(self, query: ClientQuery, *, most: int = 0) -> int:
+        where, values = _of_clients(query, 1)
         joined = _CLIENTS.partition(" FROM ")[2] if query.state else "client"
-        rows = await self._rows(f"SELECT count(*) FROM {joined} WHERE true{where}", *values)  # noqa: S608 (as in clients)
+        found = f"SELECT 1 FROM {joined} WHERE true{where} LIMIT $1"  # noqa: S608 (as in clients)
+        rows = await self._rows(f"SELECT count(*) FROM ({found}) AS found", most or None, *values)  # noqa: S608 (as in clients)
         return int(rows[0][0]) if rows else 0
+
+    async def due(self, now: int, *, limit: int = 500) -> Sequence[Due]:
+        rows = await self._rows(_DUE, now, limit)
+        return [Due(records.decode_client(row[0], row[1]), int(row[2] or 0)) for row in rows]
 
     async def add_token(self, token: InitialAccessToken, event: Event) -> None:
         row = (
@@ -335,8 +351,20 @@ def _of_clients(query: ClientQuery, given: int) -> tuple[str, tuple[str, ...]]:
         "client.template": query.template,
     }
     where, values = _where(columns, given)
-    # The index of instances has no clients of their own in it, and is used only where the statement says so too.
-    return (f"{where} AND client.template <> ''" if query.template else where), values
+    if query.template:
+        # The index of instances has no clients of their own in it, and is used only where the statement says so too.
+        where += " AND client.template <> ''"
+    for one in query.indexed:
+        values = (*values, one)
+        where += (
+            " AND EXISTS (SELECT 1 FROM client_term WHERE client_term.issuer = client.issuer "  # noqa: S608 (as in clients)
+            f"AND client_term.client_id = client.client_id AND client_term.term = ${given + len(values)})"
+        )
+    for sign, bound in zip((">=", "<"), query.bounds, strict=True):
+        if bound:
+            values = (*values, bound)
+            where += f" AND client.client_id {sign} ${given + len(values)}"
+    return where, values
 
 
 def _token(row: Sequence[Any]) -> InitialAccessToken:
