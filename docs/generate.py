@@ -27,6 +27,7 @@ from registrar.domain.errors import ERRORS
 from registrar.domain.events import EVENTS
 from registrar.domain.findings import RULES, Rule
 from registrar.domain.metadata import ECHOED_EMPTY, LIMITS, MEMBERS, Member, Role
+from registrar.domain.metrics import METRICS
 from registrar.domain.software_statement import Form
 from registrar.policy import classes
 from registrar.policy.classes import When
@@ -70,6 +71,7 @@ def anchor(heading: str) -> str:
 _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("server", settings.Server),
     ("server.postgresql", settings.PostgreSQL),
+    ("server.metrics", settings.Metrics),
     ("server.mutual_tls", settings.MutualTls),
     ("server.fetch", settings.Fetching),
     ("server.key_sets", settings.KeySetCaching),
@@ -277,6 +279,28 @@ def events_page() -> Iterator[str]:
     yield "[Auditing](../guide/auditing.md) tells what stands in an event and how to read the table."
     yield ""
     yield from table(("kind", "meaning"), ((code(row.name), row.meaning) for row in EVENTS.values()))
+
+
+def metrics_page() -> Iterator[str]:
+    """`metrics.md`: every metric."""
+    yield "# Metrics"
+    yield ""
+    yield "What Prometheus finds at `/metrics`, where [`[server.metrics]`](settings.md#servermetrics) names a port."
+    yield "[Deploying](../guide/deploying.md#metrics-to-watch) tells which of them to watch."
+    yield "Beside these stand those of the process, of its garbage collector and of Python, as prometheus-client has them: `process_*`, `python_*`."
+    yield ""
+    yield "No label holds anything that a caller chose. An issuer, a policy and an endpoint are configured; errors, rules and events are those of [errors](errors.md), [rules](rules.md) and [audit events](events.md)."
+    yield ""
+    yield from table(
+        ("metric", "kind", "labels", "meaning"),
+        ((code(row.name), row.kind.value, ", ".join(map(code, row.labels)), row.meaning) for row in METRICS.values()),
+    )
+    yield "The bounds of the histograms, in the unit that the name ends with:"
+    yield ""
+    yield from table(
+        ("histogram", "bounds"),
+        ((code(row.name), ", ".join(f"{bound:g}" for bound in row.buckets)) for row in METRICS.values() if row.buckets),
+    )
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------
@@ -515,6 +539,7 @@ PAGES: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
     "events.md": events_page,
+    "metrics.md": metrics_page,
     "rules.md": rules_page,
     "metadata.md": metadata_page,
     "server-metadata.md": server_metadata_page,

@@ -44,7 +44,7 @@ def run(configuration: Configuration, workers: int = 1) -> None:
         raise Failure(f"what one worker remembers in {MEMORY} the others do not know; --workers needs a database")
     _announce(configuration)
     sockets = listen(server)
-    supervise(workers, lambda: serve(_assembled(configuration), server, sockets))
+    supervise(workers, lambda number: serve(_assembled(configuration), server, sockets, number))
 
 
 def _announce(configuration: Configuration) -> None:

@@ -17,8 +17,10 @@ from registrar.http.fetch import Fetcher
 from registrar.policy.document import ConfigurationError
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
+from registrar.service.metrics import Metrics
 from registrar.service.registry import Issuer, Registry
 from registrar.storage import open_store
+from registrar.storage.counted import counted
 
 
 def assemble(configuration: Configuration) -> Registry:
@@ -30,8 +32,11 @@ def assemble(configuration: Configuration) -> Registry:
     """
     keys = key_encryption_keys(configuration)
     server = configuration.settings.server
-    fetch = _fetcher(configuration)
-    store = open_store(server.database, queue=server.queue, postgresql=server.postgresql)
+    metrics = Metrics() if server.metrics.port else None
+    fetch = _fetcher(configuration, metrics)
+    store = open_store(server.database, queue=server.queue, postgresql=server.postgresql, metrics=metrics)
+    if metrics is not None:
+        store = counted(store, metrics)
     believed = configuration.settings.statement_issuer
     issuers = {
         name: Issuer(
@@ -50,15 +55,16 @@ def assemble(configuration: Configuration) -> Registry:
         os.urandom,
         keys,
         issuers,
-        Audit(store, _now_ms, os.urandom),
+        Audit(store, _now_ms, os.urandom, metrics),
         fetch,
         KeySets(fetch, _now_ms, server.key_sets),
+        metrics=metrics,
     )
 
 
-def _fetcher(configuration: Configuration) -> Fetcher:
+def _fetcher(configuration: Configuration, metrics: Metrics | None) -> Fetcher:
     settings = configuration.settings.server.fetch
-    fetch = Fetcher(settings)
+    fetch = Fetcher(settings, metrics=metrics)
     if (
         settings.ca_file
     ):  # read now, so that a wrong path shows at start; without one, certificates are read when needed

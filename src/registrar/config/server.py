@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from registrar.config.configuration import Configuration
@@ -31,6 +31,7 @@ def check_transport(configuration: Configuration, document: Document) -> None:
         raise document.error("is more than 0", "server", "body_seconds")
     _check_proxies(server, document)
     _check_mutual_tls(server, document)
+    _check_metrics(server, document)
     if server.host not in _LOOPBACK and not server.tls_certificate and not server.trusted_proxies:
         raise document.error(
             f"listening on {server.host} without TLS would carry credentials in the clear; set tls_certificate and tls_key, "
@@ -91,6 +92,18 @@ def _check_mutual_tls(server: Server, document: Document) -> None:
         raise document.error("needs client_ca, the authorities of clients' certificates", *at)
     if not settings.certificate and not server.tls_certificate:
         raise document.error("needs certificate and key, or server.tls_certificate and server.tls_key", *at)
+
+
+def _check_metrics(server: Server, document: Document) -> None:
+    at = ("server", "metrics")
+    if not 0 <= server.metrics.port <= 65535:  # noqa: PLR2004 (ports)
+        raise document.error("is a port from 1 to 65535, or 0 for none", *at, "port")
+    if server.metrics.port and server.metrics.port in (server.port, server.mutual_tls.port):
+        raise document.error("is a port of its own, not one that clients are served on", *at, "port")
+    try:
+        ip_address(server.metrics.host)
+    except ValueError:
+        raise document.error("is an address such as 127.0.0.1 or ::1", *at, "host") from None
 
 
 def check_fetching(server: Server, document: Document) -> None:

@@ -356,6 +356,20 @@ class KeySetCaching:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """`[server.metrics]`: where Prometheus asks, on a port of its own."""
+
+    port: int = _setting(
+        0,
+        "The port to answer `/metrics` on, over http; 0 for none, and then nothing is counted. With `--workers`, each worker has its own: this one, the next one, and so on.",
+    )
+    host: str = _setting(
+        "127.0.0.1",
+        "The address to listen on for it. What is told there is no secret, but nobody's business: another address than loopback is for a network of your own.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class PostgreSQL:
     """`[server.postgresql]`: the sessions of a process, where the database is PostgreSQL."""
 
@@ -402,6 +416,7 @@ class Server:
     body_bytes: int = _setting(65_536, "Bytes of a request body at the most.")
     body_seconds: float = _setting(10.0, "Seconds that the head of a request may take to arrive, and its body.")
     queue: int = _setting(4_096, "Writes that may wait for the store; beyond that the answer is 503 with Retry-After.")
+    metrics: Metrics = _setting(Metrics(), "Where Prometheus asks.")
     fetch: Fetching = _setting(Fetching(), "What may be fetched.")
     key_sets: KeySetCaching = _setting(KeySetCaching(), "How long key sets are kept.")
 

@@ -14,6 +14,7 @@ from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
 from registrar.domain.settings import Server
 from registrar.http import admin, endpoints, oauth, openid, wire
 from registrar.http.endpoints import Endpoint, Exchange
+from registrar.http.observation import Observer, Outcome
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
 from registrar.service import keys, lifecycle, templates, udap
@@ -45,6 +46,8 @@ class Route:
     """A path at an issuer: the endpoint of each method, and whether pages of other origins may call it."""
 
     issuer: Issuer
+    endpoint: str
+    """What it is called: a member of the server metadata, or a word of our own."""
     methods: Mapping[str, Endpoint]
     shared: bool = True
 
@@ -52,22 +55,27 @@ class Route:
 def routes(issuer: Issuer) -> dict[str, Route]:
     """Every path of an issuer but those of its clients, which `<registration path>/` begins."""
     base = urlsplit(issuer.url).path
-    table = {path: Route(issuer, _METADATA) for path in well_known_paths(issuer.url)}
+    table = {path: Route(issuer, "metadata", _METADATA) for path in well_known_paths(issuer.url)}
     for member, path in ENDPOINTS.items():
         if (methods := _KEYS if member == "jwks_uri" else _OAUTH.get(member)) is not None:
-            table[base + path] = Route(issuer, methods)
-    table |= {base + path: Route(issuer, methods, shared=False) for path, methods in pages.ROUTES.items()}
+            table[base + path] = Route(issuer, member, methods)
+    for path, methods in pages.ROUTES.items():
+        table[base + path] = Route(issuer, path.strip("/"), methods, shared=False)
     if issuer.settings.admin_api:
-        table[base + admin.PREFIX] = Route(issuer, dict.fromkeys(admin.METHODS, admin.serve), shared=False)
+        table[base + admin.PREFIX] = Route(issuer, "admin", dict.fromkeys(admin.METHODS, admin.serve), shared=False)
     # The statements that the issuer issued: the last segment is the jti.
-    table[f"{base}/statements/"] = Route(issuer, {"GET": endpoints.statement, "HEAD": endpoints.statement})
+    table[f"{base}/statements/"] = Route(
+        issuer, "statements", {"GET": endpoints.statement, "HEAD": endpoints.statement}
+    )
     if udap.serves(issuer):
-        table[f"{base}/.well-known/udap"] = Route(issuer, _COMMUNITY)
+        table[f"{base}/.well-known/udap"] = Route(issuer, "udap", _COMMUNITY)
     if issuer.enabled:
-        table[base + issuer.settings.registration.path] = Route(issuer, {"POST": endpoints.register})
+        table[base + issuer.settings.registration.path] = Route(
+            issuer, "registration_endpoint", {"POST": endpoints.register}
+        )
     if issuer.managed:
         # The configuration endpoint of all clients at once: the last segment is the client_id.
-        table[f"{base}{issuer.settings.registration.path}/"] = Route(issuer, _CONFIGURATION)
+        table[f"{base}{issuer.settings.registration.path}/"] = Route(issuer, "registration_client_uri", _CONFIGURATION)
     return table
 
 
@@ -81,6 +89,7 @@ class Application:
     def __init__(self, registry: Registry, limits: Server) -> None:
         self._registry, self._limits = registry, limits
         self._proxies = Proxies(limits) if limits.trusted_proxies else None
+        self._observer = Observer(registry.metrics) if registry.metrics else None
         self._paths: dict[str, list[Route]] = {}
         # With issuers on several hosts, a path that one of them does not serve must not reach its neighbour's.
         self._by_host = len({_host(issuer.url) for issuer in registry.issuers.values()}) > 1
@@ -91,7 +100,7 @@ class Application:
         only = next(iter(registry.issuers.values())) if len(registry.issuers) == 1 else None
         for path in ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
             if only is not None:
-                self._paths.setdefault(path, [Route(only, _METADATA)])
+                self._paths.setdefault(path, [Route(only, "metadata", _METADATA)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -103,20 +112,30 @@ class Application:
 
     async def answer(self, scope: Scope, receive: Receive) -> Answer:
         """The answer to an HTTP request; whatever happens, there is one."""
-        route = None
         if self._proxies is not None:
             scope = self._proxies.resolved(scope)
+        if self._observer is None:
+            return (await self._settle(scope, receive)).answer
+        began, outcome = self._observer.begin(), None
+        try:
+            outcome = await self._settle(scope, receive)
+        finally:
+            self._observer.end(scope, outcome, began)
+        return outcome.answer
+
+    async def _settle(self, scope: Scope, receive: Receive) -> Outcome:
+        route, error = None, ""
         try:
             route, client_id = self._route(scope)
             if route is None:
-                return await self._beside(scope)
+                return Outcome(await self._beside(scope), endpoint="health")
             given = await self._answer(route, client_id, scope, receive)
-        except ProtocolError as error:
-            given = wire.refusal(error)
+        except ProtocolError as refusal:
+            given, error = wire.refusal(refusal), refusal.kind.name
         except StoreUnavailable as problem:
             if not problem.overloaded:
                 log.error("the store is unavailable: %s", problem)  # noqa: TRY400 (the reason is known; a traceback a request would flood the log)
-            given = wire.refusal(ProtocolError("temporarily_unavailable"))
+            given, error = wire.refusal(ProtocolError("temporarily_unavailable")), "temporarily_unavailable"
         except Exception:
             # Whatever it is, it is ours; the client learns an identifier and nothing else.
             incident = secrets.token_hex(8)
@@ -124,9 +143,12 @@ class Application:
             given = wire.refusal(
                 ProtocolError("server_error", f"Something unexpected happened; the log has it as {incident}.")
             )
-        if route is not None and route.shared and route.issuer.settings.cors_origins:
-            return _shared(route, given, scope)
-        return given
+            error = "server_error"
+        if route is None:
+            return Outcome(given, error=error)
+        if route.shared and route.issuer.settings.cors_origins:
+            given = _shared(route, given, scope)
+        return Outcome(given, route.issuer.name, route.endpoint, error)
 
     async def _beside(self, scope: Scope) -> Answer:
         """`/healthz` and `/readyz`, about the process and not about any issuer; nothing else lies beside the routes."""
@@ -191,6 +213,8 @@ class Application:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
                 self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
+                if self._registry.metrics is not None:
+                    self._registry.errands.start(self._registry.metrics.watch_loop(), "the watch over the loop")
                 await send({"type": "lifespan.startup.complete"})
             else:
                 try:

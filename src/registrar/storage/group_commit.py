@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from registrar.service.metrics import Metrics
 from registrar.service.ports import StoreError, StoreUnavailable
 from registrar.storage.batches import BATCH, Batches, Waiter, settle, told
 
@@ -46,10 +47,11 @@ class GroupCommit(Batches[Operation]):
     Args:
         engine: the database.
         limit: operations that may wait; beyond that, writers are told to come back.
+        metrics: counts commits, where somebody asks for that.
     """
 
-    def __init__(self, engine: Engine, limit: int) -> None:
-        super().__init__(limit)
+    def __init__(self, engine: Engine, limit: int, metrics: Metrics | None = None) -> None:
+        super().__init__(limit, metrics)
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
 

@@ -23,6 +23,7 @@ from registrar.service.ports import (
     Due,
     EventQuery,
     Item,
+    Load,
     NotFound,
     Put,
     SigningKey,
@@ -181,6 +182,9 @@ class MemoryStore:
 
     async def ready(self) -> None:
         self._check()
+
+    def load(self) -> Load:
+        return Load()
 
     async def close(self) -> None:
         self._closed = True

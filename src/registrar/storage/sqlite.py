@@ -24,6 +24,7 @@ from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
 from registrar.domain.terms import terms
 from registrar.service import last_use
+from registrar.service.metrics import Metrics
 from registrar.service.ports import (
     Change,
     ClientQuery,
@@ -33,6 +34,7 @@ from registrar.service.ports import (
     Due,
     EventQuery,
     Item,
+    Load,
     NotFound,
     Put,
     SigningKey,
@@ -114,12 +116,13 @@ class SQLiteStore:
     Args:
         path: the file; its folder is created.
         queue: writes that may wait at the most.
+        metrics: counts commits, where somebody asks for that.
 
     Raises:
         StoreUnavailable: the file cannot be opened or was written by a newer program.
     """
 
-    def __init__(self, path: Path, *, queue: int = 4096) -> None:
+    def __init__(self, path: Path, *, queue: int = 4096, metrics: Metrics | None = None) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._engine = _Engine(path)
@@ -127,7 +130,7 @@ class SQLiteStore:
             self._read.execute("PRAGMA query_only = ON")
         except (apsw.Error, OSError) as problem:
             raise StoreUnavailable(f"{path}: {problem}") from problem
-        self._writes = GroupCommit(self._engine, queue)
+        self._writes = GroupCommit(self._engine, queue, metrics)
 
     async def create(
         self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()
@@ -254,6 +257,9 @@ class SQLiteStore:
 
     async def ready(self) -> None:
         self._query("SELECT 1 FROM client LIMIT 1", ())
+
+    def load(self) -> Load:
+        return self._writes.load
 
     async def close(self) -> None:
         await self._writes.close()
