@@ -22,6 +22,7 @@ import click
 
 import registrar.http.application  # noqa: F401  (with it every room has entered its rules into RULES)
 from registrar.cli import main
+from registrar.config.environment import variable
 from registrar.domain import server_metadata, settings
 from registrar.domain.errors import ERRORS
 from registrar.domain.events import EVENTS
@@ -100,6 +101,11 @@ def settings_page() -> Iterator[str]:
     yield "The configuration is one TOML file, `registrar.toml` in the working directory or the file that `--config` names."
     yield "It is read strictly: an unknown key, a value of another type, or a combination that could not work keeps the server from starting, and the message names the file and the line."
     yield ""
+    yield "Environment variables say the same, and count more than the file; with them, no file is needed."
+    yield 'Text stands in a variable as it is, and everything else as in TOML: `true`, `8000`, `["one", "two"]`. Names (`NAME`, `API`, `ID`) are written in upper case and mean lower case.'
+    yield "A setting of text may come from a file, as secrets do: `REGISTRAR_SERVER__DATABASE_FILE` names one with the value of `REGISTRAR_SERVER__DATABASE`."
+    yield "What `--port` and `--workers` say counts more than either. A variable that names no setting is refused as an unknown key is."
+    yield ""
     for name, kind in _TABLES:
         yield f"## `[{name}]`"
         yield ""
@@ -110,8 +116,11 @@ def settings_page() -> Iterator[str]:
                 continue  # tables of their own
             if dataclasses.is_dataclass(_default(field)):
                 continue
-            rows.append((code(field.name), _type(hint), code(_toml(field, hint)), field.metadata["meaning"]))
-        yield from table(("setting", "type", "default", "meaning"), rows)
+            named = variable(*name.split("."), field.name)
+            rows.append(
+                (code(field.name), _type(hint), code(_toml(field, hint)), field.metadata["meaning"], code(named))
+            )
+        yield from table(("setting", "type", "default", "meaning", "variable"), rows)
     yield "## `[policy.NAME]`"
     yield ""
     yield "A policy of your own; [policies](../guide/policies.md) tells how one is written, and [rules](rules.md) lists what it can name."

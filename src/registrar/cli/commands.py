@@ -20,7 +20,11 @@ _DEFAULT_FILE = Path("registrar.toml")
 
 
 def configured(config: Path | None, *, dev: bool = False, port: int | None = None) -> Configuration:
-    """The configuration that a command runs with: the named file, `registrar.toml` here, `--dev`, or a closed server."""
+    """The configuration that a command runs with: the named file, `registrar.toml` here, `--dev`, or a closed server.
+
+    Environment variables count more than any of these, and `--port` more than they.
+    """
+    import os
     from dataclasses import replace
 
     from registrar import config as configuration
@@ -30,11 +34,11 @@ def configured(config: Path | None, *, dev: bool = False, port: int | None = Non
         if dev:
             if config is not None:
                 raise click.UsageError("--dev is a configuration of its own; leave --config out")
-            return configuration.development(8000 if port is None else port)
-        path = config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
-        if path is None:
-            return configuration.closed(8000 if port is None else port)
-        read = configuration.read(path)
+            read = configuration.development(8000 if port is None else port, environment=os.environ)
+        elif path := config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None):
+            read = configuration.read(path, os.environ)
+        else:
+            read = configuration.closed(8000 if port is None else port, os.environ)
     except ConfigurationError as problem:
         raise Failure(str(problem)) from None
     if port is None:
