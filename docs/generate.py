@@ -72,6 +72,7 @@ def anchor(heading: str) -> str:
 _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("server", settings.Server),
     ("server.postgresql", settings.PostgreSQL),
+    ("server.log", settings.Log),
     ("server.metrics", settings.Metrics),
     ("server.mutual_tls", settings.MutualTls),
     ("server.fetch", settings.Fetching),

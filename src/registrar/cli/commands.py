@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -96,7 +94,6 @@ def serve(config: Path | None, port: int | None, dev: bool, workers: int) -> Non
     """Serve registration, management and discovery."""
     from registrar.cli.serving import run
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     run(configured(config, dev=dev, port=port), workers)
 
 

@@ -10,6 +10,7 @@ import click
 from registrar.cli.render import Failure
 from registrar.config import Configuration, assemble
 from registrar.domain.settings import Mode, Server
+from registrar.http.logs import configure
 from registrar.http.server import listen, serve
 from registrar.http.workers import supervise
 from registrar.policy.document import ConfigurationError
@@ -30,6 +31,7 @@ def run(configuration: Configuration, workers: int = 1) -> None:
         Failure: the key file or the database cannot be used.
     """
     server = configuration.settings.server
+    configure(server.log)
     if is_postgresql(server.database):
         try:
             asyncio.run(_answering(server))

@@ -31,6 +31,7 @@ def check_transport(configuration: Configuration, document: Document) -> None:
         raise document.error("is more than 0", "server", "body_seconds")
     _check_proxies(server, document)
     _check_mutual_tls(server, document)
+    _check_log(server, document)
     _check_metrics(server, document)
     if server.host not in _LOOPBACK and not server.tls_certificate and not server.trusted_proxies:
         raise document.error(
@@ -92,6 +93,11 @@ def _check_mutual_tls(server: Server, document: Document) -> None:
         raise document.error("needs client_ca, the authorities of clients' certificates", *at)
     if not settings.certificate and not server.tls_certificate:
         raise document.error("needs certificate and key, or server.tls_certificate and server.tls_key", *at)
+
+
+def _check_log(server: Server, document: Document) -> None:
+    if not 0 <= server.log.requests <= 1:
+        raise document.error("is a share from 0 to 1", "server", "log", "requests")
 
 
 def _check_metrics(server: Server, document: Document) -> None:

@@ -14,7 +14,8 @@ from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
 from registrar.domain.settings import Server
 from registrar.http import admin, endpoints, oauth, openid, wire
 from registrar.http.endpoints import Endpoint, Exchange
-from registrar.http.observation import Observer, Outcome
+from registrar.http.logs import REQUEST_ID
+from registrar.http.observation import Outcome, observer
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
 from registrar.service import keys, lifecycle, templates, udap
@@ -89,7 +90,7 @@ class Application:
     def __init__(self, registry: Registry, limits: Server) -> None:
         self._registry, self._limits = registry, limits
         self._proxies = Proxies(limits) if limits.trusted_proxies else None
-        self._observer = Observer(registry.metrics) if registry.metrics else None
+        self._observer = observer(registry.metrics, limits.log)
         self._paths: dict[str, list[Route]] = {}
         # With issuers on several hosts, a path that one of them does not serve must not reach its neighbour's.
         self._by_host = len({_host(issuer.url) for issuer in registry.issuers.values()}) > 1
@@ -116,12 +117,13 @@ class Application:
             scope = self._proxies.resolved(scope)
         if self._observer is None:
             return (await self._settle(scope, receive)).answer
-        began, outcome = self._observer.begin(), None
+        begun = self._observer.begin(scope)
         try:
             outcome = await self._settle(scope, receive)
-        finally:
-            self._observer.end(scope, outcome, began)
-        return outcome.answer
+        except BaseException:
+            self._observer.give_up()
+            raise
+        return self._observer.end(scope, begun, outcome)
 
     async def _settle(self, scope: Scope, receive: Receive) -> Outcome:
         route, error = None, ""
@@ -138,7 +140,7 @@ class Application:
             given, error = wire.refusal(ProtocolError("temporarily_unavailable")), "temporarily_unavailable"
         except Exception:
             # Whatever it is, it is ours; the client learns an identifier and nothing else.
-            incident = secrets.token_hex(8)
+            incident = REQUEST_ID.get() or secrets.token_hex(8)
             log.exception("incident %s", incident)
             given = wire.refusal(
                 ProtocolError("server_error", f"Something unexpected happened; the log has it as {incident}.")
@@ -213,6 +215,8 @@ class Application:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
                 self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
+                if self._observer is not None and self._observer.log is not None:
+                    self._registry.errands.start(self._observer.log.keep_writing(), "the log of requests")
                 if self._registry.metrics is not None:
                     self._registry.errands.start(self._registry.metrics.watch_loop(), "the watch over the loop")
                 await send({"type": "lifespan.startup.complete"})

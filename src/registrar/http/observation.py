@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+import re
+import secrets
 import time
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from registrar.domain.settings import Log
+from registrar.http import proxies
+from registrar.http.logs import REQUEST_ID, RequestLog
 from registrar.http.wire import Answer, Scope
 from registrar.service.metrics import OTHER, Metrics
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SERVER_ERRORS: Final = 500
+_HEADER: Final = b"x-request-id"
+_NAME: Final = re.compile(rb"[A-Za-z0-9._:+/=\-]{1,128}")
 
 
 class Outcome(NamedTuple):
@@ -22,41 +32,99 @@ class Outcome(NamedTuple):
     error: str = ""
 
 
+class Begun(NamedTuple):
+    """A request that is under way: when it began, by a clock that only runs forward, and what it is called."""
+
+    at: float
+    name: str
+
+
 class Observer:
     """Observes requests.
 
     Args:
-        metrics: where they are counted.
+        metrics: where they are counted; None where nobody asks.
+        settings: `[server.log]`.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics | None, settings: Log) -> None:
         self._metrics = metrics
+        self._named = settings.request_ids
+        self._share = settings.requests
+        self._log = RequestLog(settings) if self._share else None
         self._cells: dict[tuple[str, str, str, int], tuple[list[int], list[float]]] = {}
+        # Names are told apart by the process and a number; nobody has to guess them, and none is worth a system call.
+        self._process, self._numbers = secrets.token_hex(8), itertools.count(1)
 
-    def begin(self) -> float:
-        """Begin with a request; what `end` is given."""
-        self._metrics.in_progress += 1
-        return time.perf_counter()
+    @property
+    def log(self) -> RequestLog | None:
+        """The lines of requests, where such are written."""
+        return self._log
 
-    def end(self, scope: Scope, outcome: Outcome | None, began: float) -> None:
-        """A request has its answer, or was given up."""
-        metrics = self._metrics
-        metrics.in_progress -= 1
-        if outcome is None:
-            return
+    def begin(self, scope: Scope) -> Begun:
+        """Begin with a request."""
+        name = ""
+        if self._named:
+            name = _given(scope) or f"{self._process}-{next(self._numbers):x}"
+            REQUEST_ID.set(name)
+        if self._metrics is not None:
+            self._metrics.in_progress += 1
+        return Begun(time.perf_counter(), name)
+
+    def give_up(self) -> None:
+        """A request was given up: it has no answer, and nobody waits for one."""
+        if self._metrics is not None:
+            self._metrics.in_progress -= 1
+
+    def end(self, scope: Scope, begun: Begun, outcome: Outcome) -> Answer:
+        """A request has its answer; with its name, where it has one."""
         answer, issuer, endpoint, error = outcome
+        seconds = time.perf_counter() - begun.at
+        if self._metrics is not None:
+            self._count(self._metrics, scope, outcome, seconds)
+        if self._log is not None and (answer.status >= _SERVER_ERRORS or random.random() < self._share):  # noqa: S311 (a sample)
+            said: dict[str, Any] = {
+                "issuer": issuer,
+                "endpoint": endpoint,
+                "method": scope["method"] if scope["method"] in _METHODS else OTHER,
+                "status": answer.status,
+                "error": error,
+                "milliseconds": round(seconds * 1000, 3),
+                "request_id": begun.name,
+            }
+            self._log.add({name: value for name, value in said.items() if value != ""})
+        if not begun.name:
+            return answer
+        return Answer(answer.status, [*answer.headers, (_HEADER, begun.name.encode())], answer.body)
+
+    def _count(self, metrics: Metrics, scope: Scope, outcome: Outcome, seconds: float) -> None:
+        answer, issuer, endpoint, error = outcome
+        metrics.in_progress -= 1
         key = (issuer, endpoint, scope["method"], answer.status)
-        count, seconds = self._cells.get(key) or self._made(key)
-        count[0] += 1
-        metrics.request_seconds.put(seconds, time.perf_counter() - began)
+        number, histogram = self._cells.get(key) or self._made(metrics, key)
+        number[0] += 1
+        metrics.request_seconds.put(histogram, seconds)
         if error:
             metrics.refusals.add(issuer, endpoint, error)
 
-    def _made(self, key: tuple[str, str, str, int]) -> tuple[list[int], list[float]]:
+    def _made(self, metrics: Metrics, key: tuple[str, str, str, int]) -> tuple[list[int], list[float]]:
         issuer, endpoint, method, status = key
         known = method in _METHODS
         labels = (issuer, endpoint, method if known else OTHER)
-        cells = self._metrics.requests.cell((*labels, str(status))), self._metrics.request_seconds.cell(labels)
+        cells = metrics.requests.cell((*labels, str(status))), metrics.request_seconds.cell(labels)
         if known:  # what a caller made up is not remembered
             self._cells[key] = cells
         return cells
+
+
+def _given(scope: Scope) -> str:
+    """The name that a trusted proxy gave a request, where it is one; a stranger's word would be found in the log."""
+    if proxies.PROXIED not in scope:
+        return ""
+    said = [value for name, value in scope["headers"] if name == _HEADER]
+    return said[0].decode("ascii") if len(said) == 1 and _NAME.fullmatch(said[0]) else ""
+
+
+def observer(metrics: Metrics | None, settings: Log) -> Observer | None:
+    """Who observes requests; None where nothing of them is wanted."""
+    return Observer(metrics, settings) if metrics or settings.request_ids or settings.requests else None
