@@ -75,6 +75,7 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("server.postgresql", settings.PostgreSQL),
     ("server.log", settings.Log),
     ("server.metrics", settings.Metrics),
+    ("server.tracing", settings.Tracing),
     ("server.mutual_tls", settings.MutualTls),
     ("server.fetch", settings.Fetching),
     ("server.key_sets", settings.KeySetCaching),

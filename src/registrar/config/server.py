@@ -33,6 +33,7 @@ def check_transport(configuration: Configuration, document: Document) -> None:
     _check_mutual_tls(server, document)
     _check_log(server, document)
     _check_metrics(server, document)
+    _check_tracing(server, document)
     if server.host not in _LOOPBACK and not server.tls_certificate and not server.trusted_proxies:
         raise document.error(
             f"listening on {server.host} without TLS would carry credentials in the clear; set tls_certificate and tls_key, "
@@ -98,6 +99,20 @@ def _check_mutual_tls(server: Server, document: Document) -> None:
 def _check_log(server: Server, document: Document) -> None:
     if not 0 <= server.log.requests <= 1:
         raise document.error("is a share from 0 to 1", "server", "log", "requests")
+
+
+def _check_tracing(server: Server, document: Document) -> None:
+    at = ("server", "tracing")
+    endpoint = server.tracing.endpoint
+    parts = None if grammar.odd_character(endpoint) else grammar.split(endpoint)
+    if endpoint and (parts is None or parts.scheme not in ("http", "https") or not parts.authority or parts.fragment):
+        raise document.error("is a URL such as http://127.0.0.1:4318/v1/traces", *at, "endpoint")
+    if parts is not None and parts.authority and "@" in parts.authority:
+        raise document.error("holds no credentials; OTEL_EXPORTER_OTLP_HEADERS does", *at, "endpoint")
+    if not 0 <= server.tracing.share <= 1:
+        raise document.error("is a share from 0 to 1", *at, "share")
+    if not server.tracing.seconds > 0:
+        raise document.error("is more than 0", *at, "seconds")
 
 
 def _check_metrics(server: Server, document: Document) -> None:

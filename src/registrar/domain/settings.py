@@ -402,6 +402,18 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracing:
+    """`[server.tracing]`: where OpenTelemetry's traces go. It needs the extra `traces`."""
+
+    endpoint: str = _setting(
+        "",
+        "Where traces are sent, by OTLP over HTTP: `http://127.0.0.1:4318/v1/traces`. Empty: there are none. What proves who sends them stands in `OTEL_EXPORTER_OTLP_HEADERS`.",
+    )
+    share: float = _setting(1.0, "The share of requests that are traced, where a trusted proxy has not decided it.")
+    seconds: float = _setting(5.0, "Seconds that sending may take, when the server stops too.")
+
+
+@dataclass(frozen=True, slots=True)
 class PostgreSQL:
     """`[server.postgresql]`: the sessions of a process, where the database is PostgreSQL."""
 
@@ -450,6 +462,7 @@ class Server:
     queue: int = _setting(4_096, "Writes that may wait for the store; beyond that the answer is 503 with Retry-After.")
     log: Log = _setting(Log(), "What is written to the log.")
     metrics: Metrics = _setting(Metrics(), "Where Prometheus asks.")
+    tracing: Tracing = _setting(Tracing(), "Where traces go.")
     fetch: Fetching = _setting(Fetching(), "What may be fetched.")
     key_sets: KeySetCaching = _setting(KeySetCaching(), "How long key sets are kept.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Mapping
@@ -90,7 +91,7 @@ class Application:
     def __init__(self, registry: Registry, limits: Server) -> None:
         self._registry, self._limits = registry, limits
         self._proxies = Proxies(limits) if limits.trusted_proxies else None
-        self._observer = observer(registry.metrics, limits.log)
+        self._observer = observer(registry, limits.log)
         self._paths: dict[str, list[Route]] = {}
         # With issuers on several hosts, a path that one of them does not serve must not reach its neighbour's.
         self._by_host = len({_host(issuer.url) for issuer in registry.issuers.values()}) > 1
@@ -121,7 +122,7 @@ class Application:
         try:
             outcome = await self._settle(scope, receive)
         except BaseException:
-            self._observer.give_up()
+            self._observer.give_up(scope, begun)
             raise
         return self._observer.end(scope, begun, outcome)
 
@@ -228,6 +229,8 @@ class Application:
                 await self._registry.errands.close()
                 await self._registry.fetch.close()
                 await self._registry.store.close()
+                if self._registry.tracer is not None:
+                    await asyncio.to_thread(self._registry.tracer.close)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

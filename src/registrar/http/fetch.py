@@ -25,6 +25,7 @@ from registrar.domain import uri as grammar
 from registrar.domain.settings import Fetching
 from registrar.service.metrics import Metrics
 from registrar.service.ports import Fetched, FetchError
+from registrar.service.tracing import Tracer, within
 
 if TYPE_CHECKING:
     import httpcore2
@@ -79,6 +80,7 @@ class Fetcher:
         resolve: how a host's addresses are found, instead of the system's way.
         connect: how a numeric address is connected to, instead of a socket.
         metrics: counts fetches, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
     """
 
     def __init__(
@@ -88,8 +90,9 @@ class Fetcher:
         resolve: Resolve | None = None,
         connect: httpcore2.AsyncNetworkBackend | None = None,
         metrics: Metrics | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        self._metrics = metrics
+        self._metrics, self._tracer = metrics, tracer
         self._settings = settings
         self._allowed = frozenset(map(grammar.origin_of, settings.allow))
         self._connect = connect
@@ -125,11 +128,12 @@ class Fetcher:
         return await self._ask(url, _Question(accept, urlencode(form).encode(), authorization), limit)
 
     async def _ask(self, url: str, question: _Question, limit: int) -> Fetched:
+        asked = within(self._tracer, "fetch", self._asked(url, question, limit))
         if self._metrics is None:
-            return await self._asked(url, question, limit)
+            return await asked
         began, failed = time.perf_counter(), True
         try:
-            fetched = await self._asked(url, question, limit)
+            fetched = await asked
             failed = False
         finally:
             self._metrics.fetched(time.perf_counter() - began, failed=failed)

@@ -7,13 +7,14 @@ import random
 import re
 import secrets
 import time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from registrar.domain.settings import Log
 from registrar.http import proxies
 from registrar.http.logs import REQUEST_ID, RequestLog
 from registrar.http.wire import Answer, Scope
 from registrar.service.metrics import OTHER, Metrics
+from registrar.service.registry import Registry
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SERVER_ERRORS: Final = 500
@@ -37,6 +38,19 @@ class Begun(NamedTuple):
 
     at: float
     name: str
+    trace: Any = None
+
+
+class RequestTracer(Protocol):
+    """What times requests as wholes."""
+
+    def begin(self, scope: Scope) -> Any:
+        """Begin with a request."""
+        ...
+
+    def end(self, begun: Any, status: int, **attributes: str) -> None:
+        """A request has its answer."""
+        ...
 
 
 class Observer:
@@ -45,10 +59,11 @@ class Observer:
     Args:
         metrics: where they are counted; None where nobody asks.
         settings: `[server.log]`.
+        tracer: what times their steps; None where nobody asks.
     """
 
-    def __init__(self, metrics: Metrics | None, settings: Log) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Metrics | None, settings: Log, tracer: RequestTracer | None = None) -> None:
+        self._metrics, self._tracer = metrics, tracer
         self._named = settings.request_ids
         self._share = settings.requests
         self._log = RequestLog(settings) if self._share else None
@@ -69,12 +84,14 @@ class Observer:
             REQUEST_ID.set(name)
         if self._metrics is not None:
             self._metrics.in_progress += 1
-        return Begun(time.perf_counter(), name)
+        return Begun(time.perf_counter(), name, self._tracer.begin(scope) if self._tracer else None)
 
-    def give_up(self) -> None:
+    def give_up(self, scope: Scope, begun: Begun) -> None:
         """A request was given up: it has no answer, and nobody waits for one."""
         if self._metrics is not None:
             self._metrics.in_progress -= 1
+        if self._tracer is not None:
+            self._tracer.end(begun.trace, 0, **_traced(scope, begun, "", "", "cancelled"))
 
     def end(self, scope: Scope, begun: Begun, outcome: Outcome) -> Answer:
         """A request has its answer; with its name, where it has one."""
@@ -86,13 +103,15 @@ class Observer:
             said: dict[str, Any] = {
                 "issuer": issuer,
                 "endpoint": endpoint,
-                "method": scope["method"] if scope["method"] in _METHODS else OTHER,
+                "method": _method(scope),
                 "status": answer.status,
                 "error": error,
                 "milliseconds": round(seconds * 1000, 3),
                 "request_id": begun.name,
             }
             self._log.add({name: value for name, value in said.items() if value != ""})
+        if self._tracer is not None:
+            self._tracer.end(begun.trace, answer.status, **_traced(scope, begun, issuer, endpoint, error))
         if not begun.name:
             return answer
         return Answer(answer.status, [*answer.headers, (_HEADER, begun.name.encode())], answer.body)
@@ -117,6 +136,23 @@ class Observer:
         return cells
 
 
+def _method(scope: Scope) -> str:
+    """The method of a request, where it is one."""
+    return scope["method"] if scope["method"] in _METHODS else OTHER
+
+
+def _traced(scope: Scope, begun: Begun, issuer: str, endpoint: str, error: str) -> dict[str, str]:
+    """What a trace tells of a request: nothing that a caller chose, but for the name that a trusted proxy gave it."""
+    return {
+        "http.request.method": _method(scope),
+        "url.scheme": scope.get("scheme", "http"),
+        "registrar.issuer": issuer,
+        "registrar.endpoint": endpoint,
+        "registrar.request_id": begun.name,
+        "error.type": error,
+    }
+
+
 def _given(scope: Scope) -> str:
     """The name that a trusted proxy gave a request, where it is one; a stranger's word would be found in the log."""
     if proxies.PROXIED not in scope:
@@ -125,6 +161,9 @@ def _given(scope: Scope) -> str:
     return said[0].decode("ascii") if len(said) == 1 and _NAME.fullmatch(said[0]) else ""
 
 
-def observer(metrics: Metrics | None, settings: Log) -> Observer | None:
+def observer(registry: Registry, settings: Log) -> Observer | None:
     """Who observes requests; None where nothing of them is wanted."""
-    return Observer(metrics, settings) if metrics or settings.request_ids or settings.requests else None
+    metrics, tracer = registry.metrics, cast("RequestTracer | None", registry.tracer)
+    if metrics is None and tracer is None and not settings.request_ids and not settings.requests:
+        return None
+    return Observer(metrics, settings, tracer)

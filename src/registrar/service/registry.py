@@ -25,6 +25,7 @@ from registrar.service.metrics import Metrics
 from registrar.service.opened_keys import OpenedKeys
 from registrar.service.pictures import Pictures
 from registrar.service.ports import Clock, Entropy, Fetch, Store
+from registrar.service.tracing import Tracer
 
 _JUDGES: Final = 256
 """Judges that an issuer keeps ready at the most."""
@@ -169,6 +170,8 @@ class Registry:
     pictures: Pictures = field(default_factory=Pictures)
     metrics: Metrics | None = None
     """What is counted; None where nobody asks for it."""
+    tracer: Tracer | None = None
+    """What times the steps of a request; None where nobody asks for it."""
 
     def issuer_at(self, url: str) -> Issuer | None:
         """The issuer of this registry that has a URL; None where it is somebody else's."""

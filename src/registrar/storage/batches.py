@@ -11,10 +11,11 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from registrar.service.metrics import Metrics
 from registrar.service.ports import Load, StoreError, StoreUnavailable
+from registrar.service.tracing import Tracer
 
 BATCH: Final = 256
 """Operations of one commit at the most: a longer batch would hold the loop for too long."""
@@ -30,10 +31,13 @@ class Batches(ABC, Generic[Operation]):
     Args:
         limit: operations that may wait; beyond that, writers are told to come back.
         metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
     """
 
-    def __init__(self, limit: int, metrics: Metrics | None = None) -> None:
-        self._limit, self._metrics = limit, metrics
+    def __init__(self, limit: int, metrics: Metrics | None = None, tracer: Tracer | None = None) -> None:
+        self._limit, self._metrics, self._tracer = limit, metrics, tracer
+        self._steps: dict[asyncio.Future[None], Any] = {}
+        """Whose write each is, where somebody traces."""
         self._waiting: deque[Waiter[Operation]] = deque()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
@@ -52,6 +56,8 @@ class Batches(ABC, Generic[Operation]):
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         self._waiting.append((operation, done))
+        if self._tracer is not None and (step := self._tracer.here()) is not None:
+            self._steps[done] = step
         if self._running is None:
             self._running = loop.create_task(self._run())
         await done
@@ -85,7 +91,12 @@ class Batches(ABC, Generic[Operation]):
                 batch = self._next()
                 began = time.perf_counter()
                 try:
-                    await self._write_batch(batch)
+                    if self._tracer is None:
+                        await self._write_batch(batch)
+                    else:
+                        steps = [self._steps.pop(done) for _, done in batch if done in self._steps]
+                        with self._tracer.batch("commit", steps):
+                            await self._write_batch(batch)
                 except BaseException as problem:
                     # Nobody may be left waiting, not even when this task is being cancelled.
                     fail(batch, problem)
@@ -98,6 +109,7 @@ class Batches(ABC, Generic[Operation]):
                     )
         finally:
             self._running = None
+            self._steps.clear()
 
 
 def settle(batch: list[Waiter[Operation]], outcomes: Sequence[StoreError | None]) -> None:

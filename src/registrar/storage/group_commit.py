@@ -13,6 +13,7 @@ from typing import Protocol
 
 from registrar.service.metrics import Metrics
 from registrar.service.ports import StoreError, StoreUnavailable
+from registrar.service.tracing import Tracer
 from registrar.storage.batches import BATCH, Batches, Waiter, settle, told
 
 __all__ = ["BATCH", "Engine", "GroupCommit", "Operation"]
@@ -48,10 +49,13 @@ class GroupCommit(Batches[Operation]):
         engine: the database.
         limit: operations that may wait; beyond that, writers are told to come back.
         metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
     """
 
-    def __init__(self, engine: Engine, limit: int, metrics: Metrics | None = None) -> None:
-        super().__init__(limit, metrics)
+    def __init__(
+        self, engine: Engine, limit: int, metrics: Metrics | None = None, tracer: Tracer | None = None
+    ) -> None:
+        super().__init__(limit, metrics, tracer)
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
 

@@ -45,6 +45,7 @@ from registrar.service.ports import (
     Tell,
     TokenSpent,
 )
+from registrar.service.tracing import Tracer
 from registrar.storage import records
 from registrar.storage.group_commit import GroupCommit
 from registrar.storage.migrations import newer, scripts
@@ -117,12 +118,15 @@ class SQLiteStore:
         path: the file; its folder is created.
         queue: writes that may wait at the most.
         metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
 
     Raises:
         StoreUnavailable: the file cannot be opened or was written by a newer program.
     """
 
-    def __init__(self, path: Path, *, queue: int = 4096, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, path: Path, *, queue: int = 4096, metrics: Metrics | None = None, tracer: Tracer | None = None
+    ) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._engine = _Engine(path)
@@ -130,7 +134,7 @@ class SQLiteStore:
             self._read.execute("PRAGMA query_only = ON")
         except (apsw.Error, OSError) as problem:
             raise StoreUnavailable(f"{path}: {problem}") from problem
-        self._writes = GroupCommit(self._engine, queue, metrics)
+        self._writes = GroupCommit(self._engine, queue, metrics, tracer)
 
     async def create(
         self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()

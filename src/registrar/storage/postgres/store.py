@@ -35,6 +35,7 @@ from registrar.service.ports import (
     StoredEvent,
     StoreUnavailable,
 )
+from registrar.service.tracing import Tracer
 from registrar.storage import records
 from registrar.storage.postgres.batch import Write
 from registrar.storage.postgres.connection import LOST, Address, prepare, unreachable
@@ -90,16 +91,23 @@ class PostgresStore:
         settings: of the sessions.
         queue: writes that may wait at the most, and lookups.
         metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
 
     Raises:
         ValueError: the URL is none, saying what would be accepted.
     """
 
     def __init__(
-        self, url: str, settings: PostgreSQL | None = None, *, queue: int = 4096, metrics: Metrics | None = None
+        self,
+        url: str,
+        settings: PostgreSQL | None = None,
+        *,
+        queue: int = 4096,
+        metrics: Metrics | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._address = Address(url, settings or PostgreSQL())
-        self._writes = Writer(self._address, queue, metrics)
+        self._writes = Writer(self._address, queue, metrics, tracer)
         self._clients = Lookups[tuple[str, str]](self._lookup(_FIND_CLIENTS, 2), queue)
         self._tokens = Lookups[tuple[str, Digest]](self._lookup(_FIND_TOKENS, 2), queue)
         self._items = Lookups[tuple[str, str, str]](self._lookup(_FIND_ITEMS, 3), queue)
