@@ -46,7 +46,11 @@ def run(configuration: Configuration, workers: int = 1) -> None:
         raise Failure(f"what one worker remembers in {MEMORY} the others do not know; --workers needs a database")
     _announce(configuration)
     sockets = listen(server)
-    supervise(workers, lambda number: serve(_assembled(configuration), server, sockets, number))
+    supervise(
+        workers,
+        lambda number: serve(_assembled(configuration), server, sockets, number),
+        hang_up=bool(server.tls_certificate or server.mutual_tls.port),
+    )
 
 
 def _announce(configuration: Configuration) -> None:

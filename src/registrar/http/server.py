@@ -87,7 +87,8 @@ def serve(registry: Registry, settings: Server, sockets: list[socket.socket] | N
     except OSError as problem:
         files = f"{settings.tls_certificate} and {settings.tls_key}"
         raise SystemExit(f"Error: {files} cannot be used for TLS: {problem}") from None
-    server = _Listening(config, beside=_beside(registry, settings, number))
+    served = _certificates(settings, config)
+    server = _Listening(config, _beside(registry, settings, number, served), served)
     # uvicorn raises the signal again once it has stopped in order, and to stop in order when asked to is no failure.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -109,11 +110,28 @@ class _Listener(NamedTuple):
     """Makes what answers there; None is what answers at the first port too."""
 
 
-def _beside(registry: Registry, settings: Server, number: int) -> list[_Listener]:
+class _Served(NamedTuple):
+    """A certificate that is served, and where: it can be read again while the server runs."""
+
+    certificate: str
+    key: str
+    context: ssl.SSLContext
+
+
+def _certificates(settings: Server, config: uvicorn.Config) -> list[_Served]:
+    served = []
+    if config.ssl is not None:
+        served.append(_Served(settings.tls_certificate, settings.tls_key, config.ssl))
+    if settings.mutual_tls.port:
+        served.append(_mutual_tls(settings))
+    return served
+
+
+def _beside(registry: Registry, settings: Server, number: int, served: Sequence[_Served]) -> list[_Listener]:
     listeners = []
     if port := settings.mutual_tls.port:
         said = "clients with certificates are served on https://%s:%d"
-        listeners.append(_Listener(settings.host, port, _mutual_tls(settings), True, said))
+        listeners.append(_Listener(settings.host, port, served[-1].context, True, said))
     if (metrics := registry.metrics) is not None and settings.metrics.port:
 
         def exposition() -> Exposition:
@@ -130,12 +148,14 @@ def _beside(registry: Registry, settings: Server, number: int) -> list[_Listener
 class _Listening(uvicorn.Server):
     """uvicorn's server with more listeners. What uvicorn stops, it stops for all of them."""
 
-    def __init__(self, config: uvicorn.Config, beside: Sequence[_Listener]) -> None:
+    def __init__(self, config: uvicorn.Config, beside: Sequence[_Listener], served: Sequence[_Served]) -> None:
         super().__init__(config)
-        self._beside = beside
+        self._beside, self._served = beside, served
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         own = sockets[1:] if sockets else None
+        if self._served:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._read_certificates_again)
         await super().startup(sockets[:1] if sockets else None)
         for one in self._beside:
             if self.should_exit:
@@ -162,8 +182,21 @@ class _Listening(uvicorn.Server):
             self.servers.append(listener)
             log.info(one.said, one.host, one.port)
 
+    def _read_certificates_again(self) -> None:
+        """Serve new connections with what the files hold now, or go on as before: all of it, or nothing."""
+        try:
+            for one in self._served:
+                # Tried first: a context that was given a certificate without its key could serve nobody.
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(one.certificate, one.key)
+            for one in self._served:
+                one.context.load_cert_chain(one.certificate, one.key)
+        except OSError as problem:
+            log.error("the certificates are served as they were: %s", problem)  # noqa: TRY400 (the operator reads one line)
+            return
+        log.info("the certificates were read again")
 
-def _mutual_tls(settings: Server) -> ssl.SSLContext:
+
+def _mutual_tls(settings: Server) -> _Served:
     """TLS that every client must present a certificate for; OpenSSL verifies it in the handshake."""
     own = settings.mutual_tls
     certificate, key = (own.certificate, own.key) if own.certificate else (settings.tls_certificate, settings.tls_key)
@@ -182,4 +215,4 @@ def _mutual_tls(settings: Server) -> ssl.SSLContext:
         context.load_verify_locations(own.client_ca)
     except OSError as problem:
         raise SystemExit(f"Error: {own.client_ca} does not hold the certificates of authorities: {problem}") from None
-    return context
+    return _Served(certificate, key, context)

@@ -17,7 +17,7 @@ log = logging.getLogger("registrar")
 _TOLD = (signal.SIGINT, signal.SIGTERM)
 
 
-def supervise(count: int, work: Callable[[int], None]) -> None:
+def supervise(count: int, work: Callable[[int], None], *, hang_up: bool = False) -> None:
     """Run `work` in so many processes until told to stop; each is then told, and waited for.
 
     A process that is killed or told to stop is replaced. One that fails has found something that the others will find too.
@@ -25,6 +25,7 @@ def supervise(count: int, work: Callable[[int], None]) -> None:
     Args:
         count: how many processes.
         work: what each of them does, given its number from 0; it ends on SIGTERM. Who takes a place takes its number.
+        hang_up: whether SIGHUP means something to them; without, it ends all of them, as it does a single process.
 
     Raises:
         SystemExit: a worker failed, with its exit code.
@@ -32,6 +33,8 @@ def supervise(count: int, work: Callable[[int], None]) -> None:
     supervisor = _Supervisor(work)
     for number in _TOLD:
         signal.signal(number, supervisor.stop)
+    if hang_up:
+        signal.signal(signal.SIGHUP, supervisor.pass_on)
     for place in range(count):
         supervisor.start(place)
     code = supervisor.wait()
@@ -56,7 +59,7 @@ class _Supervisor:
             return
         code = 1
         try:
-            for number in _TOLD:
+            for number in (*_TOLD, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _TOLD)
             os.close(self._lifeline[1])
@@ -71,6 +74,13 @@ class _Supervisor:
         for worker in self._workers:
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(worker, signal.SIGTERM)
+
+    def pass_on(self, number: int, frame: FrameType | None = None) -> None:
+        """Tell every worker what the supervisor was told."""
+        del frame
+        for worker in self._workers:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(worker, number)
 
     def wait(self) -> int:
         """Until no worker is left; the exit code of the one that failed."""
