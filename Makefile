@@ -39,7 +39,7 @@ bench: setup ## Measure against the peers, in one run; writes bench/RESULTS.md.
 	$(BIN)/python bench/run.py
 
 lock: ## Pin the requirements anew (needs uv).
-	cd requirements && for set in run dev; do \
+	cd requirements && for set in run dev build; do \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet $$set.in --output-file $$set.txt; done
 
 clean: ## Remove everything that was made, the development database too.
