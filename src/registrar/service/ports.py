@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from registrar.domain.access_token import InitialAccessToken
+from registrar.domain.chain import Batch
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest, Wrapped
 from registrar.domain.events import Event
@@ -261,7 +262,15 @@ class Tell(msgspec.Struct, frozen=True):
     event: Event
 
 
-Change = Put | Drop | DropAll | Tell
+class Place(msgspec.Struct, frozen=True):
+    """Give a batch of events, which has none, its place in the log of all writers."""
+
+    writer: str
+    number: int
+    place: int
+
+
+Change = Put | Drop | DropAll | Tell | Place
 
 
 class EventQuery(msgspec.Struct, frozen=True):
@@ -330,7 +339,8 @@ class Store(Protocol):
         """Make changes to items and store the events, all of it or nothing.
 
         Raises:
-            Conflict: an item has another version than a change expects; its key is the argument.
+            Conflict: an item has another version than a change expects; its key is the argument. Or a batch that is
+                to be placed is not there, or has a place, or the place is taken.
         """
         ...
 
@@ -401,6 +411,20 @@ class Store(Protocol):
 
         Where several processes write to one database, the order between them may be that of their clocks.
         """
+        ...
+
+    async def batches(
+        self, *, after: tuple[str, int] = ("", 0), limit: int = 1000, unplaced: bool = False
+    ) -> Sequence[Batch]:
+        """Batches of events in the order of writer and number; `unplaced`, those that are not in the log yet."""
+        ...
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        """Batches of events in the order of their places in the log, from the one after the place `after`."""
+        ...
+
+    async def batch(self, writer: str, number: int) -> Sequence[StoredEvent]:
+        """The events of a batch, in their order."""
         ...
 
     async def add_key(self, key: SigningKey, event: Event) -> None:

@@ -17,8 +17,9 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from registrar.domain import template
+from registrar.domain import chain, merkle, template
 from registrar.domain.access_token import InitialAccessToken
+from registrar.domain.chain import Batch
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
@@ -36,6 +37,7 @@ from registrar.service.ports import (
     Item,
     Load,
     NotFound,
+    Place,
     Put,
     SigningKey,
     Spend,
@@ -89,6 +91,17 @@ _FIND_CLIENT: Final = (
     f"AND kind = '{template.KIND}' AND key = client.template) END FROM client WHERE issuer = ? AND client_id = ?"
 )
 _INSERT_EVENT: Final = "INSERT INTO event (writer, batch, position, issuer, kind, time_ms, client_id, body, personal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_BATCH: Final = "INSERT INTO audit_batch (writer, number, events, root, link, place) VALUES (?, ?, ?, ?, ?, ?)"
+_BATCHES: Final = "SELECT writer, number, events, root, link, place FROM audit_batch"
+_PLACE: Final = "UPDATE audit_batch SET place = ? WHERE writer = ? AND number = ? AND place = 0"
+_EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
+# The index has the first event of each batch; the others come after it in the sequence.
+_OF_BATCH: Final = (
+    "SELECT one.sequence, one.writer, one.batch, one.position, one.issuer, one.kind, one.time_ms, one.client_id, one.body, "
+    "one.personal FROM event AS first JOIN audit_batch AS held ON held.writer = first.writer AND held.number = first.batch "
+    "JOIN event AS one ON one.sequence BETWEEN first.sequence AND first.sequence + held.events - 1 "
+    "WHERE first.writer = ? AND first.batch = ? AND first.position = 0 ORDER BY one.position"
+)
 _CLAIM: Final = (
     "UPDATE initial_access_token SET uses = uses + 1 WHERE issuer = ? AND digest = ? AND revoked_at = 0 "
     "AND (max_uses = 0 OR uses < max_uses) AND (expires_at = 0 OR expires_at > ?)"
@@ -245,9 +258,22 @@ class SQLiteStore:
 
     async def events(self, query: EventQuery, *, after: int = 0, limit: int = 100) -> Sequence[StoredEvent]:
         where, values = _where({"issuer": query.issuer, "kind": query.kind, "client_id": query.client_id})
-        sql = f"SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event WHERE sequence > ?{where} ORDER BY sequence LIMIT ?"  # noqa: S608 (as in clients)
-        rows = self._query(sql, (after, *values, limit))
-        return [StoredEvent(row[0], row[1], row[2], row[3], Event(*row[4:])) for row in rows]
+        rows = self._query(f"{_EVENTS} WHERE sequence > ?{where} ORDER BY sequence LIMIT ?", (after, *values, limit))
+        return [_event(row) for row in rows]
+
+    async def batches(
+        self, *, after: tuple[str, int] = ("", 0), limit: int = 1000, unplaced: bool = False
+    ) -> Sequence[Batch]:
+        where = " AND place = 0" if unplaced else ""
+        sql = f"{_BATCHES} WHERE (writer, number) > (?, ?){where} ORDER BY writer, number LIMIT ?"
+        return [Batch(*row) for row in self._query(sql, (*after, limit))]
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        sql = f"{_BATCHES} WHERE place > ? AND place <> 0 ORDER BY place LIMIT ?"
+        return [Batch(*row) for row in self._query(sql, (after, limit))]
+
+    async def batch(self, writer: str, number: int) -> Sequence[StoredEvent]:
+        return [_event(row) for row in self._query(_OF_BATCH, (writer, number))]
 
     async def add_key(self, key: SigningKey, event: Event) -> None:
         await self._writes.write(lambda: self._engine.add_key(key, event))
@@ -295,7 +321,9 @@ class _Engine:
         fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._writer = secrets.token_hex(8)
         self._batch = 0
-        self._position = 0
+        self._link = chain.BEGINNING
+        self._leaves: list[bytes] = []
+        """The hashes of the events of the batch that is open."""
 
     # --- batches ---
 
@@ -320,9 +348,14 @@ class _Engine:
             self._db.set_busy_timeout(0)
 
     def commit(self) -> None:
-        self._db.execute("COMMIT")
-        if self._position:  # the number moves only with what is durable, so that a chain of batches has no gaps
-            self._batch += 1
+        if not self._leaves:
+            self._db.execute("COMMIT")
+        else:
+            batch = chain.batch(self._link, self._writer, self._batch + 1, self._leaves)
+            self._db.execute(_INSERT_BATCH, (batch.writer, batch.number, batch.events, batch.root, batch.link, 0))
+            self._db.execute("COMMIT")
+            # The head moves only with what is durable, so that a chain of batches has no gaps.
+            self._batch, self._link = batch.number, batch.link
         fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def rollback(self) -> None:
@@ -338,7 +371,7 @@ class _Engine:
 
     def _begin(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")
-        self._position = 0
+        self._leaves.clear()
 
     # --- operations: each refuses before it has written anything, or undoes what it has ---
 
@@ -413,13 +446,13 @@ class _Engine:
     @contextmanager
     def _whole(self) -> Iterator[None]:
         """All statements, or none: a refusal must leave nothing behind for the neighbours in the batch to commit."""
-        position = self._position
+        told = len(self._leaves)
         self._db.execute("SAVEPOINT whole")
         try:
             yield
         except StoreError:
             self._db.execute("ROLLBACK TO whole")
-            self._position = position
+            del self._leaves[told:]
             raise
         finally:
             self._db.execute("RELEASE whole")
@@ -432,6 +465,8 @@ class _Engine:
                 self._drop(one)
             elif isinstance(one, Tell):
                 self.tell(one.event)
+            elif isinstance(one, Place):
+                self._place(one)
             else:
                 columns = {"client_id": one.client_id or None, "owner": one.owner or None, "kind": one.kind or None}
                 where, values = _where(columns)
@@ -450,6 +485,14 @@ class _Engine:
             self._db.execute(_REPLACE_ITEM, (*held, *key, put.expected))
         if not self._db.changes():
             raise Conflict(item.key)
+
+    def _place(self, one: Place) -> None:
+        try:
+            self._db.execute(_PLACE, (one.place, one.writer, one.number))
+        except apsw.ConstraintError:
+            raise Conflict(str(one.place)) from None
+        if not self._db.changes():
+            raise Conflict(str(one.place))
 
     def _drop(self, drop: Drop) -> None:
         key = (drop.issuer, drop.kind, drop.key)
@@ -502,8 +545,8 @@ class _Engine:
         self.tell(event)
 
     def tell(self, event: Event) -> None:
-        place = (self._writer, self._batch + 1, self._position)
-        self._position += 1
+        place = (self._writer, self._batch + 1, len(self._leaves))
+        self._leaves.append(merkle.leaf(event.body))
         self._db.execute(
             _INSERT_EVENT,
             (*place, event.issuer, event.kind, event.time_ms, event.client_id, event.body, event.personal),
@@ -512,7 +555,9 @@ class _Engine:
 
 def _refuses_first(changes: Sequence[Change]) -> bool:
     """Whether only the first of several changes can be refused, when nothing has been written yet."""
-    return all(isinstance(one, (DropAll, Tell)) or one.expected is None for one in changes[1:])
+    return all(
+        isinstance(one, (DropAll, Tell)) or (not isinstance(one, Place) and one.expected is None) for one in changes[1:]
+    )
 
 
 def migrate(path: Path) -> tuple[int, int]:
@@ -597,6 +642,10 @@ def _of_clients(query: ClientQuery) -> tuple[str, str, tuple[str, ...]]:
     same = [f"{at}.client_id = t0.client_id" for at in named[1:]]
     same += ["client.issuer = t0.issuer AND client.client_id = t0.client_id"] if named else []
     return " CROSS JOIN ".join(joined), "".join([where, *(f" AND {one}" for one in same)]), values
+
+
+def _event(row: tuple[Any, ...]) -> StoredEvent:
+    return StoredEvent(row[0], row[1], row[2], row[3], Event(*row[4:]))
 
 
 def _token(row: tuple[Any, ...]) -> InitialAccessToken:

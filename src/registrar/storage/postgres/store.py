@@ -13,6 +13,7 @@ from asyncpg import Connection
 
 from registrar.domain import template
 from registrar.domain.access_token import InitialAccessToken
+from registrar.domain.chain import Batch
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
@@ -40,7 +41,7 @@ from registrar.storage import records
 from registrar.storage.postgres.batch import Write
 from registrar.storage.postgres.connection import LOST, Address, prepare, unreachable
 from registrar.storage.postgres.lookups import Lookups
-from registrar.storage.postgres.writer import Writer
+from registrar.storage.postgres.writer import LANE_BITS, Writer
 
 # The template comes with the instance, in one statement: the two are of one moment.
 _CLIENTS: Final = (
@@ -74,7 +75,16 @@ _FIND_TOKENS: Final = (
     "JOIN unnest($1::text[], $2::bytea[]) AS given (issuer, digest) "
     "ON token.issuer = given.issuer AND token.digest = given.digest"
 )
+_BATCHES: Final = "SELECT writer, number, events, root, link, place FROM audit_batch"
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
+# The index has the first event of each batch; the others come after it in the sequence.
+_OF_BATCH: Final = (
+    "SELECT one.sequence, one.writer, one.batch, one.position, one.issuer, one.kind, one.time_ms, one.client_id, one.body, "  # noqa: S608 (a number of our own)
+    "one.personal FROM event AS first JOIN audit_batch AS held ON held.writer = first.writer AND held.number = first.batch "
+    f"JOIN event AS one ON one.sequence BETWEEN first.sequence AND first.sequence + held.events * {1 << LANE_BITS} "
+    "AND one.writer = first.writer AND one.batch = first.batch "
+    "WHERE first.writer = $1 AND first.batch = $2 AND first.position = 0 ORDER BY one.position"
+)
 _HALVES: Final = re.compile("[\ud800-\udfff]")
 # Of several processes that clean up at the same moment, each takes other rows.
 _PURGE: Final = (
@@ -241,8 +251,21 @@ class PostgresStore:
     async def events(self, query: EventQuery, *, after: int = 0, limit: int = 100) -> Sequence[StoredEvent]:
         where, values = _where({"issuer": query.issuer, "kind": query.kind, "client_id": query.client_id}, 2)
         sql = f"{_EVENTS} WHERE sequence > $1{where} ORDER BY sequence LIMIT $2"
-        rows = await self._rows(sql, after, limit, *values)
-        return [StoredEvent(row[0], row[1], row[2], row[3], Event(*row[4:])) for row in rows]
+        return [_event(row) for row in await self._rows(sql, after, limit, *values)]
+
+    async def batches(
+        self, *, after: tuple[str, int] = ("", 0), limit: int = 1000, unplaced: bool = False
+    ) -> Sequence[Batch]:
+        where = " AND place = 0" if unplaced else ""
+        sql = f"{_BATCHES} WHERE (writer, number) > ($1, $2){where} ORDER BY writer, number LIMIT $3"
+        return [Batch(*row) for row in await self._rows(sql, *after, limit)]
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        sql = f"{_BATCHES} WHERE place > $1 AND place <> 0 ORDER BY place LIMIT $2"
+        return [Batch(*row) for row in await self._rows(sql, after, limit)]
+
+    async def batch(self, writer: str, number: int) -> Sequence[StoredEvent]:
+        return [_event(row) for row in await self._rows(_OF_BATCH, writer, number)]
 
     async def add_key(self, key: SigningKey, event: Event) -> None:
         row = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))
@@ -387,6 +410,10 @@ def _of_clients(query: ClientQuery, given: int) -> tuple[str, tuple[str, ...]]:
             values = (*values, bound)
             where += f" AND client.client_id {sign} ${given + len(values)}"
     return where, values
+
+
+def _event(row: Sequence[Any]) -> StoredEvent:
+    return StoredEvent(row[0], row[1], row[2], row[3], Event(*row[4:]))
 
 
 def _token(row: Sequence[Any]) -> InitialAccessToken:
