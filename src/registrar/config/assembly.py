@@ -21,8 +21,6 @@ from registrar.service.metrics import Metrics
 from registrar.service.registry import Issuer, Registry
 from registrar.service.tracing import Tracer
 from registrar.storage import open_store
-from registrar.storage.counted import counted
-from registrar.storage.traced import traced
 
 
 def assemble(configuration: Configuration) -> Registry:
@@ -41,8 +39,12 @@ def assemble(configuration: Configuration) -> Registry:
         server.database, queue=server.queue, postgresql=server.postgresql, metrics=metrics, tracer=tracer
     )
     if metrics is not None:
+        from registrar.storage.counted import counted
+
         store = counted(store, metrics)
     if tracer is not None:
+        from registrar.storage.traced import traced
+
         store = traced(store, tracer)
     believed = configuration.settings.statement_issuer
     issuers = {
