@@ -16,7 +16,7 @@ from registrar.domain.settings import Server
 from registrar.http import admin, endpoints, oauth, openid, wire
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.logs import REQUEST_ID
-from registrar.http.observation import Outcome, observer
+from registrar.http.observation import Observation, Observer, observer
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
 from registrar.service import keys, lifecycle, templates, udap
@@ -38,6 +38,7 @@ _OAUTH: Final[Mapping[str, Mapping[str, Endpoint]]] = {
     "device_authorization_endpoint": {"POST": oauth.authorize_device},
 }
 """Endpoint -> its methods: those that clients call, from the pages of other origins too."""
+_HEALTH: Final = "health"
 _COMMUNITY: Final = {"GET": endpoints.udap, "HEAD": endpoints.udap}
 _KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}
 _CONFIGURATION: Final = {"GET": endpoints.read, "PUT": endpoints.update, "DELETE": endpoints.delete}
@@ -112,46 +113,55 @@ class Application:
         else:  # a websocket: there is nothing for it here, and refusing is closing
             await send({"type": "websocket.close", "code": 1000})
 
-    async def answer(self, scope: Scope, receive: Receive) -> Answer:
-        """The answer to an HTTP request; whatever happens, there is one."""
-        if self._proxies is not None:
-            scope = self._proxies.resolved(scope)
-        if self._observer is None:
-            return (await self._settle(scope, receive)).answer
-        begun = self._observer.begin(scope)
-        try:
-            outcome = await self._settle(scope, receive)
-        except BaseException:
-            self._observer.give_up(scope, begun)
-            raise
-        return self._observer.end(scope, begun, outcome)
+    async def answer(self, scope: Scope, receive: Receive, seen: Observation | None = None) -> Answer:
+        """The answer to an HTTP request; whatever happens, there is one.
 
-    async def _settle(self, scope: Scope, receive: Receive) -> Outcome:
+        Args:
+            scope: of ASGI.
+            receive: of ASGI.
+            seen: what is to be known of the request, where it is observed already.
+        """
+        if seen is None:
+            if self._proxies is not None:
+                scope = self._proxies.resolved(scope)
+            if self._observer is not None:
+                return await self._observed(self._observer, scope, receive)
         route, error = None, ""
         try:
             route, client_id = self._route(scope)
             if route is None:
-                return Outcome(await self._beside(scope), endpoint="health")
-            given = await self._answer(route, client_id, scope, receive)
+                given = await self._beside(scope)
+            else:
+                given = await self._answer(route, client_id, scope, receive)
         except ProtocolError as refusal:
             given, error = wire.refusal(refusal), refusal.kind.name
         except StoreUnavailable as problem:
             if not problem.overloaded:
                 log.error("the store is unavailable: %s", problem)  # noqa: TRY400 (the reason is known; a traceback a request would flood the log)
-            given, error = wire.refusal(ProtocolError("temporarily_unavailable")), "temporarily_unavailable"
+            error = "temporarily_unavailable"
+            given = wire.refusal(ProtocolError(error))
         except Exception:
             # Whatever it is, it is ours; the client learns an identifier and nothing else.
             incident = REQUEST_ID.get() or secrets.token_hex(8)
             log.exception("incident %s", incident)
-            given = wire.refusal(
-                ProtocolError("server_error", f"Something unexpected happened; the log has it as {incident}.")
-            )
             error = "server_error"
-        if route is None:
-            return Outcome(given, error=error)
-        if route.shared and route.issuer.settings.cors_origins:
-            given = _shared(route, given, scope)
-        return Outcome(given, route.issuer.name, route.endpoint, error)
+            given = wire.refusal(ProtocolError(error, f"Something unexpected happened; the log has it as {incident}."))
+        if seen is not None:
+            seen.error = error
+            seen.endpoint = route.endpoint if route else "" if error else _HEALTH
+            seen.issuer = route.issuer.name if route else ""
+        if route is not None and route.shared and route.issuer.settings.cors_origins:
+            return _shared(route, given, scope)
+        return given
+
+    async def _observed(self, observer: Observer, scope: Scope, receive: Receive) -> Answer:
+        seen = observer.begin(scope)
+        try:
+            given = await self.answer(scope, receive, seen)
+        except BaseException:
+            observer.give_up(scope, seen)
+            raise
+        return observer.end(scope, seen, given)
 
     async def _beside(self, scope: Scope) -> Answer:
         """`/healthz` and `/readyz`, about the process and not about any issuer; nothing else lies beside the routes."""

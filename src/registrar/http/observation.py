@@ -7,7 +7,8 @@ import random
 import re
 import secrets
 import time
-from typing import Any, Final, NamedTuple, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, cast
 
 from registrar.domain.settings import Log
 from registrar.http import proxies
@@ -22,23 +23,21 @@ _HEADER: Final = b"x-request-id"
 _NAME: Final = re.compile(rb"[A-Za-z0-9._:+/=\-]{1,128}")
 
 
-class Outcome(NamedTuple):
-    """What came of a request: its answer, where it was for, and the name of the error if it was refused."""
+@dataclass(slots=True)
+class Observation:
+    """What is known of a request: from its beginning, and once it was answered."""
 
-    answer: Answer
+    at: float
+    """When it began, by a clock that only runs forward; in seconds."""
+    name: str
+    """What it is called; empty where requests have no names."""
+    trace: Any = None
     issuer: str = ""
-    """The issuer's configured name; empty where it was for none."""
+    """The configured name of the issuer that it was for; empty where it was for none."""
     endpoint: str = ""
     """The endpoint's name, one of few; empty where there is none."""
     error: str = ""
-
-
-class Begun(NamedTuple):
-    """A request that is under way: when it began, by a clock that only runs forward, and what it is called."""
-
-    at: float
-    name: str
-    trace: Any = None
+    """The name of the error that it was refused with; empty where it was not."""
 
 
 class RequestTracer(Protocol):
@@ -76,7 +75,7 @@ class Observer:
         """The lines of requests, where such are written."""
         return self._log
 
-    def begin(self, scope: Scope) -> Begun:
+    def begin(self, scope: Scope) -> Observation:
         """Begin with a request."""
         name = ""
         if self._named:
@@ -84,47 +83,46 @@ class Observer:
             REQUEST_ID.set(name)
         if self._metrics is not None:
             self._metrics.in_progress += 1
-        return Begun(time.perf_counter(), name, self._tracer.begin(scope) if self._tracer else None)
+        return Observation(time.perf_counter(), name, self._tracer.begin(scope) if self._tracer else None)
 
-    def give_up(self, scope: Scope, begun: Begun) -> None:
+    def give_up(self, scope: Scope, seen: Observation) -> None:
         """A request was given up: it has no answer, and nobody waits for one."""
         if self._metrics is not None:
             self._metrics.in_progress -= 1
         if self._tracer is not None:
-            self._tracer.end(begun.trace, 0, **_traced(scope, begun, "", "", "cancelled"))
+            seen.error = "cancelled"
+            self._tracer.end(seen.trace, 0, **_traced(scope, seen))
 
-    def end(self, scope: Scope, begun: Begun, outcome: Outcome) -> Answer:
+    def end(self, scope: Scope, seen: Observation, answer: Answer) -> Answer:
         """A request has its answer; with its name, where it has one."""
-        answer, issuer, endpoint, error = outcome
-        seconds = time.perf_counter() - begun.at
+        seconds = time.perf_counter() - seen.at
         if self._metrics is not None:
-            self._count(self._metrics, scope, outcome, seconds)
+            self._count(self._metrics, scope, seen, answer.status, seconds)
         if self._log is not None and (answer.status >= _SERVER_ERRORS or random.random() < self._share):  # noqa: S311 (a sample)
             said: dict[str, Any] = {
-                "issuer": issuer,
-                "endpoint": endpoint,
+                "issuer": seen.issuer,
+                "endpoint": seen.endpoint,
                 "method": _method(scope),
                 "status": answer.status,
-                "error": error,
+                "error": seen.error,
                 "milliseconds": round(seconds * 1000, 3),
-                "request_id": begun.name,
+                "request_id": seen.name,
             }
             self._log.add({name: value for name, value in said.items() if value != ""})
         if self._tracer is not None:
-            self._tracer.end(begun.trace, answer.status, **_traced(scope, begun, issuer, endpoint, error))
-        if not begun.name:
+            self._tracer.end(seen.trace, answer.status, **_traced(scope, seen))
+        if not seen.name:
             return answer
-        return Answer(answer.status, [*answer.headers, (_HEADER, begun.name.encode())], answer.body)
+        return Answer(answer.status, [*answer.headers, (_HEADER, seen.name.encode())], answer.body)
 
-    def _count(self, metrics: Metrics, scope: Scope, outcome: Outcome, seconds: float) -> None:
-        answer, issuer, endpoint, error = outcome
+    def _count(self, metrics: Metrics, scope: Scope, seen: Observation, status: int, seconds: float) -> None:
         metrics.in_progress -= 1
-        key = (issuer, endpoint, scope["method"], answer.status)
+        key = (seen.issuer, seen.endpoint, scope["method"], status)
         number, histogram = self._cells.get(key) or self._made(metrics, key)
         number[0] += 1
         metrics.request_seconds.put(histogram, seconds)
-        if error:
-            metrics.refusals.add(issuer, endpoint, error)
+        if seen.error:
+            metrics.refusals.add(seen.issuer, seen.endpoint, seen.error)
 
     def _made(self, metrics: Metrics, key: tuple[str, str, str, int]) -> tuple[list[int], list[float]]:
         issuer, endpoint, method, status = key
@@ -141,15 +139,15 @@ def _method(scope: Scope) -> str:
     return scope["method"] if scope["method"] in _METHODS else OTHER
 
 
-def _traced(scope: Scope, begun: Begun, issuer: str, endpoint: str, error: str) -> dict[str, str]:
+def _traced(scope: Scope, seen: Observation) -> dict[str, str]:
     """What a trace tells of a request: nothing that a caller chose, but for the name that a trusted proxy gave it."""
     return {
         "http.request.method": _method(scope),
         "url.scheme": scope.get("scheme", "http"),
-        "registrar.issuer": issuer,
-        "registrar.endpoint": endpoint,
-        "registrar.request_id": begun.name,
-        "error.type": error,
+        "registrar.issuer": seen.issuer,
+        "registrar.endpoint": seen.endpoint,
+        "registrar.request_id": seen.name,
+        "error.type": seen.error,
     }
 
 
