@@ -213,12 +213,16 @@ class Page:
 
     def _to_port(self, text: str) -> str:
         for written, own in self._ports():
-            text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{own}").replace(f"port = {written}", f"port = {own}")
+            text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{own}").replace(
+                f"port = {written}", f"port = {own}"
+            )
         return text
 
     def _from_port(self, text: str) -> str:
         for written, own in self._ports():
-            text = text.replace(f"127.0.0.1:{own}", f"127.0.0.1:{written}").replace(f"port = {own}", f"port = {written}")
+            text = text.replace(f"127.0.0.1:{own}", f"127.0.0.1:{written}").replace(
+                f"port = {own}", f"port = {written}"
+            )
         return text
 
     def _ports(self) -> tuple[tuple[int, int], ...]:
