@@ -70,6 +70,12 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
         "An initial access token was issued: by an operator, or to a client that asked for the scope dcr.",
     ),
     ("token.revoked", "An operator revoked an initial access token."),
+    (
+        "webhook.disabled",
+        "A webhook's endpoint answered that it is gone (410), and is told nothing more; `webhook` names it.",
+    ),
+    ("webhook.enabled", "An operator let a webhook be told again."),
+    ("webhook.replayed", "An operator had messages sent to a webhook again; `count` tells how many."),
     ("issuer.key_created", "A signing key of the issuer was created: at the first start, or to replace an older one."),
     ("issuer.key_removed", "A signing key of the issuer was removed: nothing signed by it lives, or it was withdrawn."),
     ("grant.revoked", "What a person allowed a client ended, and every token under it; `reason` tells why."),
@@ -87,7 +93,7 @@ class Actor(msgspec.Struct, frozen=True):
     """Who did it, and how that was established."""
 
     kind: str
-    """`anonymous`, `client`, `token`, `operator`, `person`."""
+    """`anonymous`, `client`, `token`, `operator`, `person`, or `registrar`: the server of its own accord."""
     authentication: str
     """`none`, `initial_access_token`, `access_token`, `registration_access_token`, `client_authentication` (the client's
     registered method), `local` (a shell on the server), `operator_token`, `session` (a person's)."""
@@ -159,6 +165,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     token_scope: Any = None
     v: int
     version: int = 0
+    webhook: str = ""
 
 
 _encode: Final = msgspec.json.Encoder(order="sorted").encode

@@ -7,7 +7,7 @@ and told in the same words. It is off unless the issuer's settings say `admin_ap
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -21,7 +21,15 @@ from registrar.http import certificates, wire
 from registrar.http.endpoints import Exchange, address_of
 from registrar.http.wire import Answer, Fields
 from registrar.policy.comparison import told
-from registrar.service import administration, admission, client_administration, explanation, statements, templates
+from registrar.service import (
+    administration,
+    admission,
+    client_administration,
+    explanation,
+    statements,
+    templates,
+    webhooks,
+)
 from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.audit import Caller
 from registrar.service.ports import ClientQuery
@@ -32,6 +40,8 @@ PREFIX: Final = "/admin/api/"
 
 _PAGE: Final = 100
 _MOST: Final = 1000
+_LATEST: Final = 10**11
+"""The last second that a request may name, some three thousand years from now."""
 _NAME: Final = 128
 """Characters of a segment of a path that the audit keeps."""
 _MESSAGE: Final = {ord('"'): "'", ord("\\"): "/"}
@@ -224,6 +234,16 @@ class TokenWanted(_Strict, frozen=True):
     expires_in: int = 0
 
 
+class ReplayWanted(_Strict, frozen=True):
+    """Which messages are sent again."""
+
+    ids: list[str] = []
+    since: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)] = 0
+    """Seconds since 1970."""
+    until: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)] = 0
+    given_up: bool = False
+
+
 # --- policies ---------------------------------------------------------------------------------------------------------
 
 
@@ -359,6 +379,47 @@ async def _revoke_token(call: Call) -> Answer:
     return wire.answer(200, {"token_id": call.name, "status": "revoked"})
 
 
+# --- webhooks ---------------------------------------------------------------------------------------------------------
+
+
+async def _list_webhooks(call: Call) -> Answer:
+    names = sorted(call.registry.webhooks.of(call.issuer.name))
+    rows = [await webhooks.public(call.registry, call.issuer, name) for name in names]
+    return wire.answer(200, {"webhooks": rows})
+
+
+async def _show_webhook(call: Call) -> Answer:
+    return wire.answer(200, await webhooks.public(call.registry, call.issuer, call.name))
+
+
+async def _list_given_up(call: Call) -> Answer:
+    found = webhooks.messages(call.registry, call.issuer, call.name, after=call.query.get("after", ""))
+    return await _page(call, "messages", "key", found)
+
+
+async def _replay_webhook(call: Call) -> Answer:
+    asked = _read(call, ReplayWanted)
+    if bool(asked.ids) + asked.given_up + bool(asked.since) != 1:
+        raise ProtocolError("invalid_request", "One of ids, since and given_up says what is sent again.")
+    acting = (*call.acting, call.name)
+    if asked.given_up:
+        count = await webhooks.replay_given_up(*acting)
+    elif asked.ids:
+        count = await webhooks.replay_named(*acting, asked.ids)
+    else:
+        count = await webhooks.replay(*acting, since_ms=asked.since * 1000, until_ms=asked.until * 1000)
+    return wire.answer(200, {"webhook": call.name, "replayed": count})
+
+
+async def _try_webhook(call: Call) -> Answer:
+    return wire.answer(200, await webhooks.try_out(call.registry, call.issuer, call.name))
+
+
+async def _enable_webhook(call: Call) -> Answer:
+    await webhooks.enable(*call.acting, call.name, _read(call, Reason).reason)
+    return wire.answer(200, await webhooks.public(call.registry, call.issuer, call.name))
+
+
 # --- clients ----------------------------------------------------------------------------------------------------------
 
 
@@ -451,6 +512,12 @@ ROUTES: Final = (
     Row("GET", "tokens", "admin.tokens", _list_tokens),
     Row("POST", "tokens", "admin.tokens", _issue_token),
     Row("POST", "tokens/{}/revoke", "admin.tokens", _revoke_token),
+    Row("GET", "webhooks", "admin.webhooks", _list_webhooks),
+    Row("GET", "webhooks/{}", "admin.webhooks", _show_webhook),
+    Row("GET", "webhooks/{}/given-up", "admin.webhooks", _list_given_up),
+    Row("POST", "webhooks/{}/replay", "admin.webhooks", _replay_webhook),
+    Row("POST", "webhooks/{}/test", "admin.webhooks", _try_webhook),
+    Row("POST", "webhooks/{}/enable", "admin.webhooks", _enable_webhook),
     Row("GET", "clients", "admin.clients", _list_clients),
     Row("POST", "clients", "admin.clients", _create_client),
     Row("GET", "clients/{}", "admin.clients", _show_client),

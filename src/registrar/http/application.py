@@ -16,7 +16,7 @@ from registrar.http import admin, endpoints, oauth, openid, wire
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import keys, lifecycle, templates, udap
+from registrar.service import delivery, keys, lifecycle, templates, udap
 from registrar.service.administration import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -191,6 +191,10 @@ class Application:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
                 self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
+                for line in self._registry.webhooks.lines:
+                    self._registry.errands.start(
+                        delivery.keep_delivering(self._registry, *line), f"what delivers to the webhook {line[1]}"
+                    )
                 await send({"type": "lifespan.startup.complete"})
             else:
                 try:
@@ -199,6 +203,8 @@ class Application:
                     log.warning("refusals that were only counted could not be told: %s", problem)
                 await self._registry.errands.close()
                 await self._registry.fetch.close()
+                if (way_out := self._registry.webhooks.fetch) is not None:
+                    await way_out.close()
                 await self._registry.store.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

@@ -22,6 +22,7 @@ from registrar.service.errands import Errands
 from registrar.service.key_sets import KeySets
 from registrar.service.last_use import LastUse
 from registrar.service.opened_keys import OpenedKeys
+from registrar.service.outbox import Webhooks
 from registrar.service.pictures import Pictures
 from registrar.service.ports import Clock, Entropy, Fetch, Store
 
@@ -161,6 +162,7 @@ class Registry:
     audit: Audit
     fetch: Fetch
     key_sets: KeySets
+    webhooks: Webhooks = field(default_factory=Webhooks)
     opened: OpenedKeys = field(default_factory=OpenedKeys)
     attempts: Attempts = field(default_factory=Attempts)
     last_use: LastUse = field(default_factory=LastUse)

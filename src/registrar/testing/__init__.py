@@ -21,7 +21,8 @@ from registrar.service import templates
 from registrar.service.administration import Operator
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
-from registrar.service.ports import Fetch, Fetched, FetchError, Store
+from registrar.service.outbox import Webhooks, with_outbox
+from registrar.service.ports import Fetch, Fetched, FetchError, Sent, Store
 from registrar.service.registry import Issuer, Registry
 
 __all__ = ["OPEN", "Documents", "FrozenClock", "Served", "SteppedEntropy", "served"]
@@ -81,6 +82,8 @@ class Documents:
         """The URLs in the order in which they were asked for."""
         self.posted: list[tuple[str, dict[str, str]]] = []
         """The forms that were sent, in their order, each with its URL."""
+        self.sent: list[tuple[str, bytes, dict[str, str]]] = []
+        """What else was sent: its URL, its content and its header fields."""
 
     async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = 65_536) -> Fetched:
         """The document at a URL: bytes have the first media type that is accepted, an error is raised."""
@@ -107,6 +110,15 @@ class Documents:
         del authorization
         self.posted.append((url, dict(form)))
         return await self(url, accept=accept or ("text/plain",), limit=limit)
+
+    async def send(self, url: str, content: bytes, headers: Mapping[str, str]) -> Sent:
+        """Status 200 where something stands under the URL, and 404 where nothing does."""
+        self.sent.append((url, content, dict(headers)))
+        await anyio.lowlevel.checkpoint()
+        found = self.documents.get(url)
+        if isinstance(found, FetchError):
+            raise FetchError(found.reason)
+        return Sent(200 if found is not None else 404)
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -156,7 +168,10 @@ async def served(
     assembled = assemble(settings)
     if store is not None:
         await assembled.store.close()
-    used = store or assembled.store
+    webhooks = assembled.webhooks
+    if fetch is not None:
+        webhooks = Webhooks(settings.settings.webhook, [*assembled.issuers], fetch)
+    used = with_outbox(store or assembled.store, webhooks)
     fetching = fetch or assembled.fetch
     registry = dataclasses.replace(
         assembled,
@@ -166,6 +181,7 @@ async def served(
         audit=Audit(used, time, entropy),
         fetch=fetching,
         key_sets=KeySets(fetching, time, settings.settings.server.key_sets),
+        webhooks=webhooks,
     )
     app = create_app(registry, settings.settings.server)
     # What goes wrong inside must show as the 500 that a client would see, not as an exception in the test.
