@@ -109,11 +109,21 @@ class Receiver:
                 if not self.verifies(message):
                     self.unverified += 1
                 self.came.append(message)
-                writer.write(self.answer if isinstance(self.answer, bytes) else await self.answer(message))
+                writer.write(await self._answered(message, reader))
                 await writer.drain()
         finally:
             self.together -= 1
             writer.close()
+
+    async def _answered(self, message: Delivered, reader: asyncio.StreamReader) -> bytes:
+        """The answer, or nothing once nobody waits for it any more."""
+        if isinstance(self.answer, bytes):
+            return self.answer
+        answering, left = asyncio.ensure_future(self.answer(message)), asyncio.ensure_future(reader.read(1))
+        await asyncio.wait({answering, left}, return_when=asyncio.FIRST_COMPLETED)
+        for one in (answering, left):
+            one.cancel()
+        return answering.result() if answering.done() else b""
 
     def verifies(self, message: Delivered) -> bool:
         """Whether one of the signatures is that of the key (Standard Webhooks, symmetric signatures)."""

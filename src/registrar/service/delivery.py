@@ -26,7 +26,8 @@ STATE: Final = "webhook"
 _POLL: Final = 1.0
 """Seconds after which the outbox is looked at for what other processes have put there, and for what is due again."""
 _PAGE: Final = 256
-_LEASE: Final = 30
+_LEASE: Final = 10
+"""Seconds at the least for which one process delivers before another may."""
 _GONE: Final = 410
 _TAKEN: Final = range(200, 300)
 _REGISTRAR: Final = Actor("registrar", "none")

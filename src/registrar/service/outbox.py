@@ -125,6 +125,7 @@ class Outbox:
     async def create(
         self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()
     ) -> None:
+        """As `Store.create`, and the messages about its events."""
         messages = self._webhooks.messages([*_told(changes), event], client)
         await self._store.create(client, event, spend, [*changes, *messages])
         self._webhooks.ring(messages)
@@ -132,16 +133,19 @@ class Outbox:
     async def update(
         self, client: Client, events: Sequence[Event], *, expected: int, changes: Sequence[Change] = ()
     ) -> None:
+        """As `Store.update`, and the messages about its events."""
         messages = self._webhooks.messages([*_told(changes), *events], client)
         await self._store.update(client, events, expected=expected, changes=[*changes, *messages])
         self._webhooks.ring(messages)
 
     async def change(self, changes: Sequence[Change], events: Sequence[Event] = ()) -> None:
+        """As `Store.change`, and the messages about its events."""
         messages = self._webhooks.messages([*_told(changes), *events])
         await self._store.change([*changes, *messages], events)
         self._webhooks.ring(messages)
 
     async def add_token(self, token: InitialAccessToken, event: Event, changes: Sequence[Change] = ()) -> None:
+        """As `Store.add_token`, and the messages about its events."""
         messages = self._webhooks.messages([*_told(changes), event])
         await self._store.add_token(token, event, [*changes, *messages])
         self._webhooks.ring(messages)
@@ -149,11 +153,13 @@ class Outbox:
     async def revoke_token(
         self, issuer: str, token_id: str, now: int, event: Event, changes: Sequence[Change] = ()
     ) -> None:
+        """As `Store.revoke_token`, and the messages about its events."""
         messages = self._webhooks.messages([*_told(changes), event])
         await self._store.revoke_token(issuer, token_id, now, event, [*changes, *messages])
         self._webhooks.ring(messages)
 
     async def record(self, event: Event) -> None:
+        """As `Store.record`, and the messages about its events."""
         messages = self._webhooks.messages([event])
         if not messages:
             return await self._store.record(event)
@@ -162,11 +168,13 @@ class Outbox:
         return None
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
+        """As `Store.add_key`, and the messages about its events."""
         messages = self._webhooks.messages([*_told(changes), event])
         await self._store.add_key(key, event, [*changes, *messages])
         self._webhooks.ring(messages)
 
     async def remove_key(self, issuer: str, kid: str, event: Event, changes: Sequence[Change] = ()) -> None:
+        """As `Store.remove_key`, and the messages about its events."""
         messages = self._webhooks.messages([*_told(changes), event])
         await self._store.remove_key(issuer, kid, event, [*changes, *messages])
         self._webhooks.ring(messages)

@@ -21,7 +21,7 @@ from registrar.service import templates
 from registrar.service.administration import Operator
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
-from registrar.service.outbox import Webhooks, with_outbox
+from registrar.service.outbox import with_outbox
 from registrar.service.ports import Fetch, Fetched, FetchError, Sent, Store
 from registrar.service.registry import Issuer, Registry
 
@@ -168,10 +168,9 @@ async def served(
     assembled = assemble(settings)
     if store is not None:
         await assembled.store.close()
-    webhooks = assembled.webhooks
     if fetch is not None:
-        webhooks = Webhooks(settings.settings.webhook, [*assembled.issuers], fetch)
-    used = with_outbox(store or assembled.store, webhooks)
+        assembled.webhooks.fetch = fetch
+    used = assembled.store if store is None else with_outbox(store, assembled.webhooks)
     fetching = fetch or assembled.fetch
     registry = dataclasses.replace(
         assembled,
@@ -181,7 +180,6 @@ async def served(
         audit=Audit(used, time, entropy),
         fetch=fetching,
         key_sets=KeySets(fetching, time, settings.settings.server.key_sets),
-        webhooks=webhooks,
     )
     app = create_app(registry, settings.settings.server)
     # What goes wrong inside must show as the 500 that a client would see, not as an exception in the test.
