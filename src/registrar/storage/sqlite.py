@@ -370,12 +370,20 @@ class _Engine:
         spend: Spend | None,
         changes: Sequence[Change],
     ) -> None:
-        with self._whole():
-            self._make(changes)
-            if spend is None:
-                self.create(row, named, event)
-            else:
-                self.create_and_claim(row, named, event, spend)
+        if any(not isinstance(one, Put) or one.expected is not None for one in changes):
+            with self._whole():
+                self._make(changes)
+                self._create(row, named, event, spend)
+            return
+        # Nothing of these changes can be refused. Two statements fewer, for the messages that webhooks are told by.
+        self._create(row, named, event, spend)
+        self._make(changes)
+
+    def _create(self, row: tuple[Any, ...], named: tuple[str, ...], event: Event, spend: Spend | None) -> None:
+        if spend is None:
+            self.create(row, named, event)
+        else:
+            self.create_and_claim(row, named, event, spend)
 
     def update(self, client: Client, events: Sequence[Event], expected: int, changes: Sequence[Change]) -> None:
         key = (client.issuer, client.client_id)
