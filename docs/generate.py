@@ -13,6 +13,7 @@ import inspect
 import json
 import re
 import sys
+import tomllib
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -512,6 +513,48 @@ def _option(option: click.Option, context: click.Context) -> tuple[str, str, str
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
+
+def threat_model_page() -> Iterator[str]:
+    """What can go wrong, what is done about it, and the tests that show it."""
+    rows = tomllib.loads((FOLDER.parent / "threats.toml").read_text("utf-8"))["threat"]
+    yield "# Threat model"
+    yield ""
+    yield (
+        "What can go wrong with registration, by where it is described; what this server does about it; and the tests that "
+        "fail when it no longer does. What is not done is told in the last column."
+    )
+    yield ""
+    sources = dict.fromkeys(_family(row["source"]) for row in rows)
+    for source in sources:
+        yield f"## {source}"
+        yield ""
+        yield from table(
+            ("where", "threat", "what is done", "shown by", "what is left"),
+            (
+                (
+                    row["source"].removeprefix(source).strip() or row["source"],
+                    row["what"],
+                    row["done"],
+                    ", ".join(_test(name) for name in row["tests"]),
+                    row.get("left", ""),
+                )
+                for row in rows
+                if _family(row["source"]) == source
+            ),
+        )
+
+
+def _family(source: str) -> str:
+    """The heading under which a threat stands: the specification, or that it was found in the field."""
+    known = ("RFC 7591", "RFC 9700", "Governance of registration")
+    return next((one for one in known if source.startswith(one)), "Known vulnerabilities of registration servers")
+
+
+def _test(name: str) -> str:
+    path, _, function = name.partition("::")
+    return f"[{function.removeprefix('test_').replace('_', ' ')}](../../tests/{path})"
+
+
 PAGES: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
@@ -520,6 +563,7 @@ PAGES: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "metadata.md": metadata_page,
     "server-metadata.md": server_metadata_page,
     "cli.md": cli_page,
+    "threat-model.md": threat_model_page,
 }
 
 

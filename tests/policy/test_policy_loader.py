@@ -195,7 +195,14 @@ def test_shipped_profiles() -> None:
         assert len(policy.digest) == 64
         assert set(policy.members) <= set(MEMBERS)
     assert profiles["default"].members == {}
-    assert [one.name for one in profiles["default"].rules] == ["same_host", "localhost"]
+    assert [one.name for one in profiles["default"].rules] == [
+        "same_host",
+        "localhost",
+        "lookalike",
+        "mixed_scripts",
+        "brands",
+        "software_hosts",
+    ]
 
 
 # --- what a policy demands, and what it extends ---------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from registrar.policy.document import ConfigurationError, Document
 from registrar.policy.evidence import UNSEEN
 from registrar.policy.judge import WideningError
 from registrar.policy.loader import Written, load_all
-from registrar.policy.rules import RULE_FUNCTIONS, addresses, capabilities, members, origin
+from registrar.policy.rules import RULE_FUNCTIONS, addresses, capabilities, identity, members, origin
 from registrar.policy.rules.addresses import DenyList, deny_lists
 from registrar.policy.rules.applied import Hosts, Networks
 
@@ -142,6 +142,29 @@ CASES: list[tuple[str, str, str, list[str], dict[str, Any], Facts]] = [
     ("R7591-68", "single_instance", "", ["software_id"], {**CODE, "software_id": "s"}, msgspec.structs.replace(OPEN, registered=True)),
     ("R7591-68", "single_instance", "software = ['other']", [], {**CODE, "software_id": "s"}, msgspec.structs.replace(OPEN, registered=True)),
     ("R7591-68", "single_instance", "", [], {**CODE, "software_id": "s"}, OPEN),
+    # who it says that it is
+    ("R7591-64", "lookalike", "", ["client_name"], {**CODE, "client_name": "Сlаude Code"}, OPEN),
+    ("R7591-64", "lookalike", "", ["client_name#fr"], {**CODE, "client_name": "A", "client_name#fr": "Chat GPT ＰaуＰal"}, OPEN),
+    ("", "lookalike", "", ["client_name"], {"redirect_uris": ["http://127.0.0.1/"], "client_name": "PayPaI"}, OPEN),
+    ("", "lookalike", "", ["client_name"], {**CODE, "client_name": "C l a u d e"}, OPEN),
+    ("", "lookalike", "brands = ['Acme=acme.example']", ["client_name"], {**CODE, "client_name": "Αcme"}, OPEN),
+    ("", "lookalike", "", [], {**CODE, "client_name": "Claude Code", "client_name#ru": "Клод"}, OPEN),
+    ("", "lookalike", "", [], {**CODE, "client_name": "Мой почтовый клиент"}, OPEN),
+    ("", "mixed_scripts", "verdict = 'refuse'", ["client_name"], {**CODE, "client_name": "Mу app"}, OPEN),
+    ("", "mixed_scripts", "verdict = 'refuse'", [], {**CODE, "client_name": "Яндекс Mail", "client_name#ja": "Claudeの友"}, OPEN),
+    ("R7591-64", "brands", "verdict = 'refuse'", ["client_name"], {**CODE, "client_name": "Claude (Official)"}, OPEN),
+    ("", "brands", "verdict = 'refuse', brands = ['Acme=acme.example,*.acme.example']", ["client_name"], {**CODE, "client_name": "ACME sync"}, OPEN),
+    ("", "brands", "verdict = 'refuse'", ["logo_uri"], {**CODE, "client_name": "A", "logo_uri": "https://claude.ai/logo.png"}, OPEN),
+    ("", "brands", "verdict = 'refuse'", [], {"redirect_uris": ["https://claude.ai/cb", "http://localhost/"], "client_name": "Claude"}, OPEN),
+    ("", "brands", "verdict = 'refuse'", [], {"redirect_uris": ["https://vscode.dev/redirect"], "client_name": "GitHub Copilot"}, OPEN),
+    ("", "brands", "verdict = 'refuse'", [], {"redirect_uris": ["http://localhost/", "cursor://x/cb"], "client_name": "Claude Code"}, OPEN),
+    ("", "brands", "verdict = 'refuse', exceptions = ['a.example']", [], {**CODE, "client_name": "Claude"}, OPEN),
+    ("", "brands", "verdict = 'refuse'", [], {**CODE, "client_name": "Apple Pie Recipes, and Claudette"}, OPEN),
+    ("R7591-64", "software_hosts", "verdict = 'refuse'", ["software_id"], {**CODE, "software_id": "s"}, msgspec.structs.replace(OPEN, software_hosts=("b.example",))),
+    ("", "software_hosts", "verdict = 'refuse'", ["software_id"], {**CODE, "software_id": "s"}, msgspec.structs.replace(OPEN, software_hosts=())),
+    ("", "software_hosts", "verdict = 'refuse'", [], {**CODE, "software_id": "s"}, msgspec.structs.replace(OPEN, software_hosts=("b.example", "a.example"))),
+    ("", "software_hosts", "verdict = 'refuse'", [], {"redirect_uris": ["http://127.0.0.1/"], "software_id": "s"}, msgspec.structs.replace(OPEN, software_hosts=("b.example",))),
+    ("", "software_hosts", "verdict = 'refuse'", [], {**CODE, "software_id": "s"}, OPEN),
 ]  # fmt: skip
 
 
@@ -168,7 +191,7 @@ def test_every_rule_has_a_case_that_it_breaks_and_one_that_it_does_not() -> None
     """No rule is left out above, but for those of ecosystems, which their profiles hold; nor any text of one."""
     own = {name for name, one in RULE_FUNCTIONS.items() if not one.__module__.endswith(".ecosystems")}
     reached = {one.rule for case in CASES for one in of_rules(judged(_written(case), case[4], case[5]))}
-    modules = (addresses, capabilities, members, origin)
+    modules = (addresses, capabilities, identity, members, origin)
     texts = {one.name for module in modules for one in vars(module).values() if isinstance(one, Rule)}
 
     assert {case[1] for case in CASES if case[3]} == own

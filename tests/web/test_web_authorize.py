@@ -50,6 +50,13 @@ async def test_a_person_signs_in_allows_and_goes_back(server: Served, browser: B
     assert event["scope"] == ["openid", "email"]
 
 
+@pytest.mark.requirement("R7591-64")
+async def test_a_person_is_warned_of_a_borrowed_name(server: Served, browser: Browser) -> None:
+    """What was found odd at the registration is said before the person decides."""
+    await at_consent(server, browser, client_name="Claude")
+    assert "uses a well-known name, and the answer does not go to whoever has that name" in browser.words
+
+
 async def test_a_person_says_no(server: Served, browser: Browser) -> None:
     """The client is told, and nothing is remembered."""
     client = await at_consent(server, browser)

@@ -10,6 +10,7 @@ from registrar.domain.client import Admission, Assurance, Client, State
 from registrar.domain.credentials import Credentials
 from registrar.domain.metadata import Registered
 from registrar.domain.redirect_uri import Kind
+from registrar.policy.rules import identity
 from registrar.web.portrait import Attested, Portrait, destination, portrait
 
 METADATA = {
@@ -21,7 +22,11 @@ METADATA = {
 
 
 def shown(
-    admission: Admission, provenance: dict[str, str] | None = None, metadata: dict[str, Any] | None = None, **how: Any
+    admission: Admission,
+    provenance: dict[str, str] | None = None,
+    metadata: dict[str, Any] | None = None,
+    flags: tuple[str, ...] = (),
+    **how: Any,
 ) -> Portrait:
     """A client as it is shown."""
     client = Client(
@@ -36,6 +41,7 @@ def shown(
         admission=admission,
         policy="default",
         provenance=provenance or {},
+        flags=flags,
     )
     return portrait(client, ("ja",), issuer="https://as.example/as", **how)
 
@@ -71,6 +77,34 @@ def test_attested_members_are_told_from_claims() -> None:
 def test_who_registered_it_is_told(admission: Admission, said: str) -> None:
     """In words that a person understands."""
     assert shown(admission, viewer="p.me", owner="Carol").registered_by == said
+
+
+@pytest.mark.requirement("R7591-64")
+@pytest.mark.parametrize(
+    ("uri", "verified"),
+    [
+        ("", True),
+        ("https://app.example/cb", True),
+        ("http://127.0.0.1:1/cb", False),
+        ("http://localhost/cb", False),
+        ("com.example.app:/cb", False),
+    ],
+)
+def test_nobody_is_verified_on_this_machine(uri: str, verified: bool) -> None:
+    """Whoever vouches for the name: what answers on loopback, or to an app's own scheme, may be any program."""
+    for told in (
+        shown(Admission(Assurance.OPERATOR), uri=uri),
+        shown(Admission(Assurance.CLIENT), {"client_name": "attested:Example Directory"}, uri=uri),
+    ):
+        assert told.vouched
+        assert told.verified is verified
+    assert not shown(Admission(Assurance.OPEN), uri=uri).verified
+
+
+def test_every_flag_has_words_for_people() -> None:
+    """None of what is found odd is kept from the person who decides."""
+    for flag in identity.FLAGS:
+        assert shown(Admission(Assurance.OPEN), flags=(flag,)).cautions, flag
 
 
 def test_a_logo_is_shown_by_this_server_alone() -> None:

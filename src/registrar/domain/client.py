@@ -106,6 +106,8 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
     """Seconds since 1970 when the registration ends by itself; 0 is never."""
     due_at: int = 0
     """Seconds since 1970 when the registry has to look at it next, to see whether it is still used; 0 is never."""
+    flags: tuple[str, ...] = ()
+    """The rules that found something odd about who it says that it is, when it was judged last; it stays visible."""
     labels: dict[str, str] = {}
     """What its operator or its initial access token says that it is for: tenant, package, connector, workflow, …"""
 
@@ -137,6 +139,7 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
             "suspended_by_template": self.suspended_by_template or None,
             "class": self.admission.client_class,
             "statement_issuer": self.admission.statement_issuer,
+            "flags": self.flags,
             "labels": self.labels,
             "expires_at": self.expires_at,
             "client_secret_expires_at": current.expires_at if current else None,
@@ -146,7 +149,7 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
         return {
             name: value
             for name, value in shown.items()
-            if value not in (None, "", {}) and (name, value) != ("expires_at", 0)
+            if value not in (None, "", {}, ()) and (name, value) != ("expires_at", 0)
         }
 
 

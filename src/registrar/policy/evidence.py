@@ -65,6 +65,8 @@ class Facts(msgspec.Struct, frozen=True):
     """Whether the software, or whoever owns the client, is on the allow-list of its class."""
     registered: bool = False
     """Whether another client has the same `software_id` and `software_version`, where the policy asks."""
+    software_hosts: tuple[str, ...] | None = None
+    """The redirect hosts of other clients with this `software_id`, where there are any and the policy asks."""
 
 
 EXPLAINED: Final = Facts(Assurance.OPEN)

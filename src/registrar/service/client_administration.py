@@ -12,6 +12,7 @@ from registrar.domain.credentials import Credentials, TokenRecord
 from registrar.domain.errors import ProtocolError
 from registrar.domain.metadata import Presented, Registered
 from registrar.policy import Policy
+from registrar.policy.rules import identity
 from registrar.service import administration, instances, issuance, management, registration, versions
 from registrar.service.administration import Operator, Refused
 from registrar.service.admission import Admitted, recorded
@@ -90,6 +91,7 @@ async def change(
             credentials=credentials,
             admission=recorded(before.admission, parts.facts),
             provenance=management.provenance_after(before, parts, decision),
+            flags=identity.flags(decision.findings),
         )
         if before.template and (template := await instances.find(registry, issuer, before.template)):
             after = msgspec.structs.replace(after, own=instances.own(template, decision))

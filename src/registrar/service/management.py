@@ -15,7 +15,8 @@ from registrar.domain.events import Actor, Event
 from registrar.domain.findings import Finding, rule
 from registrar.domain.metadata import NOT_IN_PUT, Presented, SignedRequest
 from registrar.policy import Decision, Judge
-from registrar.service import instances, issuance, versions
+from registrar.policy.rules import identity
+from registrar.service import instances, issuance, software, versions
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, gather, used
@@ -112,6 +113,7 @@ async def update(
             credentials=renewal.credentials,
             admission=recorded(client.admission, parts.facts),
             provenance=provenance_after(client, parts, decision),
+            flags=identity.flags(decision.findings),
             own=tuple(name for name in decision.metadata if name in client.own) if client.template else (),
         )
         if client.template and (template := await instances.find(registry, issuer, client.template)):
@@ -153,6 +155,7 @@ async def judge_update(
             raise ProtocolError("access_denied", "The template of this client is gone.")
         return parts, await instances.decide(registry, issuer, template, parts, found, strict=True)
     parts = await versions.looked_up(registry, issuer, judge, parts, client)
+    parts = await software.looked_up(registry, issuer, judge, parts, client)
     return parts, await decide(registry, judge, parts, found)
 
 

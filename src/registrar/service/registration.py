@@ -18,7 +18,8 @@ from registrar.domain.template import Template
 from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import demanded
 from registrar.policy.policy import Repeat
-from registrar.service import classification, instances, issuance, replacement, versions
+from registrar.policy.rules import identity
+from registrar.service import classification, instances, issuance, replacement, software, versions
 from registrar.service.admission import Admitted, actor, admit, recorded, spent, used_up
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, documents, gather, of_software, used
@@ -84,6 +85,7 @@ async def enter(
         template=template.template_id if template else "",
         own=instances.own(template, decision) if template else (),
         expires_at=now + lifetime.client if lifetime.client else 0,
+        flags=identity.flags(decision.findings),
     )
     event = registry.audit.event(
         "client.registered",
@@ -147,6 +149,7 @@ async def consider(
         admitted, parts = classification.classified(issuer, admitted, parts)
         judge = _judge(issuer, admitted)
         parts = await versions.looked_up(registry, issuer, judge, parts)
+        parts = await software.looked_up(registry, issuer, judge, parts)
         template = await instances.named(registry, issuer, parts.presented)
         if template is None:
             return Considered(admitted, parts, await decide(registry, judge, parts), None, judge)

@@ -143,6 +143,7 @@ def a_client(client_id: str = "c1", *, issuer: str = "main", **changed: Any) -> 
         provenance={"scope": "policy", "client_name#ja": "policy"},
         expires_at=_LATER,
         due_at=_LATER,
+        flags=("rule.brands",),
         labels={"tenant": f"acme {_UNICODE}"},
     )
     return msgspec.structs.replace(client, **changed)

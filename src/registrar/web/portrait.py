@@ -33,6 +33,16 @@ _SPOKEN: Final = {
 _LINKS: Final = {"client_uri": "About the application", "policy_uri": "Privacy policy", "tos_uri": "Terms"}
 
 
+_CAUTIONS: Final = {
+    "rule.lookalike": "Its name is written to look like another one.",
+    "rule.mixed_scripts": "Its name mixes letters of several alphabets.",
+    "rule.brands": "It uses a well-known name, and the answer does not go to whoever has that name.",
+    "rule.brands_logo": "It shows the picture of somebody else.",
+    "rule.software_hosts": "It says that it is a known program, and the answer does not go where that program's answers go.",
+}
+"""Flag of a client -> what a person is told; the rules are those of `policy.rules.identity`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where the answer goes."""
@@ -69,8 +79,13 @@ class Portrait:
     registered_at: dt.datetime
     registered_by: str
     self_registered: bool
-    verified: bool
+    vouched: bool
     """Whether somebody other than the client vouches for its name."""
+    verified: bool
+    """Whether the answer also goes where only that client can be: never to this machine, nor to an app's own scheme,
+    which any program there can take."""
+    cautions: tuple[str, ...]
+    """What was found odd about who it says that it is."""
     destination: Destination | None
     attested: tuple[Attested, ...]
     claimed: tuple[str, ...]
@@ -110,14 +125,18 @@ def portrait(
     attested = _attested(client)
     vouched = {member for one in attested for member in one.members}
     logo = shown.get("logo_uri")
+    leads = destination(uri)
+    known = client.admission.assurance is Assurance.OPERATOR or "client_name" in vouched
     return Portrait(
         client_id=client.client_id,
         name=shown.get("client_name"),
         registered_at=dt.datetime.fromtimestamp(client.created_at, dt.UTC),
         registered_by=_registered_by(client, viewer, owner),
         self_registered=client.admission.assurance is not Assurance.OPERATOR,
-        verified=client.admission.assurance is Assurance.OPERATOR or "client_name" in vouched,
-        destination=destination(uri),
+        vouched=known,
+        verified=known and (leads is None or leads.kind is Kind.HTTPS),
+        cautions=tuple(_CAUTIONS[flag] for flag in client.flags if flag in _CAUTIONS),
+        destination=leads,
         attested=tuple(
             Attested(one.by, tuple(_SPOKEN[name] for name in one.members if name in _SPOKEN)) for one in attested
         ),

@@ -8,6 +8,7 @@ away.
 - `members`: what a member, or a key in one, has to look like.
 - `capabilities`: which grants, scopes and ways of authenticating go together, and how much whoever registers may have.
 - `origin`: where a registration comes from.
+- `identity`: who a client says that it is, where that cannot be so.
 - `ecosystems`: what regulated ecosystems ask of members, certificates and statements together.
 """
 
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from registrar.policy.rules import addresses, capabilities, ecosystems, members, origin
+from registrar.policy.rules import addresses, capabilities, ecosystems, identity, members, origin
 from registrar.policy.rules.applied import AppliedRule, Metadata, RuleFunction
 
 __all__ = ["RULE_FUNCTIONS", "AppliedRule", "Metadata", "RuleFunction"]
@@ -48,6 +49,10 @@ RULE_FUNCTIONS: Final[Mapping[str, RuleFunction]] = MappingProxyType(
             origin.token_bound,
             origin.attested,
             origin.single_instance,
+            identity.lookalike,
+            identity.mixed_scripts,
+            identity.brands,
+            identity.software_hosts,
             ecosystems.absent,
             ecosystems.https_redirects,
             ecosystems.sender_constrained,
