@@ -51,6 +51,16 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ("client.resumed", "An operator resumed a suspended client."),
     ("client.secret_rotated", "A client got a new secret; the old one lives on for the overlap."),
     ("client.token_rotated", "A registration access token was replaced."),
+    ("client.token_reissued", "An operator gave a client a new registration access token; those that it had ended."),
+    (
+        "bulk.started",
+        "An operator began to do something to many clients; `job`, `act` and `selection` tell what to which.",
+    ),
+    (
+        "bulk.finished",
+        "It was done to all of them; `count` tells to how many. Each has an event of its own, whose `endpoint` ends with the job.",
+    ),
+    ("bulk.stopped", "An operator stopped it; what was done stays done."),
     ("registration.refused", "A request was refused; `error` and `findings` tell why. Under a quota."),
     (
         "registration.refusals_suppressed",
@@ -119,6 +129,7 @@ class Event(msgspec.Struct, frozen=True):
 class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The members that an event may have."""
 
+    act: str = ""
     actor: str
     algorithm: str = ""
     allowed: Any = None
@@ -137,6 +148,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     findings: Sequence[Finding] = ()
     grant_types: Any = None
     issuer: str
+    job: str = ""
     jti: str = ""
     jwk_thumbprints: Any = None
     jwks_uri: Any = None
@@ -152,6 +164,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     requested_redirect_uris: Any = None
     requested_scope: Any = None
     scope: Any = None
+    selection: Any = None
     since: int = 0
     software_id: Any = None
     subject: str = ""

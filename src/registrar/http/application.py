@@ -16,7 +16,7 @@ from registrar.http import admin, endpoints, oauth, openid, wire
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import delivery, keys, lifecycle, templates, udap
+from registrar.service import bulk, delivery, keys, lifecycle, templates, udap
 from registrar.service.administration import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -191,6 +191,7 @@ class Application:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
                 self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
+                self._registry.errands.start(bulk.keep_working(self._registry), "what goes on with jobs")
                 for line in self._registry.webhooks.lines:
                     self._registry.errands.start(
                         delivery.keep_delivering(self._registry, *line), f"what delivers to the webhook {line[1]}"
