@@ -90,6 +90,7 @@ async def test_every_write_has_its_messages(store: Store) -> None:
     await store.revoke_token("main", a_token().token_id, 5, an_event("", kind="token.revoked"), [Put(an_item("b"))])
     await store.record(an_event("", kind="registration.refused"))
     await store.add_key(a_key(), an_event("", kind="issuer.key_created"), [Put(an_item("c"))])
+    await store.rewrap_key(a_key(), an_event("", kind="issuer.key_rewrapped"))
     await store.remove_key("main", a_key().kid, an_event("", kind="issuer.key_removed"), [Drop("main", "code", "c")])
 
     assert await told(store) == [
@@ -99,6 +100,7 @@ async def test_every_write_has_its_messages(store: Store) -> None:
         "grant.revoked",
         "issuer.key_created",
         "issuer.key_removed",
+        "issuer.key_rewrapped",
         "registration.refused",
         "statement.used",
         "token.issued",
@@ -119,6 +121,7 @@ async def test_what_is_refused_tells_of_nothing(store: Store) -> None:
         store.add_token(a_token(), an_event("", kind="token.issued"), [Put(an_item("a"), 7)]),
         store.revoke_token("main", "none", 5, an_event("", kind="token.revoked"), [Put(an_item("b"))]),
         store.add_key(a_key(), an_event("", kind="issuer.key_created"), [Put(an_item("a"), 7)]),
+        store.rewrap_key(a_key(), an_event("", kind="issuer.key_rewrapped"), [Put(an_item("b"))]),
         store.remove_key("main", "none", an_event("", kind="issuer.key_removed"), [Put(an_item("b"))]),
     ]
     for attempt in attempts:
@@ -189,7 +192,10 @@ def test_no_verb_goes_past_the_outbox() -> None:
         and {inspect.signature(method, eval_str=True).parameters[one].annotation for one in _parameters(method)}
         & {Event, Sequence[Event]}
     }
-    assert with_events == {"create", "update", "change", "add_token", "revoke_token", "record", "add_key", "remove_key"}
+    assert with_events == {"create", "update", "change", "add_token", "revoke_token", "record", "add_key"} | {
+        "rewrap_key",
+        "remove_key",
+    }
     assert with_events <= vars(Outbox).keys()
 
 

@@ -191,7 +191,7 @@ async def _counted(desk: Desk, act: Act, selection: Selection) -> tuple[int, int
 
     selection.check()
     total = await desk.registry.store.count(selection.query(desk.issuer.name))
-    with _progress() as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("counting", total=total)
         meant, fit, _ = await jobs.survey(
             desk.registry, desk.issuer, act, selection, tell=lambda count: progress.advance(bar, count)
@@ -218,7 +218,7 @@ async def _ran(desk: Desk, job: Job, file: int | None) -> Job:
             os.write(file, json.dumps({"client_id": client_id, "client_secret": secret}).encode() + b"\n")
 
     total = await desk.registry.store.count(job.selection.query(desk.issuer.name, job.before_ms))
-    with _progress() as progress:
+    with progress_bar() as progress:
         bar = progress.add_task(job.act.value, total=total, completed=job.looked_at)
         try:
             return await jobs.run(
@@ -242,7 +242,8 @@ def _secrets_file(path: Path | None, flags: int) -> int | None:
         raise Failure(f"{path}: {problem.strerror}") from None
 
 
-def _progress() -> Any:
+def progress_bar() -> Any:
+    """A bar on stderr, where that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -87,6 +87,11 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ("webhook.enabled", "An operator let a webhook be told again."),
     ("webhook.replayed", "An operator had messages sent to a webhook again; `count` tells how many."),
     ("issuer.key_created", "A signing key of the issuer was created: at the first start, or to replace an older one."),
+    ("issuer.key_rewrapped", "The private half of a signing key was wrapped under the newest key-encryption key."),
+    (
+        "issuer.rewrapped",
+        "What lay under older key-encryption keys was wrapped under the newest; `count` tells how much that was.",
+    ),
     ("issuer.key_removed", "A signing key of the issuer was removed: nothing signed by it lives, or it was withdrawn."),
     ("grant.revoked", "What a person allowed a client ended, and every token under it; `reason` tells why."),
     ("person.added", "An account was made: by an operator, by its owner, or at the first sign-in from upstream."),

@@ -173,6 +173,12 @@ class Outbox:
         await self._store.add_key(key, event, [*changes, *messages])
         self._webhooks.ring(messages)
 
+    async def rewrap_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
+        """As `Store.rewrap_key`, and the messages about its events."""
+        messages = self._webhooks.messages([*_told(changes), event])
+        await self._store.rewrap_key(key, event, [*changes, *messages])
+        self._webhooks.ring(messages)
+
     async def remove_key(self, issuer: str, kid: str, event: Event, changes: Sequence[Change] = ()) -> None:
         """As `Store.remove_key`, and the messages about its events."""
         messages = self._webhooks.messages([*_told(changes), event])

@@ -426,6 +426,14 @@ class Store(Protocol):
         """
         ...
 
+    async def rewrap_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
+        """Store the private half of a signing key as it is wrapped now, in the place of what is stored of this key.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        ...
+
     async def remove_key(self, issuer: str, kid: str, event: Event, changes: Sequence[Change] = ()) -> None:
         """Take a signing key away, its private half with it, and make the changes.
 

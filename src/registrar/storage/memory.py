@@ -175,6 +175,16 @@ class MemoryStore:
         self._make(changes)
         self._append(*_told(changes), event)
 
+    async def rewrap_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
+        self._check()
+        stored = self._key(key.issuer, key.kid)
+        if stored is None:
+            raise NotFound(key.kid)
+        self._expect(changes)
+        self._keys[self._keys.index(stored)] = msgspec.structs.replace(stored, private=key.private)
+        self._make(changes)
+        self._append(*_told(changes), event)
+
     async def remove_key(self, issuer: str, kid: str, event: Event, changes: Sequence[Change] = ()) -> None:
         self._check()
         key = self._key(issuer, kid)

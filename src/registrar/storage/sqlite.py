@@ -252,6 +252,10 @@ class SQLiteStore:
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         await self._writes.write(lambda: self._engine.with_changes(changes, lambda: self._engine.add_key(key, event)))
 
+    async def rewrap_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
+        engine = self._engine
+        await self._writes.write(lambda: engine.with_changes(changes, lambda: engine.rewrap_key(key, event)))
+
     async def remove_key(self, issuer: str, kid: str, event: Event, changes: Sequence[Change] = ()) -> None:
         engine = self._engine
         await self._writes.write(lambda: engine.with_changes(changes, lambda: engine.remove_key(issuer, kid, event)))
@@ -507,6 +511,13 @@ class _Engine:
             self._db.execute("INSERT INTO signing_key VALUES (?, ?, ?, ?, ?, ?)", columns)
         except apsw.ConstraintError:
             raise Conflict(key.kid) from None
+        self.tell(event)
+
+    def rewrap_key(self, key: SigningKey, event: Event) -> None:
+        columns = (records.encode(key), key.issuer, key.kid)
+        self._db.execute("UPDATE signing_key SET record = ? WHERE issuer = ? AND kid = ?", columns)
+        if not self._db.changes():
+            raise NotFound(key.kid)
         self.tell(event)
 
     def remove_key(self, issuer: str, kid: str, event: Event) -> None:

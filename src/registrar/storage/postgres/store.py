@@ -243,6 +243,14 @@ class PostgresStore:
 
         await self._alone(add, event, changes)
 
+    async def rewrap_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
+        async def rewrap(connection: Connection) -> None:
+            sql = "UPDATE signing_key SET record = $3 WHERE issuer = $1 AND kid = $2 RETURNING 1"
+            if not await connection.fetchval(sql, key.issuer, key.kid, records.encode(key)):
+                raise NotFound(key.kid)
+
+        await self._alone(rewrap, event, changes)
+
     async def remove_key(self, issuer: str, kid: str, event: Event, changes: Sequence[Change] = ()) -> None:
         async def remove(connection: Connection) -> None:
             sql = "DELETE FROM signing_key WHERE issuer = $1 AND kid = $2 RETURNING 1"
