@@ -172,6 +172,18 @@ def settings_page() -> Iterator[str]:
                 "`0`",
                 "Seconds until the client ends, and its secret; 0 is never.",
             ),
+            (
+                "`rotation.secret_on_update`",
+                "true or false",
+                "`false`",
+                "Whether every update issues a new secret, whatever the issuer's settings say.",
+            ),
+            (
+                "`rotation.overlap`",
+                "whole number",
+                "`0`",
+                "Seconds for which a replaced secret still works; 0 is as long as the issuer's settings say.",
+            ),
         ),
     )
     yield "Policies that ship with the program:"

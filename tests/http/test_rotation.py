@@ -18,7 +18,7 @@ from registrar.testing import Served, served
 pytestmark = pytest.mark.anyio
 
 SYMMETRIC = {**MEMBERS, "token_endpoint_auth_method": "client_secret_jwt"}
-BY_CERTIFICATE = '[policy.strict]\nmanagement = { authentication = ["access_token"], scope = "manage" }\n'
+BY_ACCESS_TOKEN = '[policy.strict]\nmanagement = { authentication = ["access_token"], scope = "manage" }\n'
 
 
 async def reissue(server: Served, client: dict[str, Any]) -> tuple[str, str]:
@@ -158,6 +158,41 @@ async def test_no_token_where_there_is_none() -> None:
         client = await register(server)
         with pytest.raises(Refused, match="do not manage themselves"):
             await reissue(server, client)
+    async with served(configured(registration='policy = "strict"', tables=BY_ACCESS_TOKEN)) as server:
+        client = await register(server)
+        with pytest.raises(Refused, match="managed without a registration access token"):
+            await reissue(server, client)
+
+
+@pytest.mark.requirement("SEED-76")
+async def test_rotation_by_policy() -> None:
+    """A policy has secrets replaced at every update, with an overlap of its own; other clients keep theirs."""
+    tables = "[policy.partner]\nrotation = { secret_on_update = true, overlap = 100 }\nlifetime = { secret = 1000 }\n"
+    async with served(
+        configured(url="http://127.0.0.1:8000", registration='policy = "partner"', tables=SCOPES + tables)
+    ) as server:
+        client = await register(server, BATCH)
+        updated = (await manage(server, client, "PUT", as_update(client))).json()
+        assert updated["client_secret"] != client["client_secret"]
+        assert updated["client_secret_expires_at"] == server.clock.now + 1000
+        acting = (server.registry, server.issuer, server.operator, client["client_id"])
+        rotated, record = await administration.rotate_secret(*acting)
+        assert [one.until for one in record.credentials.secrets] == [0, server.clock.now + 100, server.clock.now + 100]
+        server.clock.advance(99)
+        assert (await token(server, client, "client_credentials")).status_code == 200
+        server.clock.advance(1)
+        assert (await token(server, client, "client_credentials")).status_code == 401
+        assert (await token(server, {**client, "client_secret": rotated}, "client_credentials")).status_code == 200
+        server.clock.advance(900)
+        assert (await token(server, {**client, "client_secret": rotated}, "client_credentials")).status_code == 401
+        # Its token lives: an update replaces a secret that has ended.
+        again = (await manage(server, client, "PUT", as_update(client, client_secret=rotated))).json()
+        assert (await token(server, {**client, **again}, "client_credentials")).status_code == 200
+    async with served(configured()) as server:
+        client = await register(server)
+        assert (await manage(server, client, "PUT", as_update(client))).json()["client_secret"] == client[
+            "client_secret"
+        ]
 
 
 async def test_a_key_that_is_gone_is_no_obstacle() -> None:

@@ -21,7 +21,7 @@ from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.metadata import Presented
 from registrar.policy.document import ConfigurationError
-from registrar.service import administration, client_administration, keys
+from registrar.service import administration, client_administration, issuance, keys
 from registrar.service.administration import Operator, Refused
 from registrar.service.last_use import at as last_use_at
 from registrar.service.ports import ClientQuery, SigningKey, StoreUnavailable
@@ -169,11 +169,12 @@ async def rotate_secret(desk: Desk, client_id: str, overlap: int | None) -> tupl
 
 async def before_reissue(desk: Desk, client_id: str) -> str:
     """What re-issuing a token does to a client, for whoever has to say yes to it."""
-    held = (await administration.find(desk.registry, desk.issuer, client_id)).credentials
+    client = await administration.find(desk.registry, desk.issuer, client_id)
+    held, judge = client.credentials, desk.issuer.judge(client.policy)
     said = f"The registration access tokens of {client_id} end at once."
     if not held.secrets or held.data_key is not None:
         return said
-    overlap = desk.issuer.settings.client_secret.overlap
+    overlap = issuance.overlap(desk.issuer, judge.policy) if judge else desk.issuer.settings.client_secret.overlap
     return f"{said} It gets a new secret too, and the old one works for {overlap} s."
 
 

@@ -226,7 +226,7 @@ async def rotate_secret(
     overlap: int | None = None,
     reason: str = "",
 ) -> tuple[str, Client]:
-    """Give a client a new secret; the old one lives on for `overlap` seconds (the issuer's setting when None).
+    """Give a client a new secret; the old one lives on for `overlap` seconds (as its policy or the issuer says when None).
 
     No token is at hand, so the new data key lies under the key-encryption key until the client next presents its
     registration access token, and then under that.
@@ -237,7 +237,9 @@ async def rotate_secret(
     if not registry.keys:
         raise Refused("rotating a secret needs a key-encryption key (server.key_file)")
     now = registry.clock() // 1000
-    window = issuer.settings.client_secret.overlap if overlap is None else overlap
+    judge = issuer.judge((await find(registry, issuer, client_id)).policy)
+    policy = judge.policy if judge else Policy("")
+    window = issuance.overlap(issuer, policy) if overlap is None else overlap
     minted = ""
 
     def rotated(client: Client) -> Client:
@@ -246,8 +248,7 @@ async def rotate_secret(
         if not coherence.needs_secret(client.metadata) or not held.secrets:
             raise Refused(f"{client_id} authenticates without a secret")
         cabinet = issuance.new_cabinet(registry, issuer, client_id)
-        judge = issuer.judge(client.policy)
-        most = issuance.most(judge.policy if judge else Policy(""), client.expires_at, now)
+        most = issuance.most(policy, client.expires_at, now)
         minted, record = cabinet.mint_secret(held.secrets[0].version + 1, now, most)
         old = [issuance.superseded(one, now + window) for one in held.secrets]
         tokens = tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens)
@@ -301,7 +302,7 @@ async def reissue_token(
                 raise Refused("a new secret that the server can read needs a key-encryption key (server.key_file)")
             cabinet = issuance.new_cabinet(registry, issuer, client_id)
             secret, record = cabinet.mint_secret(held.secrets[0].version + 1, now, most)
-            window = now + issuer.settings.client_secret.overlap
+            window = now + issuance.overlap(issuer, judge.policy if judge else Policy(""))
             old = [issuance.superseded(one, window) for one in held.secrets]
             secrets = (record, *[one for one in old if one.lives(now)][: issuance.SUPERSEDED])
         shared = cabinet.wrap_for_server() if coherence.needs_symmetric_key(client.metadata) else None

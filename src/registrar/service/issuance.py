@@ -155,6 +155,11 @@ def most(policy: Policy, expires_at: int, now: int) -> int:
     return min(policy.lifetime.secret or left, left or policy.lifetime.secret)
 
 
+def overlap(issuer: Issuer, policy: Policy) -> int:
+    """Seconds for which a replaced secret still works."""
+    return policy.rotation.overlap or issuer.settings.client_secret.overlap
+
+
 def mint_token(registry: Registry) -> PresentedToken:
     """A new registration or initial access token."""
     return credentials.token(registry.entropy(TOKEN_BYTES))
