@@ -43,7 +43,7 @@ def test_counted_and_done(desk: Desk) -> None:
     assert "finished" in desk.refused("client", "bulk", "stop", done["job_id"])
 
 
-@pytest.mark.requirement("SEED-59", "SEED-76")
+@pytest.mark.requirement("SEED-59")
 def test_new_secrets_in_a_file(desk: Desk) -> None:
     """They go into a file that was not there and that nobody else reads; not onto the screen."""
     clients = [desk.register(token=desk.issue()) for _ in range(3)]

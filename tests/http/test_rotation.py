@@ -28,7 +28,6 @@ async def reissue(server: Served, client: dict[str, Any]) -> tuple[str, str]:
     return value, secret
 
 
-@pytest.mark.requirement("SEED-76")
 @pytest.mark.parametrize("database", ["memory", "sqlite"])
 async def test_rotation_against_authentication(tmp_path: Path, database: str) -> None:
     """A client that rotates at every update authenticates all the while, with the secret it was told last or before."""
@@ -78,7 +77,6 @@ async def test_rotation_against_authentication(tmp_path: Path, database: str) ->
         assert (await token(server, {**client, "client_secret": told[-1]}, "client_credentials")).status_code == 200
 
 
-@pytest.mark.requirement("SEED-76")
 async def test_operators_that_rotate_at_once() -> None:
     """Each has its secret stored or is told why not; the last one is the current one, and all live on for the overlap."""
     async with served(configured(url="http://127.0.0.1:8000", tables=SCOPES)) as server:
@@ -164,7 +162,6 @@ async def test_no_token_where_there_is_none() -> None:
             await reissue(server, client)
 
 
-@pytest.mark.requirement("SEED-76")
 async def test_rotation_by_policy() -> None:
     """A policy has secrets replaced at every update, with an overlap of its own; other clients keep theirs."""
     tables = "[policy.partner]\nrotation = { secret_on_update = true, overlap = 100 }\nlifetime = { secret = 1000 }\n"

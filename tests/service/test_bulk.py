@@ -296,7 +296,7 @@ async def test_beside_updates_of_the_same_clients(where: str) -> None:
         assert {one.client_id: one.metadata["client_name"] for one in found if one.client_id in names} == names
 
 
-@pytest.mark.requirement("SEED-59", "SEED-76")
+@pytest.mark.requirement("SEED-59")
 async def test_new_secrets() -> None:
     """Handed out where somebody takes them, fetched by their clients where nobody does; the old ones work for the overlap."""
     async with served() as server:
