@@ -71,6 +71,7 @@ def anchor(heading: str) -> str:
 _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("server", settings.Server),
     ("server.postgresql", settings.PostgreSQL),
+    ("server.audit", settings.Checkpoints),
     ("server.mutual_tls", settings.MutualTls),
     ("server.fetch", settings.Fetching),
     ("server.key_sets", settings.KeySetCaching),

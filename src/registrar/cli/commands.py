@@ -422,6 +422,22 @@ _state_command("resume", "Resumed.", "Resume a suspended client.")
 _state_command("delete", "Deleted.", "Delete a client; a tombstone without credentials stays.")
 
 
+@client.command("receipt")
+@common
+@click.argument("client_id")
+def receipt(config: Path | None, dev: bool, issuer: str, as_json: bool, client_id: str) -> None:
+    """Print a signed statement of what is registered; `registrar audit verify-receipt` verifies it."""
+    from registrar.cli import operating
+    from registrar.service import receipts
+
+    del as_json
+
+    async def act(desk: operating.Desk) -> None:
+        click.echo(await receipts.issue(desk.registry, desk.issuer, await operating.client(desk, client_id)))
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
 @client.command("rotate-secret")
 @common
 @click.argument("client_id")

@@ -241,6 +241,18 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """`[server.audit]`: how the audit of all issuers is sealed, and how long it is kept."""
+
+    checkpoint_seconds: int = _setting(
+        60, "Seconds between two signed checkpoints of the audit, where something was written; 0: by command alone."
+    )
+    retention_days: int = _setting(
+        0, "Days after which events are taken away, whole batches of them; their links stay. 0 keeps them."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Udap:
     """`[issuer.NAME.udap]`: with what the issuer signs its metadata for a community (`/.well-known/udap`)."""
 
@@ -384,6 +396,7 @@ class Server:
         },
     )
     postgresql: PostgreSQL = _setting(PostgreSQL(), "The sessions, where the database is PostgreSQL.")
+    audit: Checkpoints = _setting(Checkpoints(), "How the audit is sealed, and how long it is kept.")
     key_file: str = _setting(
         "",
         "The file with the key-encryption keys (mode 0600). Empty: `registrar.key` beside the database, where that is a file; created by itself only where every issuer is on loopback.",

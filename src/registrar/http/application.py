@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from registrar.domain.credentials import Unreadable
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
 from registrar.domain.settings import Server
@@ -16,7 +17,7 @@ from registrar.http import admin, endpoints, oauth, openid, wire
 from registrar.http.endpoints import Endpoint, Exchange
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import keys, lifecycle, templates, udap
+from registrar.service import checkpoints, keys, lifecycle, retention, templates, udap
 from registrar.service.administration import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -61,6 +62,10 @@ def routes(issuer: Issuer) -> dict[str, Route]:
         table[base + admin.PREFIX] = Route(issuer, dict.fromkeys(admin.METHODS, admin.serve), shared=False)
     # The statements that the issuer issued: the last segment is the jti.
     table[f"{base}/statements/"] = Route(issuer, {"GET": endpoints.statement, "HEAD": endpoints.statement})
+    table[f"{base}/.well-known/registrar-audit"] = Route(issuer, {"GET": endpoints.audit, "HEAD": endpoints.audit})
+    if issuer.managed:
+        # The receipts of all clients at once: the last segment is the client_id.
+        table[f"{base}/receipts/"] = Route(issuer, {"GET": endpoints.receipt})
     if udap.serves(issuer):
         table[f"{base}/.well-known/udap"] = Route(issuer, _COMMUNITY)
     if issuer.enabled:
@@ -191,6 +196,10 @@ class Application:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
                 self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
+                if seconds := self._limits.audit.checkpoint_seconds:
+                    self._registry.errands.start(checkpoints.keep(self._registry, seconds), "the checkpoints")
+                if days := self._limits.audit.retention_days:
+                    self._registry.errands.start(retention.keep(self._registry, days), "the retention of the audit")
                 await send({"type": "lifespan.startup.complete"})
             else:
                 try:
@@ -198,10 +207,20 @@ class Application:
                 except StoreUnavailable as problem:
                     log.warning("refusals that were only counted could not be told: %s", problem)
                 await self._registry.errands.close()
+                await self._seal()
                 await self._registry.fetch.close()
                 await self._registry.store.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def _seal(self) -> None:
+        """A last checkpoint, so that what this process wrote cannot be cut off after it has gone."""
+        if not self._limits.audit.checkpoint_seconds:
+            return
+        try:
+            await checkpoints.make(self._registry)
+        except (StoreUnavailable, Unreadable) as problem:
+            log.warning("the end of the audit is not sealed: %s", problem)
 
 
 def _host(url: str) -> str:

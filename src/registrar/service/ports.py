@@ -270,7 +270,14 @@ class Place(msgspec.Struct, frozen=True):
     place: int
 
 
-Change = Put | Drop | DropAll | Tell | Place
+class Erase(msgspec.Struct, frozen=True):
+    """Take away what of an event names a person, or the event with it; its batch and its link stay."""
+
+    sequence: int
+    whole: bool = False
+
+
+Change = Put | Drop | DropAll | Tell | Place | Erase
 
 
 class EventQuery(msgspec.Struct, frozen=True):
@@ -414,8 +421,12 @@ class Store(Protocol):
         """Batches of events in the order of their places in the log, from the one after the place `after`."""
         ...
 
-    async def batch(self, writer: str, number: int) -> Sequence[StoredEvent]:
-        """The events of a batch, in their order."""
+    async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
+        """The events of a writer's batches from number `first` to `last`, in their order."""
+        ...
+
+    async def unchained(self) -> tuple[int, int]:
+        """How many events there are in all, and how many of them are of writers from before there were chains."""
         ...
 
     async def add_key(self, key: SigningKey, event: Event) -> None:

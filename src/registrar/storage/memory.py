@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -22,6 +23,7 @@ from registrar.service.ports import (
     Drop,
     DropAll,
     Due,
+    Erase,
     EventQuery,
     Item,
     NotFound,
@@ -50,6 +52,7 @@ class MemoryStore:
         self._items: dict[tuple[str, str, str], Item] = {}
         self._events: list[StoredEvent] = []
         self._batches: list[Batch] = []
+        self._sequence = itertools.count(1)
         self._writer = secrets.token_hex(8)
         self._closed = False
 
@@ -173,9 +176,13 @@ class MemoryStore:
         self._check()
         return sorted((one for one in self._batches if one.place > after), key=lambda one: one.place)[:limit]
 
-    async def batch(self, writer: str, number: int) -> Sequence[StoredEvent]:
+    async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
         self._check()
-        return [one for one in self._events if (one.writer, one.batch) == (writer, number)]
+        return [one for one in self._events if one.writer == writer and first <= one.batch <= last]
+
+    async def unchained(self) -> tuple[int, int]:
+        self._check()
+        return len(self._events), 0
 
     async def add_key(self, key: SigningKey, event: Event) -> None:
         self._check()
@@ -232,7 +239,7 @@ class MemoryStore:
             if isinstance(one, Place):
                 self._unplaced(one)
                 continue
-            if isinstance(one, (DropAll, Tell)) or one.expected is None:
+            if isinstance(one, (DropAll, Tell, Erase)) or one.expected is None:
                 continue
             at = one.item if isinstance(one, Put) else one
             stored = self._items.get((at.issuer, at.kind, at.key))
@@ -250,6 +257,8 @@ class MemoryStore:
                 self._items.pop((one.issuer, one.kind, one.key), None)
             elif isinstance(one, Place):
                 self._batches[self._unplaced(one)] = chain.placed(self._batches[self._unplaced(one)], one.place)
+            elif isinstance(one, Erase):
+                self._events = [*_erased(self._events, one)]
             elif isinstance(one, DropAll):
                 self._items = {key: item for key, item in self._items.items() if not _goes(item, one)}
 
@@ -270,11 +279,19 @@ class MemoryStore:
         leaves = [merkle.leaf(event.body) for event in events]
         self._batches.append(chain.batch(before.link if before else chain.BEGINNING, self._writer, number, leaves))
         for position, event in enumerate(events):
-            self._events.append(StoredEvent(len(self._events) + 1, self._writer, number, position, event))
+            self._events.append(StoredEvent(next(self._sequence), self._writer, number, position, event))
 
     def _check(self) -> None:
         if self._closed:
             raise StoreUnavailable("the store is closed")
+
+
+def _erased(events: Sequence[StoredEvent], erase: Erase) -> Iterator[StoredEvent]:
+    for one in events:
+        if one.sequence != erase.sequence:
+            yield one
+        elif not erase.whole:
+            yield msgspec.structs.replace(one, event=msgspec.structs.replace(one.event, personal=b""))
 
 
 def _told(changes: Sequence[Change]) -> list[Event]:

@@ -32,6 +32,7 @@ from registrar.service.ports import (
     Drop,
     DropAll,
     Due,
+    Erase,
     EventQuery,
     Item,
     NotFound,
@@ -90,14 +91,20 @@ _FIND_CLIENT: Final = (
 _INSERT_EVENT: Final = "INSERT INTO event (writer, batch, position, issuer, kind, time_ms, client_id, body, personal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_BATCH: Final = "INSERT INTO audit_batch (writer, number, events, root, link, place) VALUES (?, ?, ?, ?, ?, ?)"
 _BATCHES: Final = "SELECT writer, number, events, root, link, place FROM audit_batch"
+_ERASE_EVENT: Final = "DELETE FROM event WHERE sequence = ?"
+_ERASE_PERSONAL: Final = "UPDATE event SET personal = x'' WHERE sequence = ?"
 _PLACE: Final = "UPDATE audit_batch SET place = ? WHERE writer = ? AND number = ? AND place = 0"
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
 # The index has the first event of each batch; the others come after it in the sequence.
-_OF_BATCH: Final = (
+_UNCHAINED: Final = (
+    "SELECT (SELECT count(*) FROM event), "
+    "(SELECT count(*) FROM event JOIN audit_unchained ON audit_unchained.writer = event.writer)"
+)
+_TOLD: Final = (
     "SELECT one.sequence, one.writer, one.batch, one.position, one.issuer, one.kind, one.time_ms, one.client_id, one.body, "
     "one.personal FROM event AS first JOIN audit_batch AS held ON held.writer = first.writer AND held.number = first.batch "
     "JOIN event AS one ON one.sequence BETWEEN first.sequence AND first.sequence + held.events - 1 "
-    "WHERE first.writer = ? AND first.batch = ? AND first.position = 0 ORDER BY one.position"
+    "WHERE first.writer = ? AND first.batch BETWEEN ? AND ? AND first.position = 0 ORDER BY first.batch, one.position"
 )
 _CLAIM: Final = (
     "UPDATE initial_access_token SET uses = uses + 1 WHERE issuer = ? AND digest = ? AND revoked_at = 0 "
@@ -265,8 +272,12 @@ class SQLiteStore:
         sql = f"{_BATCHES} WHERE place > ? AND place <> 0 ORDER BY place LIMIT ?"
         return [Batch(*row) for row in self._query(sql, (after, limit))]
 
-    async def batch(self, writer: str, number: int) -> Sequence[StoredEvent]:
-        return [_event(row) for row in self._query(_OF_BATCH, (writer, number))]
+    async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
+        return [_event(row) for row in self._query(_TOLD, (writer, first, last))]
+
+    async def unchained(self) -> tuple[int, int]:
+        ((every, unchained),) = self._query(_UNCHAINED, ())
+        return every, unchained
 
     async def add_key(self, key: SigningKey, event: Event) -> None:
         await self._writes.write(lambda: self._engine.add_key(key, event))
@@ -457,6 +468,8 @@ class _Engine:
                 self.tell(one.event)
             elif isinstance(one, Place):
                 self._place(one)
+            elif isinstance(one, Erase):
+                self._db.execute(_ERASE_EVENT if one.whole else _ERASE_PERSONAL, (one.sequence,))
             else:
                 columns = {"client_id": one.client_id or None, "owner": one.owner or None, "kind": one.kind or None}
                 where, values = _where(columns)
@@ -546,7 +559,8 @@ class _Engine:
 def _refuses_first(changes: Sequence[Change]) -> bool:
     """Whether only the first of several changes can be refused, when nothing has been written yet."""
     return all(
-        isinstance(one, (DropAll, Tell)) or (not isinstance(one, Place) and one.expected is None) for one in changes[1:]
+        isinstance(one, (DropAll, Tell, Erase)) or (not isinstance(one, Place) and one.expected is None)
+        for one in changes[1:]
     )
 
 

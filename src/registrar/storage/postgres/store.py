@@ -75,12 +75,16 @@ _FIND_TOKENS: Final = (
 _BATCHES: Final = "SELECT writer, number, events, root, link, place FROM audit_batch"
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
 # The index has the first event of each batch; the others come after it in the sequence.
-_OF_BATCH: Final = (
+_UNCHAINED: Final = (
+    "SELECT (SELECT count(*) FROM event), "
+    "(SELECT count(*) FROM event JOIN audit_unchained ON audit_unchained.writer = event.writer)"
+)
+_TOLD: Final = (
     "SELECT one.sequence, one.writer, one.batch, one.position, one.issuer, one.kind, one.time_ms, one.client_id, one.body, "  # noqa: S608 (a number of our own)
     "one.personal FROM event AS first JOIN audit_batch AS held ON held.writer = first.writer AND held.number = first.batch "
     f"JOIN event AS one ON one.sequence BETWEEN first.sequence AND first.sequence + held.events * {1 << LANE_BITS} "
     "AND one.writer = first.writer AND one.batch = first.batch "
-    "WHERE first.writer = $1 AND first.batch = $2 AND first.position = 0 ORDER BY one.position"
+    "WHERE first.writer = $1 AND first.batch BETWEEN $2 AND $3 AND first.position = 0 ORDER BY first.batch, one.position"
 )
 _HALVES: Final = re.compile("[\ud800-\udfff]")
 # Of several processes that clean up at the same moment, each takes other rows.
@@ -251,8 +255,12 @@ class PostgresStore:
         sql = f"{_BATCHES} WHERE place > $1 AND place <> 0 ORDER BY place LIMIT $2"
         return [Batch(*row) for row in await self._rows(sql, after, limit)]
 
-    async def batch(self, writer: str, number: int) -> Sequence[StoredEvent]:
-        return [_event(row) for row in await self._rows(_OF_BATCH, writer, number)]
+    async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
+        return [_event(row) for row in await self._rows(_TOLD, writer, first, last)]
+
+    async def unchained(self) -> tuple[int, int]:
+        ((every, unchained),) = await self._rows(_UNCHAINED)
+        return every, unchained
 
     async def add_key(self, key: SigningKey, event: Event) -> None:
         row = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))
