@@ -298,6 +298,15 @@ class StoredEvent(msgspec.Struct, frozen=True):
     event: Event
 
 
+class Load(NamedTuple):
+    """How busy a store is: writes that wait and that may wait, sessions for reading in use and not."""
+
+    waiting: int = 0
+    limit: int = 0
+    used: int = 0
+    free: int = 0
+
+
 class Store(Protocol):
     """Remembering. Every write takes its audit event: both are durable when it returns, or neither is stored.
 
@@ -452,6 +461,10 @@ class Store(Protocol):
 
     async def ready(self) -> None:
         """Return when the store answers."""
+        ...
+
+    def load(self) -> Load:
+        """How busy it is at this moment."""
         ...
 
     async def close(self) -> None:

@@ -26,6 +26,7 @@ from registrar.service.ports import (
     Erase,
     EventQuery,
     Item,
+    Load,
     NotFound,
     Place,
     Put,
@@ -206,6 +207,9 @@ class MemoryStore:
 
     async def ready(self) -> None:
         self._check()
+
+    def load(self) -> Load:
+        return Load()
 
     async def close(self) -> None:
         self._closed = True

@@ -25,6 +25,7 @@ from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
 from registrar.domain.terms import terms
 from registrar.service import last_use
+from registrar.service.metrics import Metrics
 from registrar.service.ports import (
     Change,
     ClientQuery,
@@ -35,6 +36,7 @@ from registrar.service.ports import (
     Erase,
     EventQuery,
     Item,
+    Load,
     NotFound,
     Place,
     Put,
@@ -46,6 +48,7 @@ from registrar.service.ports import (
     Tell,
     TokenSpent,
 )
+from registrar.service.tracing import Tracer
 from registrar.storage import records
 from registrar.storage.group_commit import GroupCommit
 from registrar.storage.migrations import newer, scripts
@@ -134,12 +137,16 @@ class SQLiteStore:
     Args:
         path: the file; its folder is created.
         queue: writes that may wait at the most.
+        metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
 
     Raises:
         StoreUnavailable: the file cannot be opened or was written by a newer program.
     """
 
-    def __init__(self, path: Path, *, queue: int = 4096) -> None:
+    def __init__(
+        self, path: Path, *, queue: int = 4096, metrics: Metrics | None = None, tracer: Tracer | None = None
+    ) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._engine = _Engine(path)
@@ -147,7 +154,7 @@ class SQLiteStore:
             self._read.execute("PRAGMA query_only = ON")
         except (apsw.Error, OSError) as problem:
             raise StoreUnavailable(f"{path}: {problem}") from problem
-        self._writes = GroupCommit(self._engine, queue)
+        self._writes = GroupCommit(self._engine, queue, metrics, tracer)
 
     async def create(
         self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()
@@ -291,6 +298,9 @@ class SQLiteStore:
 
     async def ready(self) -> None:
         self._query("SELECT 1 FROM client LIMIT 1", ())
+
+    def load(self) -> Load:
+        return self._writes.load
 
     async def close(self) -> None:
         await self._writes.close()

@@ -20,6 +20,7 @@ from registrar.domain.events import Event
 from registrar.domain.settings import PostgreSQL
 from registrar.domain.terms import terms
 from registrar.service import last_use
+from registrar.service.metrics import Metrics
 from registrar.service.ports import (
     Change,
     ClientQuery,
@@ -28,12 +29,14 @@ from registrar.service.ports import (
     Due,
     EventQuery,
     Item,
+    Load,
     NotFound,
     SigningKey,
     Spend,
     StoredEvent,
     StoreUnavailable,
 )
+from registrar.service.tracing import Tracer
 from registrar.storage import records
 from registrar.storage.postgres.batch import Write
 from registrar.storage.postgres.connection import LOST, Address, prepare, unreachable
@@ -101,14 +104,24 @@ class PostgresStore:
         url: `postgresql://user@host,host/database`.
         settings: of the sessions.
         queue: writes that may wait at the most, and lookups.
+        metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
 
     Raises:
         ValueError: the URL is none, saying what would be accepted.
     """
 
-    def __init__(self, url: str, settings: PostgreSQL | None = None, *, queue: int = 4096) -> None:
+    def __init__(
+        self,
+        url: str,
+        settings: PostgreSQL | None = None,
+        *,
+        queue: int = 4096,
+        metrics: Metrics | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
         self._address = Address(url, settings or PostgreSQL())
-        self._writes = Writer(self._address, queue)
+        self._writes = Writer(self._address, queue, metrics, tracer)
         self._clients = Lookups[tuple[str, str]](self._lookup(_FIND_CLIENTS, 2), queue)
         self._tokens = Lookups[tuple[str, Digest]](self._lookup(_FIND_TOKENS, 2), queue)
         self._items = Lookups[tuple[str, str, str]](self._lookup(_FIND_ITEMS, 3), queue)
@@ -286,6 +299,15 @@ class PostgresStore:
 
     async def ready(self) -> None:
         await self._rows("SELECT 1 FROM client LIMIT 1")
+
+    def load(self) -> Load:
+        pool = self._pool
+        if pool is None or self._closed:
+            return self._writes.load
+        free = pool.get_idle_size()
+        return self._writes.load._replace(
+            used=pool.get_size() - free, free=free + pool.get_max_size() - pool.get_size()
+        )
 
     async def close(self) -> None:
         self._closed = True

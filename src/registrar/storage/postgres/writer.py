@@ -18,7 +18,9 @@ import asyncpg
 from asyncpg import Connection
 
 from registrar.domain import chain, merkle
+from registrar.service.metrics import Metrics
 from registrar.service.ports import StoreError, StoreUnavailable
+from registrar.service.tracing import Tracer
 from registrar.storage.batches import BATCH, Batches, Waiter, fail, settle, told
 from registrar.storage.postgres.batch import (
     Company,
@@ -130,10 +132,14 @@ class Writer(Batches[Write]):
     Args:
         address: the database.
         limit: operations that may wait; beyond that, writers are told to come back.
+        metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
     """
 
-    def __init__(self, address: Address, limit: int) -> None:
-        super().__init__(limit)
+    def __init__(
+        self, address: Address, limit: int, metrics: Metrics | None = None, tracer: Tracer | None = None
+    ) -> None:
+        super().__init__(limit, metrics, tracer)
         self._address = address
         self._connection: Connection | None = None
         self._chain = Chain()
