@@ -94,6 +94,7 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.audit", settings.Audit),
     ("issuer.NAME.template.ID", settings.Template),
     ("statement_issuer.NAME", settings.StatementIssuer),
+    ("webhook.NAME", settings.Webhook),
 )
 _SPOKEN: Final[Mapping[Any, str]] = {str: "string", int: "whole number", float: "number", bool: "true or false"}
 

@@ -22,6 +22,12 @@ COMMANDS = (
     ["client", "resume", "x"],
     ["client", "delete", "x"],
     ["client", "rotate-secret", "x"],
+    ["webhook", "list"],
+    ["webhook", "show", "x"],
+    ["webhook", "dead", "x"],
+    ["webhook", "replay", "x", "--given-up"],
+    ["webhook", "test", "x"],
+    ["webhook", "enable", "x"],
     ["user", "add", "x", "--password-file", "/dev/null"],
     ["user", "list"],
     ["user", "disable", "x"],
@@ -164,5 +170,5 @@ def test_order_of_the_commands(desk: Desk) -> None:
     names = [line.split()[0] for line in listed.splitlines()]
     assert names == [
         *["init", "serve", "demo", "register", "token", "client", "keys", "user", "audit", "policy", "statement"],
-        *["template", "migrate", "copy"],
+        *["template", "migrate", "copy", "webhook"],
     ]

@@ -121,9 +121,9 @@ async def tokens(desk: Desk) -> AsyncIterator[InitialAccessToken]:
         after = (page[-1].issuer, page[-1].token_id)
 
 
-async def revoke_token(desk: Desk, token_id: str) -> None:
-    """Revoke an initial access token."""
-    await administration.revoke_token(desk.registry, desk.issuer, desk.operator, token_id)
+async def revoke_token(desk: Desk, token_id: str, *, again: bool = False) -> None:
+    """Revoke an initial access token; with `again`, it may be revoked already."""
+    await administration.revoke_token(desk.registry, desk.issuer, desk.operator, token_id, again=again)
 
 
 async def clients(
@@ -172,6 +172,24 @@ async def change_state(desk: Desk, act: str, client_id: str, reason: str) -> Cli
 async def rotate_secret(desk: Desk, client_id: str, overlap: int | None) -> tuple[str, Client]:
     """Give a client a new secret."""
     return await administration.rotate_secret(desk.registry, desk.issuer, desk.operator, client_id, overlap=overlap)
+
+
+async def before_reissue(desk: Desk, client_id: str) -> str:
+    """What re-issuing a token does to a client, for whoever has to say yes to it."""
+    held = (await administration.find(desk.registry, desk.issuer, client_id)).credentials
+    said = f"The registration access tokens of {client_id} end at once."
+    if not held.secrets or held.data_key is not None:
+        return said
+    overlap = desk.issuer.settings.client_secret.overlap
+    return f"{said} It gets a new secret too, and the old one works for {overlap} s."
+
+
+async def reissue_token(desk: Desk, client_id: str, reason: str) -> dict[str, Any]:
+    """Give a client a new registration access token."""
+    token, secret, client = await administration.reissue_token(
+        desk.registry, desk.issuer, desk.operator, client_id, reason
+    )
+    return administration.reissued(desk.issuer, client, token, secret)
 
 
 async def rotate_keys(desk: Desk, algorithms: Sequence[str], *, withdraw: bool) -> list[SigningKey]:

@@ -20,7 +20,7 @@ from registrar.http.logs import REQUEST_ID
 from registrar.http.observation import Observation, Observer, observer
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import checkpoints, keys, lifecycle, retention, templates, udap
+from registrar.service import bulk, checkpoints, delivery, keys, lifecycle, retention, templates, udap
 from registrar.service.administration import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -241,6 +241,11 @@ class Application:
                     self._registry.errands.start(self._observer.log.keep_writing(), "the log of requests")
                 if self._registry.metrics is not None:
                     self._registry.errands.start(self._registry.metrics.watch_loop(), "the watch over the loop")
+                self._registry.errands.start(bulk.keep_working(self._registry), "what goes on with jobs")
+                for line in self._registry.webhooks.lines:
+                    self._registry.errands.start(
+                        delivery.keep_delivering(self._registry, *line), f"what delivers to the webhook {line[1]}"
+                    )
                 await send({"type": "lifespan.startup.complete"})
             else:
                 try:
@@ -250,6 +255,8 @@ class Application:
                 await self._registry.errands.close()
                 await self._seal()
                 await self._registry.fetch.close()
+                if (way_out := self._registry.webhooks.fetch) is not None:
+                    await way_out.close()
                 await self._registry.store.close()
                 if self._registry.tracer is not None:
                     await asyncio.to_thread(self._registry.tracer.close)

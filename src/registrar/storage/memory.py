@@ -131,12 +131,14 @@ class MemoryStore:
         due = sorted((one for one in found if 0 < one.due_at <= now), key=lambda one: one.due_at)
         return [Due(one, self._used_at(one)) for one in due[:limit]]
 
-    async def add_token(self, token: InitialAccessToken, event: Event) -> None:
+    async def add_token(self, token: InitialAccessToken, event: Event, changes: Sequence[Change] = ()) -> None:
         self._check()
         if (token.issuer, token.token_id) in self._tokens or self._token(token.issuer, token.digest):
             raise Conflict(token.token_id)
+        self._expect(changes)
         self._tokens[token.issuer, token.token_id] = token
-        self._append(event)
+        self._make(changes)
+        self._append(*_told(changes), event)
 
     async def find_token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
         self._check()
@@ -148,15 +150,19 @@ class MemoryStore:
         self._check()
         return [self._tokens[key] for key in sorted(self._tokens) if key > after and issuer in (None, key[0])][:limit]
 
-    async def revoke_token(self, issuer: str, token_id: str, now: int, event: Event) -> None:
+    async def revoke_token(
+        self, issuer: str, token_id: str, now: int, event: Event, changes: Sequence[Change] = ()
+    ) -> None:
         self._check()
         token = self._tokens.get((issuer, token_id))
         if token is None:
             raise NotFound(token_id)
         if token.revoked_at:
             raise Conflict(token_id)
+        self._expect(changes)
         self._tokens[issuer, token_id] = msgspec.structs.replace(token, revoked_at=now)
-        self._append(event)
+        self._make(changes)
+        self._append(*_told(changes), event)
 
     async def record(self, event: Event) -> None:
         self._check()
@@ -185,21 +191,35 @@ class MemoryStore:
         self._check()
         return len(self._events), 0
 
-    async def add_key(self, key: SigningKey, event: Event) -> None:
+    async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         self._check()
         taken = {(one.issuer, one.algorithm, one.generation) for one in self._keys}
         if (key.issuer, key.algorithm, key.generation) in taken or self._key(key.issuer, key.kid):
             raise Conflict(key.kid)
+        self._expect(changes)
         self._keys.append(key)
-        self._append(event)
+        self._make(changes)
+        self._append(*_told(changes), event)
 
-    async def remove_key(self, issuer: str, kid: str, event: Event) -> None:
+    async def rewrap_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
+        self._check()
+        stored = self._key(key.issuer, key.kid)
+        if stored is None:
+            raise NotFound(key.kid)
+        self._expect(changes)
+        self._keys[self._keys.index(stored)] = msgspec.structs.replace(stored, private=key.private)
+        self._make(changes)
+        self._append(*_told(changes), event)
+
+    async def remove_key(self, issuer: str, kid: str, event: Event, changes: Sequence[Change] = ()) -> None:
         self._check()
         key = self._key(issuer, kid)
         if key is None:
             raise NotFound(kid)
+        self._expect(changes)
         self._keys.remove(key)
-        self._append(event)
+        self._make(changes)
+        self._append(*_told(changes), event)
 
     async def keys(self, issuer: str) -> Sequence[SigningKey]:
         self._check()

@@ -873,12 +873,18 @@ class StoreTransactions(_Tier):
         with pytest.raises(Conflict):
             await store.add_key(a_key("k3", generation=3), an_event("", kind="issuer.key_created"))
         assert [key.kid for key in await store.keys("main")] == ["k1", "k2"]
+        rewrapped = msgspec.structs.replace(newer, private=Wrapped(b"other", Sealed(b"\1" * 12, b"\xfe")))
+        await store.rewrap_key(rewrapped, an_event("", kind="issuer.key_rewrapped"))
+        assert list(await store.keys("main")) == [a_key(), rewrapped]
+        await store.rewrap_key(newer, an_event("", kind="issuer.key_rewrapped"))
+        with pytest.raises(NotFound):
+            await store.rewrap_key(a_key("k9"), an_event("", kind="issuer.key_rewrapped"))
         await store.remove_key("main", "k1", an_event("", kind="issuer.key_removed"))
         assert list(await store.keys("main")) == [newer]
         for issuer, kid in (("main", "k1"), ("other", "k2")):
             with pytest.raises(NotFound):
                 await store.remove_key(issuer, kid, an_event("", kind="issuer.key_removed"))
-        assert len(await _events(store)) == 3  # noqa: PLR2004 (two keys made, one removed)
+        assert len(await _events(store)) == 5  # noqa: PLR2004 (two keys made, one wrapped anew twice, one removed)
 
     async def test_an_update_needs_the_version_that_is_stored(self, store: Store) -> None:
         """Another version is a Conflict, no such client NotFound; neither changes anything or leaves an event."""

@@ -206,7 +206,7 @@ class PostgresStore:
         rows = await self._rows(_DUE, now, limit)
         return [Due(records.decode_client(row[0], row[1]), int(row[2] or 0)) for row in rows]
 
-    async def add_token(self, token: InitialAccessToken, event: Event) -> None:
+    async def add_token(self, token: InitialAccessToken, event: Event, changes: Sequence[Change] = ()) -> None:
         row = (
             token.issuer,
             token.token_id,
@@ -223,7 +223,7 @@ class PostgresStore:
             if not await connection.fetchval(sql, *row):
                 raise Conflict(token.token_id)
 
-        await self._alone(add, event)
+        await self._alone(add, event, changes)
 
     async def find_token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
         row = await self._found(self._tokens, issuer, digest)
@@ -236,7 +236,9 @@ class PostgresStore:
         sql = f"{_TOKENS} WHERE (issuer, token_id) > ($1, $2){where} ORDER BY issuer, token_id LIMIT $3"
         return [_token(row) for row in await self._rows(sql, *after, limit, *values)]
 
-    async def revoke_token(self, issuer: str, token_id: str, now: int, event: Event) -> None:
+    async def revoke_token(
+        self, issuer: str, token_id: str, now: int, event: Event, changes: Sequence[Change] = ()
+    ) -> None:
         async def revoke(connection: Connection) -> None:
             sql = "SELECT revoked_at FROM initial_access_token WHERE issuer = $1 AND token_id = $2 FOR UPDATE"
             revoked_at = await connection.fetchval(sql, issuer, token_id)
@@ -247,7 +249,7 @@ class PostgresStore:
             sql = "UPDATE initial_access_token SET revoked_at = $3 WHERE issuer = $1 AND token_id = $2"
             await connection.execute(sql, issuer, token_id, now)
 
-        await self._alone(revoke, event)
+        await self._alone(revoke, event, changes)
 
     async def record(self, event: Event) -> None:
         await self._writes.write(Write((event,)))
@@ -275,7 +277,7 @@ class PostgresStore:
         ((every, unchained),) = await self._rows(_UNCHAINED)
         return every, unchained
 
-    async def add_key(self, key: SigningKey, event: Event) -> None:
+    async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         row = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))
 
         async def add(connection: Connection) -> None:
@@ -283,15 +285,23 @@ class PostgresStore:
             if not await connection.fetchval(sql, *row):
                 raise Conflict(key.kid)
 
-        await self._alone(add, event)
+        await self._alone(add, event, changes)
 
-    async def remove_key(self, issuer: str, kid: str, event: Event) -> None:
+    async def rewrap_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
+        async def rewrap(connection: Connection) -> None:
+            sql = "UPDATE signing_key SET record = $3 WHERE issuer = $1 AND kid = $2 RETURNING 1"
+            if not await connection.fetchval(sql, key.issuer, key.kid, records.encode(key)):
+                raise NotFound(key.kid)
+
+        await self._alone(rewrap, event, changes)
+
+    async def remove_key(self, issuer: str, kid: str, event: Event, changes: Sequence[Change] = ()) -> None:
         async def remove(connection: Connection) -> None:
             sql = "DELETE FROM signing_key WHERE issuer = $1 AND kid = $2 RETURNING 1"
             if not await connection.fetchval(sql, issuer, kid):
                 raise NotFound(kid)
 
-        await self._alone(remove, event)
+        await self._alone(remove, event, changes)
 
     async def keys(self, issuer: str) -> Sequence[SigningKey]:
         rows = await self._rows("SELECT record FROM signing_key WHERE issuer = $1 ORDER BY created_at, kid", issuer)
@@ -319,8 +329,10 @@ class PostgresStore:
             except (*LOST, asyncpg.PostgresError):
                 pool.terminate()
 
-    async def _alone(self, act: Callable[[Connection], Awaitable[None]], event: Event) -> None:
-        await self._writes.write(Write((event,), alone=act))
+    async def _alone(
+        self, act: Callable[[Connection], Awaitable[None]], event: Event, changes: Sequence[Change]
+    ) -> None:
+        await self._writes.write(Write.of(changes, (event,), alone=act))
 
     def _lookup(self, sql: str, keys: int) -> Callable[[list[Any]], Awaitable[Mapping[Any, tuple[Any, ...]]]]:
         """How rows are found whose first columns are their key."""
