@@ -5,10 +5,10 @@ INSTALLED := .venv/installed
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench lock clean
+.PHONY: help setup run test check format bench deploy-check lock clean
 
 help: ## Show this.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 setup: $(INSTALLED) ## Create .venv with everything that running and testing need.
 
@@ -26,20 +26,23 @@ test: setup ## Run the whole suite.
 	$(BIN)/pytest -n auto
 
 check: setup ## Lint, types, layers.
-	$(BIN)/ruff format --check src tests bench docs
-	$(BIN)/ruff check src tests bench docs
+	$(BIN)/ruff format --check src tests bench docs deploy
+	$(BIN)/ruff check src tests bench docs deploy
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: setup ## Format and mend what can be mended.
-	$(BIN)/ruff format src tests bench docs
-	$(BIN)/ruff check --fix src tests bench docs
+	$(BIN)/ruff format src tests bench docs deploy
+	$(BIN)/ruff check --fix src tests bench docs deploy
 
 bench: setup ## Measure against the peers, in one run; writes bench/RESULTS.md.
 	$(BIN)/python bench/run.py
 
+deploy-check: ## Lint deploy/ with the tools that will read it; installs them into var/deploy.
+	$(PYTHON) deploy/check.py
+
 lock: ## Pin the requirements anew (needs uv).
-	cd requirements && for set in run dev; do \
+	cd requirements && for set in run dev build; do \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet $$set.in --output-file $$set.txt; done
 
 clean: ## Remove everything that was made, the development database too.

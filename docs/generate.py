@@ -23,11 +23,13 @@ import click
 
 import registrar.http.application  # noqa: F401  (with it every room has entered its rules into RULES)
 from registrar.cli import main
+from registrar.config.environment import variable
 from registrar.domain import server_metadata, settings
 from registrar.domain.errors import ERRORS
 from registrar.domain.events import EVENTS
 from registrar.domain.findings import RULES, Rule
 from registrar.domain.metadata import ECHOED_EMPTY, LIMITS, MEMBERS, Member, Role
+from registrar.domain.metrics import METRICS
 from registrar.domain.software_statement import Form
 from registrar.policy import classes
 from registrar.policy.classes import When
@@ -71,6 +73,10 @@ def anchor(heading: str) -> str:
 _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("server", settings.Server),
     ("server.postgresql", settings.PostgreSQL),
+    ("server.audit", settings.Checkpoints),
+    ("server.log", settings.Log),
+    ("server.metrics", settings.Metrics),
+    ("server.tracing", settings.Tracing),
     ("server.mutual_tls", settings.MutualTls),
     ("server.fetch", settings.Fetching),
     ("server.key_sets", settings.KeySetCaching),
@@ -100,6 +106,11 @@ def settings_page() -> Iterator[str]:
     yield "The configuration is one TOML file, `registrar.toml` in the working directory or the file that `--config` names."
     yield "It is read strictly: an unknown key, a value of another type, or a combination that could not work keeps the server from starting, and the message names the file and the line."
     yield ""
+    yield "Environment variables say the same, and count more than the file; with them, no file is needed."
+    yield 'Text stands in a variable as it is, and everything else as in TOML: `true`, `8000`, `["one", "two"]`. Names (`NAME`, `API`, `ID`) are written in upper case and mean lower case.'
+    yield "A setting of text may come from a file, as secrets do: `REGISTRAR_SERVER__DATABASE_FILE` names one with the value of `REGISTRAR_SERVER__DATABASE`."
+    yield "What `--port` and `--workers` say counts more than either. A variable that names no setting is refused as an unknown key is."
+    yield ""
     for name, kind in _TABLES:
         yield f"## `[{name}]`"
         yield ""
@@ -110,8 +121,11 @@ def settings_page() -> Iterator[str]:
                 continue  # tables of their own
             if dataclasses.is_dataclass(_default(field)):
                 continue
-            rows.append((code(field.name), _type(hint), code(_toml(field, hint)), field.metadata["meaning"]))
-        yield from table(("setting", "type", "default", "meaning"), rows)
+            named = variable(*name.split("."), field.name)
+            rows.append(
+                (code(field.name), _type(hint), code(_toml(field, hint)), field.metadata["meaning"], code(named))
+            )
+        yield from table(("setting", "type", "default", "meaning", "variable"), rows)
     yield "## `[policy.NAME]`"
     yield ""
     yield "A policy of your own; [policies](../guide/policies.md) tells how one is written, and [rules](rules.md) lists what it can name."
@@ -291,6 +305,28 @@ def events_page() -> Iterator[str]:
     yield "[Auditing](../guide/auditing.md) tells what stands in an event and how to read the table."
     yield ""
     yield from table(("kind", "meaning"), ((code(row.name), row.meaning) for row in EVENTS.values()))
+
+
+def metrics_page() -> Iterator[str]:
+    """`metrics.md`: every metric."""
+    yield "# Metrics"
+    yield ""
+    yield "What Prometheus finds at `/metrics`, where [`[server.metrics]`](settings.md#servermetrics) names a port."
+    yield "[Deploying](../guide/deploying.md#metrics-to-watch) tells which of them to watch."
+    yield "Beside these stand those of the process, of its garbage collector and of Python, as prometheus-client has them: `process_*`, `python_*`."
+    yield ""
+    yield "No label holds anything that a caller chose. An issuer, a policy and an endpoint are configured; errors, rules and events are those of [errors](errors.md), [rules](rules.md) and [audit events](events.md)."
+    yield ""
+    yield from table(
+        ("metric", "kind", "labels", "meaning"),
+        ((code(row.name), row.kind.value, ", ".join(map(code, row.labels)), row.meaning) for row in METRICS.values()),
+    )
+    yield "The bounds of the histograms, in the unit that the name ends with:"
+    yield ""
+    yield from table(
+        ("histogram", "bounds"),
+        ((code(row.name), ", ".join(f"{bound:g}" for bound in row.buckets)) for row in METRICS.values() if row.buckets),
+    )
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------
@@ -571,6 +607,7 @@ PAGES: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
     "events.md": events_page,
+    "metrics.md": metrics_page,
     "rules.md": rules_page,
     "metadata.md": metadata_page,
     "server-metadata.md": server_metadata_page,

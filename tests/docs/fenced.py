@@ -1,7 +1,8 @@
 """Runs the fenced blocks of a page, in order, in a checkout of the page's own.
 
 - `sh` runs in one shell for the whole page. `make run` or `registrar serve ...`, alone in its block, is started, kept
-  running until the page ends or starts another, and has its own port in place of 8000.
+  running until the page ends or starts another, and has its own port in place of 8000, and another for its metrics in
+  place of 9464.
 - `python` runs in one namespace for the whole page.
 - `text` and `json` after a command show what it prints, `...` standing for whatever varies. A `json` block in a section
   without a command is a registration request, which an open server must accept.
@@ -102,7 +103,7 @@ class Page:
     def __init__(self, path: Path, folder: Path, more: Mapping[str, str]) -> None:
         self.path = path
         self._folder = folder
-        self._port = _free_port()
+        self._port, self._metrics_port = _free_port(), _free_port()
         self._environment = {**_environment(folder, self._port), **more}
         self._shell = Shell(folder, self._environment)
         self._names: dict[str, Any] = {"__name__": "page"}
@@ -211,10 +212,22 @@ class Page:
         self._server = None
 
     def _to_port(self, text: str) -> str:
-        return text.replace("127.0.0.1:8000", f"127.0.0.1:{self._port}").replace("port = 8000", f"port = {self._port}")
+        for written, own in self._ports():
+            text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{own}").replace(
+                f"port = {written}", f"port = {own}"
+            )
+        return text
 
     def _from_port(self, text: str) -> str:
-        return text.replace(f"127.0.0.1:{self._port}", "127.0.0.1:8000").replace(f"port = {self._port}", "port = 8000")
+        for written, own in self._ports():
+            text = text.replace(f"127.0.0.1:{own}", f"127.0.0.1:{written}").replace(
+                f"port = {own}", f"port = {written}"
+            )
+        return text
+
+    def _ports(self) -> tuple[tuple[int, int], ...]:
+        """The ports that pages write, and those that stand for them here."""
+        return (8000, self._port), (9464, self._metrics_port)
 
 
 def _environment(folder: Path, port: int) -> dict[str, str]:

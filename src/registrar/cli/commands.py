@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,7 +18,11 @@ _DEFAULT_FILE = Path("registrar.toml")
 
 
 def configured(config: Path | None, *, dev: bool = False, port: int | None = None) -> Configuration:
-    """The configuration that a command runs with: the named file, `registrar.toml` here, `--dev`, or a closed server."""
+    """The configuration that a command runs with: the named file, `registrar.toml` here, `--dev`, or a closed server.
+
+    Environment variables count more than any of these, and `--port` more than they.
+    """
+    import os
     from dataclasses import replace
 
     from registrar import config as configuration
@@ -30,11 +32,11 @@ def configured(config: Path | None, *, dev: bool = False, port: int | None = Non
         if dev:
             if config is not None:
                 raise click.UsageError("--dev is a configuration of its own; leave --config out")
-            return configuration.development(8000 if port is None else port)
-        path = config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
-        if path is None:
-            return configuration.closed(8000 if port is None else port)
-        read = configuration.read(path)
+            read = configuration.development(8000 if port is None else port, environment=os.environ)
+        elif path := config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None):
+            read = configuration.read(path, os.environ)
+        else:
+            read = configuration.closed(8000 if port is None else port, os.environ)
     except ConfigurationError as problem:
         raise Failure(str(problem)) from None
     if port is None:
@@ -92,7 +94,6 @@ def serve(config: Path | None, port: int | None, dev: bool, workers: int) -> Non
     """Serve registration, management and discovery."""
     from registrar.cli.serving import run
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     run(configured(config, dev=dev, port=port), workers)
 
 
@@ -433,6 +434,22 @@ def _state_command(name: str, done: str, meaning: str) -> None:
 _state_command("suspend", "Suspended.", "Suspend a client: everything it asks for is refused until it is resumed.")
 _state_command("resume", "Resumed.", "Resume a suspended client.")
 _state_command("delete", "Deleted.", "Delete a client; a tombstone without credentials stays.")
+
+
+@client.command("receipt")
+@common
+@click.argument("client_id")
+def receipt(config: Path | None, dev: bool, issuer: str, as_json: bool, client_id: str) -> None:
+    """Print a signed statement of what is registered; `registrar audit verify-receipt` verifies it."""
+    from registrar.cli import operating
+    from registrar.service import receipts
+
+    del as_json
+
+    async def act(desk: operating.Desk) -> None:
+        click.echo(await receipts.issue(desk.registry, desk.issuer, await operating.client(desk, client_id)))
+
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @client.command("rotate-secret")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+import msgspec
 
 from registrar.authorization import people as accounts
 from registrar.authorization.people import Person, Unacceptable
@@ -98,6 +99,12 @@ def _chosen(registry: Registry, name: str) -> Issuer:
     if len(registry.issuers) > 1:
         raise Failure(f"there are several issuers; choose one with --issuer: {known}")
     return next(iter(registry.issuers.values()))
+
+
+def built(value: Any) -> dict[str, Any]:
+    """A record as JSON has it."""
+    members: dict[str, Any] = msgspec.to_builtins(value)
+    return members
 
 
 async def issue_token(desk: Desk, **wanted: Any) -> tuple[PresentedToken, InitialAccessToken]:

@@ -10,6 +10,7 @@ import click
 from registrar.cli.render import Failure
 from registrar.config import Configuration, assemble
 from registrar.domain.settings import Mode, Server
+from registrar.http.logs import configure
 from registrar.http.server import listen, serve
 from registrar.http.workers import supervise
 from registrar.policy.document import ConfigurationError
@@ -30,6 +31,7 @@ def run(configuration: Configuration, workers: int = 1) -> None:
         Failure: the key file or the database cannot be used.
     """
     server = configuration.settings.server
+    configure(server.log)
     if is_postgresql(server.database):
         try:
             asyncio.run(_answering(server))
@@ -44,7 +46,11 @@ def run(configuration: Configuration, workers: int = 1) -> None:
         raise Failure(f"what one worker remembers in {MEMORY} the others do not know; --workers needs a database")
     _announce(configuration)
     sockets = listen(server)
-    supervise(workers, lambda: serve(_assembled(configuration), server, sockets))
+    supervise(
+        workers,
+        lambda number: serve(_assembled(configuration), server, sockets, number),
+        hang_up=bool(server.tls_certificate or server.mutual_tls.port),
+    )
 
 
 def _announce(configuration: Configuration) -> None:

@@ -4,6 +4,7 @@ Nothing is guessed and nothing is ignored: an unknown key, a value of another ty
 or could not work is refused before anything starts, naming the file and the line.
 
 - `reading`: a configuration as a whole, from a file or made for development.
+- `environment`: settings from variables, over those of the file.
 - `tables`: settings from tables.
 - `server`, `issuers`, `policies`: what must hold in each part, and between them.
 - `key_file`: the key-encryption keys.

@@ -13,13 +13,15 @@ from registrar.config.key_file import key_encryption_keys
 from registrar.config.policies import named_function
 from registrar.domain.certificate import read_pem
 from registrar.domain.settings import Issuer as IssuerSettings
-from registrar.domain.settings import Server
+from registrar.domain.settings import Server, Tracing
 from registrar.http.fetch import Fetcher
 from registrar.policy.document import ConfigurationError
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
+from registrar.service.metrics import Metrics
 from registrar.service.outbox import Webhooks, with_outbox
 from registrar.service.registry import Issuer, Registry
+from registrar.service.tracing import Tracer
 from registrar.storage import open_store
 
 
@@ -32,10 +34,22 @@ def assemble(configuration: Configuration) -> Registry:
     """
     keys = key_encryption_keys(configuration)
     server = configuration.settings.server
-    fetch = _fetcher(configuration)
+    metrics = Metrics() if server.metrics.port else None
+    tracer = _tracer(server.tracing)
+    fetch = _fetcher(configuration, metrics, tracer)
     webhooks = Webhooks(configuration.settings.webhook, [*configuration.settings.issuer], _way_out(configuration))
-    opened = open_store(server.database, queue=server.queue, postgresql=server.postgresql)
+    opened = open_store(
+        server.database, queue=server.queue, postgresql=server.postgresql, metrics=metrics, tracer=tracer
+    )
     store = with_outbox(opened, webhooks)
+    if metrics is not None:
+        from registrar.storage.counted import counted
+
+        store = counted(store, metrics)
+    if tracer is not None:
+        from registrar.storage.traced import traced
+
+        store = traced(store, tracer)
     believed = configuration.settings.statement_issuer
     issuers = {
         name: Issuer(
@@ -54,16 +68,30 @@ def assemble(configuration: Configuration) -> Registry:
         os.urandom,
         keys,
         issuers,
-        Audit(store, _now_ms, os.urandom),
+        Audit(store, _now_ms, os.urandom, metrics),
         fetch,
         KeySets(fetch, _now_ms, server.key_sets),
-        webhooks,
+        webhooks=webhooks,
+        metrics=metrics,
+        tracer=tracer,
     )
 
 
-def _fetcher(configuration: Configuration) -> Fetcher:
+def _tracer(settings: Tracing) -> Tracer | None:
+    if not settings.endpoint:
+        return None
+    try:
+        from registrar.http.tracing import OpenTelemetry
+    except ImportError as problem:
+        raise ConfigurationError(
+            "server.tracing", 0, f"needs the extra traces: pip install 'oauth-registrar[traces]' ({problem})"
+        ) from None
+    return OpenTelemetry(settings)
+
+
+def _fetcher(configuration: Configuration, metrics: Metrics | None, tracer: Tracer | None) -> Fetcher:
     settings = configuration.settings.server.fetch
-    fetch = Fetcher(settings)
+    fetch = Fetcher(settings, metrics=metrics, tracer=tracer)
     if (
         settings.ca_file
     ):  # read now, so that a wrong path shows at start; without one, certificates are read when needed

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from registrar.config.configuration import Configuration
+from registrar.config.environment import Overlaid, names_issuers
 from registrar.config.issuers import check_authorities, check_classes, issuer_settings
 from registrar.config.policies import client_classes, own_policies, rule_functions, statement_issuer
 from registrar.config.server import check_fetching, check_transport
@@ -16,9 +18,15 @@ from registrar.policy import Policy, classes
 from registrar.policy.document import ConfigurationError, Document
 from registrar.policy.loader import Written, load_all, shipped
 
+_EMPTY: Final[Mapping[str, str]] = {}
 
-def read(path: Path) -> Configuration:
-    """The configuration in a file.
+
+def read(path: Path, environment: Mapping[str, str] = _EMPTY) -> Configuration:
+    """The configuration in a file, and over it that of environment variables.
+
+    Args:
+        path: the file.
+        environment: variables by name.
 
     Raises:
         ConfigurationError: naming file, line and what would be accepted.
@@ -27,10 +35,12 @@ def read(path: Path) -> Configuration:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigurationError(str(path), 0, f"cannot be read: {problem}") from None
-    return parse(Document(str(path), text))
+    return parse(Overlaid(Document(str(path), text), environment))
 
 
-def development(port: int = 8000, database: str = "sqlite:///var/registrar.db") -> Configuration:
+def development(
+    port: int = 8000, database: str = "sqlite:///var/registrar.db", environment: Mapping[str, str] = _EMPTY
+) -> Configuration:
     """The configuration of `--dev`: one issuer on loopback, open to everybody on this machine.
 
     Raises:
@@ -50,13 +60,19 @@ def development(port: int = 8000, database: str = "sqlite:///var/registrar.db") 
         [issuer.main.people]
         sign_up = true
     """
-    return parse(Document("--dev", text))
+    return parse(Overlaid(Document("--dev", text), environment))
 
 
-def closed(port: int = 8000) -> Configuration:
-    """The configuration without a configuration: registration is disabled."""
-    text = f'[server]\nport = {port}\n[issuer.main]\nurl = "http://127.0.0.1:{port}"'
-    return parse(Document("the default configuration", text))
+def closed(port: int = 8000, environment: Mapping[str, str] = _EMPTY) -> Configuration:
+    """The configuration without a file: what variables say, and where they name no issuer, one that nobody registers at.
+
+    Raises:
+        ConfigurationError: as `read`.
+    """
+    text = f"[server]\nport = {port}\n"
+    if not names_issuers(environment):
+        text += f'[issuer.main]\nurl = "http://127.0.0.1:{port}"'
+    return parse(Overlaid(Document("the default configuration", text), environment))
 
 
 def parse(document: Document) -> Configuration:

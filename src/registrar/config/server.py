@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from registrar.config.configuration import Configuration
@@ -30,7 +30,11 @@ def check_transport(configuration: Configuration, document: Document) -> None:
     if server.body_seconds <= 0:
         raise document.error("is more than 0", "server", "body_seconds")
     _check_proxies(server, document)
+    _check_audit(server, document)
     _check_mutual_tls(server, document)
+    _check_log(server, document)
+    _check_metrics(server, document)
+    _check_tracing(server, document)
     if server.host not in _LOOPBACK and not server.tls_certificate and not server.trusted_proxies:
         raise document.error(
             f"listening on {server.host} without TLS would carry credentials in the clear; set tls_certificate and tls_key, "
@@ -91,6 +95,43 @@ def _check_mutual_tls(server: Server, document: Document) -> None:
         raise document.error("needs client_ca, the authorities of clients' certificates", *at)
     if not settings.certificate and not server.tls_certificate:
         raise document.error("needs certificate and key, or server.tls_certificate and server.tls_key", *at)
+
+
+def _check_audit(server: Server, document: Document) -> None:
+    for key in ("checkpoint_seconds", "retention_days"):
+        if getattr(server.audit, key) < 0:
+            raise document.error("is not negative", "server", "audit", key)
+
+
+def _check_log(server: Server, document: Document) -> None:
+    if not 0 <= server.log.requests <= 1:
+        raise document.error("is a share from 0 to 1", "server", "log", "requests")
+
+
+def _check_tracing(server: Server, document: Document) -> None:
+    at = ("server", "tracing")
+    endpoint = server.tracing.endpoint
+    parts = None if grammar.odd_character(endpoint) else grammar.split(endpoint)
+    if endpoint and (parts is None or parts.scheme not in ("http", "https") or not parts.authority or parts.fragment):
+        raise document.error("is a URL such as http://127.0.0.1:4318/v1/traces", *at, "endpoint")
+    if parts is not None and parts.authority and "@" in parts.authority:
+        raise document.error("holds no credentials; OTEL_EXPORTER_OTLP_HEADERS does", *at, "endpoint")
+    if not 0 <= server.tracing.share <= 1:
+        raise document.error("is a share from 0 to 1", *at, "share")
+    if not server.tracing.seconds > 0:
+        raise document.error("is more than 0", *at, "seconds")
+
+
+def _check_metrics(server: Server, document: Document) -> None:
+    at = ("server", "metrics")
+    if not 0 <= server.metrics.port <= 65535:  # noqa: PLR2004 (ports)
+        raise document.error("is a port from 1 to 65535, or 0 for none", *at, "port")
+    if server.metrics.port and server.metrics.port in (server.port, server.mutual_tls.port):
+        raise document.error("is a port of its own, not one that clients are served on", *at, "port")
+    try:
+        ip_address(server.metrics.host)
+    except ValueError:
+        raise document.error("is an address such as 127.0.0.1 or ::1", *at, "host") from None
 
 
 def check_fetching(server: Server, document: Document) -> None:

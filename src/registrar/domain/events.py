@@ -93,6 +93,14 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
         "What lay under older key-encryption keys was wrapped under the newest; `count` tells how much that was.",
     ),
     ("issuer.key_removed", "A signing key of the issuer was removed: nothing signed by it lives, or it was withdrawn."),
+    (
+        "audit.redacted",
+        "What names people was erased beside `count` events; the events and their chain stay as they are.",
+    ),
+    (
+        "audit.pruned",
+        "Events older than the retention were taken away: those of the first `count` batches of the log. Their links stay.",
+    ),
     ("grant.revoked", "What a person allowed a client ended, and every token under it; `reason` tells why."),
     ("person.added", "An account was made: by an operator, by its owner, or at the first sign-in from upstream."),
     ("person.changed", "An operator disabled or enabled an account, or set its password; `reason` tells which."),

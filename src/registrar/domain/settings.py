@@ -241,6 +241,18 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """`[server.audit]`: how the audit of all issuers is sealed, and how long it is kept."""
+
+    checkpoint_seconds: int = _setting(
+        60, "Seconds between two signed checkpoints of the audit, where something was written; 0: by command alone."
+    )
+    retention_days: int = _setting(
+        0, "Days after which events are taken away, whole batches of them; their links stay. 0 keeps them."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Udap:
     """`[issuer.NAME.udap]`: with what the issuer signs its metadata for a community (`/.well-known/udap`)."""
 
@@ -355,6 +367,64 @@ class KeySetCaching:
     bytes: int = _setting(16_777_216, "Bytes of all key sets that are kept.")
 
 
+class LogFormat(enum.StrEnum):
+    """How a line of the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(enum.StrEnum):
+    """From where on a record of the log is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """`[server.log]`: what is written to standard error. Never a token, a secret, a code, or anybody's address."""
+
+    format: LogFormat = _setting(LogFormat.TEXT, "`text`, or `json`: one object a line.")
+    level: LogLevel = _setting(LogLevel.INFO, "`debug`, `info`, `warning` or `error`: what is graver is written too.")
+    request_ids: bool = _setting(
+        False,
+        "Whether each request has a name, in every line that the log has of it and in `X-Request-Id` of its answer. One that a trusted proxy gave it is kept.",
+    )
+    requests: float = _setting(
+        0.0,
+        "The share of requests that have a line in the log: 0 for none, 0.01 for every hundredth, 1 for all. Above 0, those answered with 5xx always have one.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """`[server.metrics]`: where Prometheus asks, on a port of its own."""
+
+    port: int = _setting(
+        0,
+        "The port to answer `/metrics` on, over http; 0 for none, and then nothing is counted. With `--workers`, each worker has its own: this one, the next one, and so on.",
+    )
+    host: str = _setting(
+        "127.0.0.1",
+        "The address to listen on for it. What is told there is no secret, but nobody's business: another address than loopback is for a network of your own.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """`[server.tracing]`: where OpenTelemetry's traces go. It needs the extra `traces`."""
+
+    endpoint: str = _setting(
+        "",
+        "Where traces are sent, by OTLP over HTTP: `http://127.0.0.1:4318/v1/traces`. Empty: there are none. What proves who sends them stands in `OTEL_EXPORTER_OTLP_HEADERS`.",
+    )
+    share: float = _setting(1.0, "The share of requests that are traced, where a trusted proxy has not decided it.")
+    seconds: float = _setting(5.0, "Seconds that sending may take, when the server stops too.")
+
+
 @dataclass(frozen=True, slots=True)
 class PostgreSQL:
     """`[server.postgresql]`: the sessions of a process, where the database is PostgreSQL."""
@@ -384,6 +454,7 @@ class Server:
         },
     )
     postgresql: PostgreSQL = _setting(PostgreSQL(), "The sessions, where the database is PostgreSQL.")
+    audit: Checkpoints = _setting(Checkpoints(), "How the audit is sealed, and how long it is kept.")
     key_file: str = _setting(
         "",
         "The file with the key-encryption keys (mode 0600). Empty: `registrar.key` beside the database, where that is a file; created by itself only where every issuer is on loopback.",
@@ -402,6 +473,9 @@ class Server:
     body_bytes: int = _setting(65_536, "Bytes of a request body at the most.")
     body_seconds: float = _setting(10.0, "Seconds that the head of a request may take to arrive, and its body.")
     queue: int = _setting(4_096, "Writes that may wait for the store; beyond that the answer is 503 with Retry-After.")
+    log: Log = _setting(Log(), "What is written to the log.")
+    metrics: Metrics = _setting(Metrics(), "Where Prometheus asks.")
+    tracing: Tracing = _setting(Tracing(), "Where traces go.")
     fetch: Fetching = _setting(Fetching(), "What may be fetched.")
     key_sets: KeySetCaching = _setting(KeySetCaching(), "How long key sets are kept.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Mapping
@@ -9,14 +10,17 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from registrar.domain.credentials import Unreadable
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
 from registrar.domain.settings import Server
 from registrar.http import admin, endpoints, oauth, openid, wire
 from registrar.http.endpoints import Endpoint, Exchange
+from registrar.http.logs import REQUEST_ID
+from registrar.http.observation import Observation, Observer, observer
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import bulk, delivery, keys, lifecycle, templates, udap
+from registrar.service import bulk, checkpoints, delivery, keys, lifecycle, retention, templates, udap
 from registrar.service.administration import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -35,6 +39,7 @@ _OAUTH: Final[Mapping[str, Mapping[str, Endpoint]]] = {
     "device_authorization_endpoint": {"POST": oauth.authorize_device},
 }
 """Endpoint -> its methods: those that clients call, from the pages of other origins too."""
+_HEALTH: Final = "health"
 _COMMUNITY: Final = {"GET": endpoints.udap, "HEAD": endpoints.udap}
 _KEYS: Final = {"GET": endpoints.jwks, "HEAD": endpoints.jwks}
 _CONFIGURATION: Final = {"GET": endpoints.read, "PUT": endpoints.update, "DELETE": endpoints.delete}
@@ -45,6 +50,8 @@ class Route:
     """A path at an issuer: the endpoint of each method, and whether pages of other origins may call it."""
 
     issuer: Issuer
+    endpoint: str
+    """What it is called: a member of the server metadata, or a word of our own."""
     methods: Mapping[str, Endpoint]
     shared: bool = True
 
@@ -52,22 +59,33 @@ class Route:
 def routes(issuer: Issuer) -> dict[str, Route]:
     """Every path of an issuer but those of its clients, which `<registration path>/` begins."""
     base = urlsplit(issuer.url).path
-    table = {path: Route(issuer, _METADATA) for path in well_known_paths(issuer.url)}
+    table = {path: Route(issuer, "metadata", _METADATA) for path in well_known_paths(issuer.url)}
     for member, path in ENDPOINTS.items():
         if (methods := _KEYS if member == "jwks_uri" else _OAUTH.get(member)) is not None:
-            table[base + path] = Route(issuer, methods)
-    table |= {base + path: Route(issuer, methods, shared=False) for path, methods in pages.ROUTES.items()}
+            table[base + path] = Route(issuer, member, methods)
+    for path, methods in pages.ROUTES.items():
+        table[base + path] = Route(issuer, path.strip("/"), methods, shared=False)
     if issuer.settings.admin_api:
-        table[base + admin.PREFIX] = Route(issuer, dict.fromkeys(admin.METHODS, admin.serve), shared=False)
+        table[base + admin.PREFIX] = Route(issuer, "admin", dict.fromkeys(admin.METHODS, admin.serve), shared=False)
     # The statements that the issuer issued: the last segment is the jti.
-    table[f"{base}/statements/"] = Route(issuer, {"GET": endpoints.statement, "HEAD": endpoints.statement})
+    table[f"{base}/statements/"] = Route(
+        issuer, "statements", {"GET": endpoints.statement, "HEAD": endpoints.statement}
+    )
+    table[f"{base}/.well-known/registrar-audit"] = Route(
+        issuer, "audit", {"GET": endpoints.audit, "HEAD": endpoints.audit}
+    )
+    if issuer.managed:
+        # The receipts of all clients at once: the last segment is the client_id.
+        table[f"{base}/receipts/"] = Route(issuer, "receipts", {"GET": endpoints.receipt})
     if udap.serves(issuer):
-        table[f"{base}/.well-known/udap"] = Route(issuer, _COMMUNITY)
+        table[f"{base}/.well-known/udap"] = Route(issuer, "udap", _COMMUNITY)
     if issuer.enabled:
-        table[base + issuer.settings.registration.path] = Route(issuer, {"POST": endpoints.register})
+        table[base + issuer.settings.registration.path] = Route(
+            issuer, "registration_endpoint", {"POST": endpoints.register}
+        )
     if issuer.managed:
         # The configuration endpoint of all clients at once: the last segment is the client_id.
-        table[f"{base}{issuer.settings.registration.path}/"] = Route(issuer, _CONFIGURATION)
+        table[f"{base}{issuer.settings.registration.path}/"] = Route(issuer, "registration_client_uri", _CONFIGURATION)
     return table
 
 
@@ -81,6 +99,7 @@ class Application:
     def __init__(self, registry: Registry, limits: Server) -> None:
         self._registry, self._limits = registry, limits
         self._proxies = Proxies(limits) if limits.trusted_proxies else None
+        self._observer = observer(registry, limits.log)
         self._paths: dict[str, list[Route]] = {}
         # With issuers on several hosts, a path that one of them does not serve must not reach its neighbour's.
         self._by_host = len({_host(issuer.url) for issuer in registry.issuers.values()}) > 1
@@ -91,7 +110,7 @@ class Application:
         only = next(iter(registry.issuers.values())) if len(registry.issuers) == 1 else None
         for path in ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
             if only is not None:
-                self._paths.setdefault(path, [Route(only, _METADATA)])
+                self._paths.setdefault(path, [Route(only, "metadata", _METADATA)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -101,32 +120,55 @@ class Application:
         else:  # a websocket: there is nothing for it here, and refusing is closing
             await send({"type": "websocket.close", "code": 1000})
 
-    async def answer(self, scope: Scope, receive: Receive) -> Answer:
-        """The answer to an HTTP request; whatever happens, there is one."""
-        route = None
-        if self._proxies is not None:
-            scope = self._proxies.resolved(scope)
+    async def answer(self, scope: Scope, receive: Receive, seen: Observation | None = None) -> Answer:
+        """The answer to an HTTP request; whatever happens, there is one.
+
+        Args:
+            scope: of ASGI.
+            receive: of ASGI.
+            seen: what is to be known of the request, where it is observed already.
+        """
+        if seen is None:
+            if self._proxies is not None:
+                scope = self._proxies.resolved(scope)
+            if self._observer is not None:
+                return await self._observed(self._observer, scope, receive)
+        route, error = None, ""
         try:
             route, client_id = self._route(scope)
             if route is None:
-                return await self._beside(scope)
-            given = await self._answer(route, client_id, scope, receive)
-        except ProtocolError as error:
-            given = wire.refusal(error)
+                given = await self._beside(scope)
+            else:
+                given = await self._answer(route, client_id, scope, receive)
+        except ProtocolError as refusal:
+            given, error = wire.refusal(refusal), refusal.kind.name
         except StoreUnavailable as problem:
             if not problem.overloaded:
                 log.error("the store is unavailable: %s", problem)  # noqa: TRY400 (the reason is known; a traceback a request would flood the log)
-            given = wire.refusal(ProtocolError("temporarily_unavailable"))
+            error = "temporarily_unavailable"
+            given = wire.refusal(ProtocolError(error))
         except Exception:
             # Whatever it is, it is ours; the client learns an identifier and nothing else.
-            incident = secrets.token_hex(8)
+            incident = REQUEST_ID.get() or secrets.token_hex(8)
             log.exception("incident %s", incident)
-            given = wire.refusal(
-                ProtocolError("server_error", f"Something unexpected happened; the log has it as {incident}.")
-            )
+            error = "server_error"
+            given = wire.refusal(ProtocolError(error, f"Something unexpected happened; the log has it as {incident}."))
+        if seen is not None:
+            seen.error = error
+            seen.endpoint = route.endpoint if route else "" if error else _HEALTH
+            seen.issuer = route.issuer.name if route else ""
         if route is not None and route.shared and route.issuer.settings.cors_origins:
             return _shared(route, given, scope)
         return given
+
+    async def _observed(self, observer: Observer, scope: Scope, receive: Receive) -> Answer:
+        seen = observer.begin(scope)
+        try:
+            given = await self.answer(scope, receive, seen)
+        except BaseException:
+            observer.give_up(scope, seen)
+            raise
+        return observer.end(scope, seen, given)
 
     async def _beside(self, scope: Scope) -> Answer:
         """`/healthz` and `/readyz`, about the process and not about any issuer; nothing else lies beside the routes."""
@@ -191,6 +233,14 @@ class Application:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
                 self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
+                if seconds := self._limits.audit.checkpoint_seconds:
+                    self._registry.errands.start(checkpoints.keep(self._registry, seconds), "the checkpoints")
+                if days := self._limits.audit.retention_days:
+                    self._registry.errands.start(retention.keep(self._registry, days), "the retention of the audit")
+                if self._observer is not None and self._observer.log is not None:
+                    self._registry.errands.start(self._observer.log.keep_writing(), "the log of requests")
+                if self._registry.metrics is not None:
+                    self._registry.errands.start(self._registry.metrics.watch_loop(), "the watch over the loop")
                 self._registry.errands.start(bulk.keep_working(self._registry), "what goes on with jobs")
                 for line in self._registry.webhooks.lines:
                     self._registry.errands.start(
@@ -203,12 +253,24 @@ class Application:
                 except StoreUnavailable as problem:
                     log.warning("refusals that were only counted could not be told: %s", problem)
                 await self._registry.errands.close()
+                await self._seal()
                 await self._registry.fetch.close()
                 if (way_out := self._registry.webhooks.fetch) is not None:
                     await way_out.close()
                 await self._registry.store.close()
+                if self._registry.tracer is not None:
+                    await asyncio.to_thread(self._registry.tracer.close)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def _seal(self) -> None:
+        """A last checkpoint, so that what this process wrote cannot be cut off after it has gone."""
+        if not self._limits.audit.checkpoint_seconds:
+            return
+        try:
+            await checkpoints.make(self._registry)
+        except (StoreUnavailable, Unreadable) as problem:
+            log.warning("the end of the audit is not sealed: %s", problem)
 
 
 def _host(url: str) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import re
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -22,7 +23,9 @@ from weakref import WeakValueDictionary
 
 from registrar.domain import uri as grammar
 from registrar.domain.settings import Fetching
+from registrar.service.metrics import Metrics
 from registrar.service.ports import Fetched, FetchError, Sent
+from registrar.service.tracing import Tracer, within
 
 if TYPE_CHECKING:
     import httpcore2
@@ -80,6 +83,8 @@ class Fetcher:
         settings: the bounds, and the origins that are exempt from https and public addresses.
         resolve: how a host's addresses are found, instead of the system's way.
         connect: how a numeric address is connected to, instead of a socket.
+        metrics: counts fetches, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
     """
 
     def __init__(
@@ -88,7 +93,10 @@ class Fetcher:
         *,
         resolve: Resolve | None = None,
         connect: httpcore2.AsyncNetworkBackend | None = None,
+        metrics: Metrics | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._metrics, self._tracer = metrics, tracer
         self._settings = settings
         self._allowed = frozenset(map(grammar.origin_of, settings.allow))
         self._connect = connect
@@ -131,6 +139,18 @@ class Fetcher:
         return await self._ask(url, _Question((), LIMIT, content, headers), _status)
 
     async def _ask(self, url: str, question: _Question, read: _Reading[_Read]) -> _Read:
+        asked = within(self._tracer, "fetch", self._asked(url, question, read))
+        if self._metrics is None:
+            return await asked
+        began, failed = time.perf_counter(), True
+        try:
+            fetched = await asked
+            failed = False
+        finally:
+            self._metrics.fetched(time.perf_counter() - began, failed=failed)
+        return fetched
+
+    async def _asked(self, url: str, question: _Question, read: _Reading[_Read]) -> _Read:
         target = _target(url)
         exempt = target.origin in self._allowed
         if target.origin[0] != "https" and not exempt:

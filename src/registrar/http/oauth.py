@@ -20,14 +20,29 @@ from registrar.domain.server_metadata import ENDPOINTS
 from registrar.http import certificates, wire
 from registrar.http.endpoints import Exchange, address_of
 from registrar.http.wire import Answer
+from registrar.service.metrics import OTHER
 
 _FORM: Final = calls.FORM.encode()
 
 
 async def token(exchange: Exchange) -> Answer:
     """POST at the token endpoint (RFC 6749 §3.2)."""
-    registry, issuer = exchange.registry, exchange.issuer
-    return wire.answer(200, await token_endpoint.answer(registry, issuer, await received(exchange, "token_endpoint")))
+    call = await received(exchange, "token_endpoint")
+    try:
+        issued = await token_endpoint.answer(exchange.registry, exchange.issuer, call)
+    except ProtocolError as error:
+        _count(exchange, call, error.kind.name)
+        raise
+    _count(exchange, call, "issued")
+    return wire.answer(200, issued)
+
+
+def _count(exchange: Exchange, call: Call, outcome: str) -> None:
+    if (metrics := exchange.registry.metrics) is None:
+        return
+    grant_type = call.parameters.get("grant_type", "")
+    known = grant_type in exchange.issuer.offered["grant_types_supported"]
+    metrics.tokens.add(exchange.issuer.name, grant_type if known else OTHER, outcome)
 
 
 async def introspect(exchange: Exchange) -> Answer:

@@ -13,6 +13,8 @@ from registrar.domain.settings import Server
 from registrar.http import certificates
 from registrar.http.wire import Headers, Scope
 
+PROXIED: Final = "registrar.proxied"
+"""Stands in the scope of a request that a trusted proxy handed on."""
 _REMEMBERED: Final = 1_024
 
 
@@ -43,6 +45,7 @@ class Proxies:
             "client": (self._caller(headers, peer[0]), 0),
             "scheme": _scheme(headers, scope.get("scheme", "http")),
             certificates.HEADER: self._certificate_header,
+            PROXIED: True,
         }
 
     def _trusts(self, peer: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import gc
 import logging
@@ -10,7 +11,8 @@ import signal
 import socket
 import ssl
 import sys
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -19,6 +21,9 @@ from registrar.domain.settings import Server
 from registrar.http.application import create_app
 from registrar.http.connection import Connection
 from registrar.service.registry import Registry
+
+if TYPE_CHECKING:
+    from registrar.http.metrics import Exposition
 
 log = logging.getLogger("registrar")
 
@@ -43,13 +48,14 @@ def listen(settings: Server) -> list[socket.socket]:
     return sockets
 
 
-def serve(registry: Registry, settings: Server, sockets: list[socket.socket] | None = None) -> None:
+def serve(registry: Registry, settings: Server, sockets: list[socket.socket] | None = None, number: int = 0) -> None:
     """Serve until SIGINT or SIGTERM; what was acknowledged is durable, and what is under way is finished first.
 
     Args:
         registry: what every use case is given.
         settings: the `[server]` settings.
         sockets: what `listen` gave, where several processes share it.
+        number: which of these processes this is, from 0; its metrics have the port that lies so far above the configured one.
 
     Raises:
         SystemExit: a certificate cannot be used, or an address not listened on.
@@ -81,7 +87,8 @@ def serve(registry: Registry, settings: Server, sockets: list[socket.socket] | N
     except OSError as problem:
         files = f"{settings.tls_certificate} and {settings.tls_key}"
         raise SystemExit(f"Error: {files} cannot be used for TLS: {problem}") from None
-    server = _Listening(config, settings) if settings.mutual_tls.port else uvicorn.Server(config)
+    served = _certificates(settings, config)
+    server = _Listening(config, _beside(registry, settings, number, served), served)
     # uvicorn raises the signal again once it has stopped in order, and to stop in order when asked to is no failure.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -90,36 +97,106 @@ def serve(registry: Registry, settings: Server, sockets: list[socket.socket] | N
         log.info("stopped")
 
 
-class _Listening(uvicorn.Server):
-    """uvicorn's server with a second listener, for clients with certificates. What uvicorn stops, it stops for both."""
+class _Listener(NamedTuple):
+    """One more port of a server: where, how, and what is said of it in the log."""
 
-    def __init__(self, config: uvicorn.Config, settings: Server) -> None:
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    shared: bool
+    """Whether its socket is among those that several processes share."""
+    said: str
+    application: Callable[[], Any] | None = None
+    """Makes what answers there; None is what answers at the first port too."""
+
+
+class _Served(NamedTuple):
+    """A certificate that is served, and where: it can be read again while the server runs."""
+
+    certificate: str
+    key: str
+    context: ssl.SSLContext
+
+
+def _certificates(settings: Server, config: uvicorn.Config) -> list[_Served]:
+    served = []
+    if config.ssl is not None:
+        served.append(_Served(settings.tls_certificate, settings.tls_key, config.ssl))
+    if settings.mutual_tls.port:
+        served.append(_mutual_tls(settings))
+    return served
+
+
+def _beside(registry: Registry, settings: Server, number: int, served: Sequence[_Served]) -> list[_Listener]:
+    listeners = []
+    if port := settings.mutual_tls.port:
+        said = "clients with certificates are served on https://%s:%d"
+        listeners.append(_Listener(settings.host, port, served[-1].context, True, said))
+    if (metrics := registry.metrics) is not None and settings.metrics.port:
+
+        def exposition() -> Exposition:
+            # Loaded once clients are served: it takes a tenth of a second, and nobody waits for it.
+            from registrar.http.metrics import Exposition
+
+            return Exposition(registry, metrics)
+
+        host, port = settings.metrics.host, settings.metrics.port + number
+        listeners.append(_Listener(host, port, None, False, "metrics are told on http://%s:%d/metrics", exposition))
+    return listeners
+
+
+class _Listening(uvicorn.Server):
+    """uvicorn's server with more listeners. What uvicorn stops, it stops for all of them."""
+
+    def __init__(self, config: uvicorn.Config, beside: Sequence[_Listener], served: Sequence[_Served]) -> None:
         super().__init__(config)
-        self._host, self._port, self._context = settings.host, settings.mutual_tls.port, _mutual_tls(settings)
+        self._beside, self._served = beside, served
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         own = sockets[1:] if sockets else None
+        if self._served:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._read_certificates_again)
         await super().startup(sockets[:1] if sockets else None)
-        connection = functools.partial(
-            self.config.http_protocol_class,
-            config=self.config,  # type: ignore[call-arg]  # as uvicorn calls it
-            server_state=self.server_state,
-            app_state=self.lifespan.state,
-        )
-        try:
-            where: dict[str, Any] = {"sock": own[0]} if own else {"host": self._host, "port": self._port}
-            listener = await asyncio.get_running_loop().create_server(
-                connection, ssl=self._context, backlog=self.config.backlog, **where
+        for one in self._beside:
+            if self.should_exit:
+                return
+            where: dict[str, Any] = {"sock": own.pop(0)} if one.shared and own else {"host": one.host, "port": one.port}
+            config = self.config
+            if one.application is not None:
+                config = copy.copy(config)
+                config.loaded_app = one.application()
+            connection = functools.partial(
+                self.config.http_protocol_class,
+                config=config,  # type: ignore[call-arg]  # as uvicorn calls it
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
             )
+            try:
+                listener = await asyncio.get_running_loop().create_server(
+                    connection, ssl=one.tls, backlog=self.config.backlog, **where
+                )
+            except OSError as problem:
+                log.error("%s", problem)  # noqa: TRY400 (the operator reads one line)
+                await self.shutdown(sockets)
+                sys.exit(STARTUP_FAILURE)
+            self.servers.append(listener)
+            log.info(one.said, one.host, one.port)
+
+    def _read_certificates_again(self) -> None:
+        """Serve new connections with what the files hold now, or go on as before: all of it, or nothing."""
+        try:
+            for one in self._served:
+                # Tried first: a context that was given a certificate without its key could serve nobody.
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(one.certificate, one.key)
+            for one in self._served:
+                one.context.load_cert_chain(one.certificate, one.key)
         except OSError as problem:
-            log.error("%s", problem)  # noqa: TRY400 (the operator reads one line)
-            await self.shutdown(sockets)
-            sys.exit(STARTUP_FAILURE)
-        self.servers.append(listener)
-        log.info("clients with certificates are served on https://%s:%d", self._host, self._port)
+            log.error("the certificates are served as they were: %s", problem)  # noqa: TRY400 (the operator reads one line)
+            return
+        log.info("the certificates were read again")
 
 
-def _mutual_tls(settings: Server) -> ssl.SSLContext:
+def _mutual_tls(settings: Server) -> _Served:
     """TLS that every client must present a certificate for; OpenSSL verifies it in the handshake."""
     own = settings.mutual_tls
     certificate, key = (own.certificate, own.key) if own.certificate else (settings.tls_certificate, settings.tls_key)
@@ -138,4 +215,4 @@ def _mutual_tls(settings: Server) -> ssl.SSLContext:
         context.load_verify_locations(own.client_ca)
     except OSError as problem:
         raise SystemExit(f"Error: {own.client_ca} does not hold the certificates of authorities: {problem}") from None
-    return context
+    return _Served(certificate, key, context)

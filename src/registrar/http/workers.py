@@ -17,14 +17,15 @@ log = logging.getLogger("registrar")
 _TOLD = (signal.SIGINT, signal.SIGTERM)
 
 
-def supervise(count: int, work: Callable[[], None]) -> None:
+def supervise(count: int, work: Callable[[int], None], *, hang_up: bool = False) -> None:
     """Run `work` in so many processes until told to stop; each is then told, and waited for.
 
     A process that is killed or told to stop is replaced. One that fails has found something that the others will find too.
 
     Args:
         count: how many processes.
-        work: what each of them does; it ends on SIGTERM.
+        work: what each of them does, given its number from 0; it ends on SIGTERM. Who takes a place takes its number.
+        hang_up: whether SIGHUP means something to them; without, it ends all of them, as it does a single process.
 
     Raises:
         SystemExit: a worker failed, with its exit code.
@@ -32,8 +33,10 @@ def supervise(count: int, work: Callable[[], None]) -> None:
     supervisor = _Supervisor(work)
     for number in _TOLD:
         signal.signal(number, supervisor.stop)
-    for _ in range(count):
-        supervisor.start()
+    if hang_up:
+        signal.signal(signal.SIGHUP, supervisor.pass_on)
+    for place in range(count):
+        supervisor.start(place)
     code = supervisor.wait()
     if code:
         sys.exit(code)
@@ -41,27 +44,27 @@ def supervise(count: int, work: Callable[[], None]) -> None:
 
 
 class _Supervisor:
-    def __init__(self, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[int], None]) -> None:
         self._work = work
-        self._workers: set[int] = set()
+        self._workers: dict[int, int] = {}
         self._stopping = False
         # Nothing is ever written to it. That it closes tells the workers that the supervisor is gone, however that came.
         self._lifeline = os.pipe()
 
-    def start(self) -> None:
+    def start(self, place: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _TOLD)  # a worker that is not known yet would not be told
         if worker := os.fork():
-            self._workers.add(worker)
+            self._workers[worker] = place
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _TOLD)
             return
         code = 1
         try:
-            for number in _TOLD:
+            for number in (*_TOLD, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _TOLD)
             os.close(self._lifeline[1])
             threading.Thread(target=self._follow, daemon=True).start()
-            code = _run(self._work)
+            code = _run(lambda: self._work(place))
         finally:
             os._exit(code)  # what the supervisor has yet to do is not the worker's to do
 
@@ -72,12 +75,19 @@ class _Supervisor:
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(worker, signal.SIGTERM)
 
+    def pass_on(self, number: int, frame: FrameType | None = None) -> None:
+        """Tell every worker what the supervisor was told."""
+        del frame
+        for worker in self._workers:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(worker, number)
+
     def wait(self) -> int:
         """Until no worker is left; the exit code of the one that failed."""
         first = 0
         while self._workers:
             worker, status = os.wait()
-            self._workers.discard(worker)
+            place = self._workers.pop(worker, 0)
             code = os.waitstatus_to_exitcode(status)
             if self._stopping:
                 first = first or max(code, 0)
@@ -87,7 +97,7 @@ class _Supervisor:
                 self.stop()
             else:
                 log.error("worker %d was ended by signal %d; another takes its place", worker, -code)
-                self.start()
+                self.start(place)
         return first
 
     def _follow(self) -> None:

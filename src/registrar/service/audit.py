@@ -14,6 +14,7 @@ from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.events import SALT_BYTES, Actor, Event
 from registrar.domain.findings import Finding
+from registrar.service.metrics import Metrics
 from registrar.service.ports import Clock, Entropy, Store, StoreUnavailable
 
 _MINUTE_MS: Final = 60_000
@@ -58,6 +59,7 @@ class Audit:
     store: Store
     clock: Clock
     entropy: Entropy
+    metrics: Metrics | None = None
     _minutes: dict[str, _Minute] = field(default_factory=dict)
     _reads: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -74,6 +76,8 @@ class Audit:
         detail: Mapping[str, Any] | None = None,
     ) -> Event:
         """An event of now, or of `time_ms`, to be stored with the write that it tells of."""
+        if self.metrics is not None and detail and (findings := detail.get("findings")):
+            self.metrics.found(issuer, findings)
         return events.event(
             kind,
             issuer=issuer,
@@ -109,6 +113,8 @@ class Audit:
             await self._tell_suppressed(issuer, minute, began)
         if minute.recorded >= quota:
             minute.suppressed += 1
+            if self.metrics is not None and isinstance(error, RegistrationError):
+                self.metrics.found(issuer, error.findings)
             return
         minute.recorded += 1
         findings: Sequence[Finding] = ()

@@ -20,6 +20,11 @@ class Errands:
 
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
+    @property
+    def under_way(self) -> int:
+        """How many are under way."""
+        return len(self._under_way)
+
     def start(self, errand: Coroutine[Any, Any, None], name: str) -> None:
         """Begin an errand; a failure of it is written to the log.
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from registrar.domain.access_token import InitialAccessToken
+from registrar.domain.chain import Batch
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest, Wrapped
 from registrar.domain.events import Event
@@ -282,7 +283,22 @@ class Tell(msgspec.Struct, frozen=True):
     event: Event
 
 
-Change = Put | Drop | DropAll | Tell
+class Place(msgspec.Struct, frozen=True):
+    """Give a batch of events, which has none, its place in the log of all writers."""
+
+    writer: str
+    number: int
+    place: int
+
+
+class Erase(msgspec.Struct, frozen=True):
+    """Take away what of an event names a person, or the event with it; its batch and its link stay."""
+
+    sequence: int
+    whole: bool = False
+
+
+Change = Put | Drop | DropAll | Tell | Place | Erase
 
 
 class EventQuery(msgspec.Struct, frozen=True):
@@ -301,6 +317,15 @@ class StoredEvent(msgspec.Struct, frozen=True):
     batch: int
     position: int
     event: Event
+
+
+class Load(NamedTuple):
+    """How busy a store is: writes that wait and that may wait, sessions for reading in use and not."""
+
+    waiting: int = 0
+    limit: int = 0
+    used: int = 0
+    free: int = 0
 
 
 class Store(Protocol):
@@ -342,7 +367,8 @@ class Store(Protocol):
         """Make changes to items and store the events, all of it or nothing.
 
         Raises:
-            Conflict: an item has another version than a change expects; its key is the argument.
+            Conflict: an item has another version than a change expects; its key is the argument. Or a batch that is
+                to be placed is not there, or has a place, or the place is taken.
         """
         ...
 
@@ -417,6 +443,24 @@ class Store(Protocol):
         """
         ...
 
+    async def batches(
+        self, *, after: tuple[str, int] = ("", 0), limit: int = 1000, unplaced: bool = False
+    ) -> Sequence[Batch]:
+        """Batches of events in the order of writer and number; `unplaced`, those that are not in the log yet."""
+        ...
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        """Batches of events in the order of their places in the log, from the one after the place `after`."""
+        ...
+
+    async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
+        """The events of a writer's batches from number `first` to `last`, in their order."""
+        ...
+
+    async def unchained(self) -> tuple[int, int]:
+        """How many events there are in all, and how many of them are of writers from before there were chains."""
+        ...
+
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         """Store a signing key, and make the changes.
 
@@ -448,6 +492,10 @@ class Store(Protocol):
 
     async def ready(self) -> None:
         """Return when the store answers."""
+        ...
+
+    def load(self) -> Load:
+        """How busy it is at this moment."""
         ...
 
     async def close(self) -> None:

@@ -26,6 +26,7 @@ from registrar.service.parts import Parts, documents, gather, of_software, used
 from registrar.service.ports import Conflict, Put, TokenSpent
 from registrar.service.registry import Issuer, Registry
 from registrar.service.replacement import Registration
+from registrar.service.tracing import within
 
 
 async def register(registry: Registry, issuer: Issuer, body: Presented | SignedRequest, caller: Caller) -> Registration:
@@ -46,7 +47,8 @@ async def register(registry: Registry, issuer: Issuer, body: Presented | SignedR
         ProtocolError: registration is disabled, or the policy of the token is configured no more.
         StoreUnavailable: nothing was acknowledged.
     """
-    return await enter(registry, issuer, await admit(registry, issuer, caller), body, caller)
+    admitted = await within(registry.tracer, "admission", admit(registry, issuer, caller))
+    return await enter(registry, issuer, admitted, body, caller)
 
 
 async def enter(
@@ -143,7 +145,7 @@ async def consider(
     judge = _judge(issuer, admitted)
     parts = None
     try:
-        parts = await gather(registry, issuer, judge, admitted, body, caller)
+        parts = await within(registry.tracer, "gather", gather(registry, issuer, judge, admitted, body, caller))
         if replacement.cancels(judge, parts):
             return Considered(admitted, parts, _NOTHING, None, judge, ends=True)
         admitted, parts = classification.classified(issuer, admitted, parts)
@@ -152,10 +154,11 @@ async def consider(
         parts = await software.looked_up(registry, issuer, judge, parts)
         template = await instances.named(registry, issuer, parts.presented)
         if template is None:
-            return Considered(admitted, parts, await decide(registry, judge, parts), None, judge)
+            decision = await within(registry.tracer, "judge", decide(registry, judge, parts))
+            return Considered(admitted, parts, decision, None, judge)
         # What the way in demands of a caller is demanded of one that names a template too.
         demands = [*demanded(judge.policy.proofs, parts.facts)]
-        decision = await instances.decide(registry, issuer, template, parts, demands)
+        decision = await within(registry.tracer, "judge", instances.decide(registry, issuer, template, parts, demands))
         return Considered(admitted, parts, decision, template, instances.judge_of(issuer, template))
     except RegistrationError as refusal:
         requested = parts.requested if parts else {} if isinstance(body, str) else body

@@ -21,10 +21,12 @@ from registrar.service.audit import Audit
 from registrar.service.errands import Errands
 from registrar.service.key_sets import KeySets
 from registrar.service.last_use import LastUse
+from registrar.service.metrics import Metrics
 from registrar.service.opened_keys import OpenedKeys
 from registrar.service.outbox import Webhooks
 from registrar.service.pictures import Pictures
 from registrar.service.ports import Clock, Entropy, Fetch, Store
+from registrar.service.tracing import Tracer
 
 _JUDGES: Final = 256
 """Judges that an issuer keeps ready at the most."""
@@ -168,6 +170,10 @@ class Registry:
     last_use: LastUse = field(default_factory=LastUse)
     errands: Errands = field(default_factory=Errands)
     pictures: Pictures = field(default_factory=Pictures)
+    metrics: Metrics | None = None
+    """What is counted; None where nobody asks for it."""
+    tracer: Tracer | None = None
+    """What times the steps of a request; None where nobody asks for it."""
 
     def issuer_at(self, url: str) -> Issuer | None:
         """The issuer of this registry that has a URL; None where it is somebody else's."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from registrar.domain.settings import PostgreSQL
+    from registrar.service.metrics import Metrics
     from registrar.service.ports import Store
+    from registrar.service.tracing import Tracer
 
 MEMORY = "memory:"
 SQLITE = "sqlite:///"
@@ -15,7 +17,14 @@ POSTGRESQL = ("postgresql://", "postgres://")
 ACCEPTED = f"{SQLITE}path, {POSTGRESQL[0]}user@host/database or {MEMORY}"
 
 
-def open_store(url: str, *, queue: int = 4096, postgresql: PostgreSQL | None = None) -> Store:
+def open_store(
+    url: str,
+    *,
+    queue: int = 4096,
+    postgresql: PostgreSQL | None = None,
+    metrics: Metrics | None = None,
+    tracer: Tracer | None = None,
+) -> Store:
     """Open the store that a database URL names, creating and migrating an SQLite file as needed.
 
     Args:
@@ -23,6 +32,8 @@ def open_store(url: str, *, queue: int = 4096, postgresql: PostgreSQL | None = N
             absolute), or `postgresql://user@host/database`, to which it connects when it is first used.
         queue: writes that may wait at the most.
         postgresql: the settings of sessions.
+        metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
 
     Raises:
         ValueError: the URL names no store that this program has.
@@ -35,11 +46,11 @@ def open_store(url: str, *, queue: int = 4096, postgresql: PostgreSQL | None = N
     if path := sqlite_path(url):
         from registrar.storage.sqlite import SQLiteStore
 
-        return SQLiteStore(path, queue=queue)
+        return SQLiteStore(path, queue=queue, metrics=metrics, tracer=tracer)
     if is_postgresql(url):
         from registrar.storage.postgres import PostgresStore
 
-        return PostgresStore(url, postgresql, queue=queue)
+        return PostgresStore(url, postgresql, queue=queue, metrics=metrics, tracer=tracer)
     raise ValueError(f"that is no database URL; use {ACCEPTED}")
 
 

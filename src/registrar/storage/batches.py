@@ -7,12 +7,15 @@ told that something is stored before the commit has returned. How a batch is mad
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from registrar.service.ports import StoreError, StoreUnavailable
+from registrar.service.metrics import Metrics
+from registrar.service.ports import Load, StoreError, StoreUnavailable
+from registrar.service.tracing import Tracer
 
 BATCH: Final = 256
 """Operations of one commit at the most: a longer batch would hold the loop for too long."""
@@ -27,10 +30,14 @@ class Batches(ABC, Generic[Operation]):
 
     Args:
         limit: operations that may wait; beyond that, writers are told to come back.
+        metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, metrics: Metrics | None = None, tracer: Tracer | None = None) -> None:
+        self._limit, self._metrics, self._tracer = limit, metrics, tracer
+        self._steps: dict[asyncio.Future[None], Any] = {}
+        """Whose write each is, where somebody traces."""
         self._waiting: deque[Waiter[Operation]] = deque()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
@@ -49,9 +56,16 @@ class Batches(ABC, Generic[Operation]):
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         self._waiting.append((operation, done))
+        if self._tracer is not None and (step := self._tracer.here()) is not None:
+            self._steps[done] = step
         if self._running is None:
             self._running = loop.create_task(self._run())
         await done
+
+    @property
+    def load(self) -> Load:
+        """How many wait, and how many may."""
+        return Load(len(self._waiting), self._limit)
 
     async def close(self) -> None:
         """Make durable what waits, and stop; a second time does nothing."""
@@ -75,16 +89,27 @@ class Batches(ABC, Generic[Operation]):
         try:
             while self._waiting:
                 batch = self._next()
+                began = time.perf_counter()
                 try:
-                    await self._write_batch(batch)
+                    if self._tracer is None:
+                        await self._write_batch(batch)
+                    else:
+                        steps = [self._steps.pop(done) for _, done in batch if done in self._steps]
+                        with self._tracer.batch("commit", steps):
+                            await self._write_batch(batch)
                 except BaseException as problem:
                     # Nobody may be left waiting, not even when this task is being cancelled.
                     fail(batch, problem)
                     if not isinstance(problem, Exception):
                         fail(self._waiting, problem)
                         raise
+                if self._metrics is not None:
+                    self._metrics.committed(
+                        len(batch), time.perf_counter() - began, durable=any(map(_is_answered, batch))
+                    )
         finally:
             self._running = None
+            self._steps.clear()
 
 
 def settle(batch: list[Waiter[Operation]], outcomes: Sequence[StoreError | None]) -> None:
@@ -100,6 +125,12 @@ def settle(batch: list[Waiter[Operation]], outcomes: Sequence[StoreError | None]
             done.set_result(None)
         else:
             done.set_exception(outcome)
+
+
+def _is_answered(waiter: Waiter[Operation]) -> bool:
+    """Whether a waiter was told what became of its operation, be it that it was refused."""
+    done = waiter[1]
+    return done.done() and not done.cancelled() and not isinstance(done.exception(), StoreUnavailable)
 
 
 def fail(waiters: Iterable[Waiter[Operation]], problem: BaseException) -> None:

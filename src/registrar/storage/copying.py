@@ -67,6 +67,8 @@ TABLES: Final[Mapping[str, Table]] = {
             "personal",
         ),
     ),
+    "audit_batch": Table(2, ("writer", "number", "events", "root", "link", "place")),
+    "audit_unchained": Table(1, ("writer",)),
 }
 
 

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from registrar.service.metrics import Metrics
 from registrar.service.ports import StoreError, StoreUnavailable
+from registrar.service.tracing import Tracer
 from registrar.storage.batches import BATCH, Batches, Waiter, settle, told
 
 __all__ = ["BATCH", "Engine", "GroupCommit", "Operation"]
@@ -46,10 +48,14 @@ class GroupCommit(Batches[Operation]):
     Args:
         engine: the database.
         limit: operations that may wait; beyond that, writers are told to come back.
+        metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
     """
 
-    def __init__(self, engine: Engine, limit: int) -> None:
-        super().__init__(limit)
+    def __init__(
+        self, engine: Engine, limit: int, metrics: Metrics | None = None, tracer: Tracer | None = None
+    ) -> None:
+        super().__init__(limit, metrics, tracer)
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
 

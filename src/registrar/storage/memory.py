@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from registrar.domain import template
+from registrar.domain import chain, merkle, template
 from registrar.domain.access_token import InitialAccessToken
+from registrar.domain.chain import Batch
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
@@ -21,9 +23,12 @@ from registrar.service.ports import (
     Drop,
     DropAll,
     Due,
+    Erase,
     EventQuery,
     Item,
+    Load,
     NotFound,
+    Place,
     Put,
     SigningKey,
     Spend,
@@ -47,6 +52,8 @@ class MemoryStore:
         self._keys: list[SigningKey] = []
         self._items: dict[tuple[str, str, str], Item] = {}
         self._events: list[StoredEvent] = []
+        self._batches: list[Batch] = []
+        self._sequence = itertools.count(1)
         self._writer = secrets.token_hex(8)
         self._closed = False
 
@@ -165,6 +172,25 @@ class MemoryStore:
         self._check()
         return [one for one in self._events[after:] if _tells(one.event, query)][:limit]
 
+    async def batches(
+        self, *, after: tuple[str, int] = ("", 0), limit: int = 1000, unplaced: bool = False
+    ) -> Sequence[Batch]:
+        self._check()
+        found = (one for one in self._batches if (one.writer, one.number) > after)
+        return [one for one in found if not (unplaced and one.place)][:limit]
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        self._check()
+        return sorted((one for one in self._batches if one.place > after), key=lambda one: one.place)[:limit]
+
+    async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
+        self._check()
+        return [one for one in self._events if one.writer == writer and first <= one.batch <= last]
+
+    async def unchained(self) -> tuple[int, int]:
+        self._check()
+        return len(self._events), 0
+
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         self._check()
         taken = {(one.issuer, one.algorithm, one.generation) for one in self._keys}
@@ -202,6 +228,9 @@ class MemoryStore:
     async def ready(self) -> None:
         self._check()
 
+    def load(self) -> Load:
+        return Load()
+
     async def close(self) -> None:
         self._closed = True
 
@@ -231,7 +260,10 @@ class MemoryStore:
     def _expect(self, changes: Sequence[Change]) -> None:
         """Refuse before anything is changed."""
         for one in changes:
-            if isinstance(one, (DropAll, Tell)) or one.expected is None:
+            if isinstance(one, Place):
+                self._unplaced(one)
+                continue
+            if isinstance(one, (DropAll, Tell, Erase)) or one.expected is None:
                 continue
             at = one.item if isinstance(one, Put) else one
             stored = self._items.get((at.issuer, at.kind, at.key))
@@ -247,17 +279,43 @@ class MemoryStore:
                 self._items[one.item.issuer, one.item.kind, one.item.key] = one.item
             elif isinstance(one, Drop):
                 self._items.pop((one.issuer, one.kind, one.key), None)
+            elif isinstance(one, Place):
+                self._batches[self._unplaced(one)] = chain.placed(self._batches[self._unplaced(one)], one.place)
+            elif isinstance(one, Erase):
+                self._events = [*_erased(self._events, one)]
             elif isinstance(one, DropAll):
                 self._items = {key: item for key, item in self._items.items() if not _goes(item, one)}
 
+    def _unplaced(self, one: Place) -> int:
+        """Where the batch stands that is to be placed."""
+        if any(other.place == one.place for other in self._batches):
+            raise Conflict(str(one.place))
+        for at, batch in enumerate(self._batches):
+            if (batch.writer, batch.number, batch.place) == (one.writer, one.number, 0):
+                return at
+        raise Conflict(str(one.place))
+
     def _append(self, *events: Event) -> None:
-        batch = self._events[-1].batch + 1 if self._events else 1
+        if not events:
+            return
+        before = self._batches[-1] if self._batches else None
+        number = before.number + 1 if before else 1
+        leaves = [merkle.leaf(event.body) for event in events]
+        self._batches.append(chain.batch(before.link if before else chain.BEGINNING, self._writer, number, leaves))
         for position, event in enumerate(events):
-            self._events.append(StoredEvent(len(self._events) + 1, self._writer, batch, position, event))
+            self._events.append(StoredEvent(next(self._sequence), self._writer, number, position, event))
 
     def _check(self) -> None:
         if self._closed:
             raise StoreUnavailable("the store is closed")
+
+
+def _erased(events: Sequence[StoredEvent], erase: Erase) -> Iterator[StoredEvent]:
+    for one in events:
+        if one.sequence != erase.sequence:
+            yield one
+        elif not erase.whole:
+            yield msgspec.structs.replace(one, event=msgspec.structs.replace(one.event, personal=b""))
 
 
 def _told(changes: Sequence[Change]) -> list[Event]:

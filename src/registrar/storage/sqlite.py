@@ -17,13 +17,15 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from registrar.domain import template
+from registrar.domain import chain, merkle, template
 from registrar.domain.access_token import InitialAccessToken
+from registrar.domain.chain import Batch
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
 from registrar.domain.terms import terms
 from registrar.service import last_use
+from registrar.service.metrics import Metrics
 from registrar.service.ports import (
     Change,
     ClientQuery,
@@ -31,9 +33,12 @@ from registrar.service.ports import (
     Drop,
     DropAll,
     Due,
+    Erase,
     EventQuery,
     Item,
+    Load,
     NotFound,
+    Place,
     Put,
     SigningKey,
     Spend,
@@ -43,6 +48,7 @@ from registrar.service.ports import (
     Tell,
     TokenSpent,
 )
+from registrar.service.tracing import Tracer
 from registrar.storage import records
 from registrar.storage.group_commit import GroupCommit
 from registrar.storage.migrations import newer, scripts
@@ -86,6 +92,23 @@ _FIND_CLIENT: Final = (
     f"AND kind = '{template.KIND}' AND key = client.template) END FROM client WHERE issuer = ? AND client_id = ?"
 )
 _INSERT_EVENT: Final = "INSERT INTO event (writer, batch, position, issuer, kind, time_ms, client_id, body, personal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_BATCH: Final = "INSERT INTO audit_batch (writer, number, events, root, link, place) VALUES (?, ?, ?, ?, ?, ?)"
+_BATCHES: Final = "SELECT writer, number, events, root, link, place FROM audit_batch"
+_ERASE_EVENT: Final = "DELETE FROM event WHERE sequence = ?"
+_ERASE_PERSONAL: Final = "UPDATE event SET personal = x'' WHERE sequence = ?"
+_PLACE: Final = "UPDATE audit_batch SET place = ? WHERE writer = ? AND number = ? AND place = 0"
+_EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
+# The index has the first event of each batch; the others come after it in the sequence.
+_UNCHAINED: Final = (
+    "SELECT (SELECT count(*) FROM event), "
+    "(SELECT count(*) FROM event JOIN audit_unchained ON audit_unchained.writer = event.writer)"
+)
+_TOLD: Final = (
+    "SELECT one.sequence, one.writer, one.batch, one.position, one.issuer, one.kind, one.time_ms, one.client_id, one.body, "
+    "one.personal FROM event AS first JOIN audit_batch AS held ON held.writer = first.writer AND held.number = first.batch "
+    "JOIN event AS one ON one.sequence BETWEEN first.sequence AND first.sequence + held.events - 1 "
+    "WHERE first.writer = ? AND first.batch BETWEEN ? AND ? AND first.position = 0 ORDER BY first.batch, one.position"
+)
 _CLAIM: Final = (
     "UPDATE initial_access_token SET uses = uses + 1 WHERE issuer = ? AND digest = ? AND revoked_at = 0 "
     "AND (max_uses = 0 OR uses < max_uses) AND (expires_at = 0 OR expires_at > ?)"
@@ -114,12 +137,16 @@ class SQLiteStore:
     Args:
         path: the file; its folder is created.
         queue: writes that may wait at the most.
+        metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
 
     Raises:
         StoreUnavailable: the file cannot be opened or was written by a newer program.
     """
 
-    def __init__(self, path: Path, *, queue: int = 4096) -> None:
+    def __init__(
+        self, path: Path, *, queue: int = 4096, metrics: Metrics | None = None, tracer: Tracer | None = None
+    ) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._engine = _Engine(path)
@@ -127,7 +154,7 @@ class SQLiteStore:
             self._read.execute("PRAGMA query_only = ON")
         except (apsw.Error, OSError) as problem:
             raise StoreUnavailable(f"{path}: {problem}") from problem
-        self._writes = GroupCommit(self._engine, queue)
+        self._writes = GroupCommit(self._engine, queue, metrics, tracer)
 
     async def create(
         self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()
@@ -245,9 +272,26 @@ class SQLiteStore:
 
     async def events(self, query: EventQuery, *, after: int = 0, limit: int = 100) -> Sequence[StoredEvent]:
         where, values = _where({"issuer": query.issuer, "kind": query.kind, "client_id": query.client_id})
-        sql = f"SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event WHERE sequence > ?{where} ORDER BY sequence LIMIT ?"  # noqa: S608 (as in clients)
-        rows = self._query(sql, (after, *values, limit))
-        return [StoredEvent(row[0], row[1], row[2], row[3], Event(*row[4:])) for row in rows]
+        rows = self._query(f"{_EVENTS} WHERE sequence > ?{where} ORDER BY sequence LIMIT ?", (after, *values, limit))
+        return [_event(row) for row in rows]
+
+    async def batches(
+        self, *, after: tuple[str, int] = ("", 0), limit: int = 1000, unplaced: bool = False
+    ) -> Sequence[Batch]:
+        where = " AND place = 0" if unplaced else ""
+        sql = f"{_BATCHES} WHERE (writer, number) > (?, ?){where} ORDER BY writer, number LIMIT ?"
+        return [Batch(*row) for row in self._query(sql, (*after, limit))]
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        sql = f"{_BATCHES} WHERE place > ? AND place <> 0 ORDER BY place LIMIT ?"
+        return [Batch(*row) for row in self._query(sql, (after, limit))]
+
+    async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
+        return [_event(row) for row in self._query(_TOLD, (writer, first, last))]
+
+    async def unchained(self) -> tuple[int, int]:
+        ((every, unchained),) = self._query(_UNCHAINED, ())
+        return every, unchained
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         await self._writes.write(lambda: self._engine.with_changes(changes, lambda: self._engine.add_key(key, event)))
@@ -266,6 +310,9 @@ class SQLiteStore:
 
     async def ready(self) -> None:
         self._query("SELECT 1 FROM client LIMIT 1", ())
+
+    def load(self) -> Load:
+        return self._writes.load
 
     async def close(self) -> None:
         await self._writes.close()
@@ -297,7 +344,9 @@ class _Engine:
         fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._writer = secrets.token_hex(8)
         self._batch = 0
-        self._position = 0
+        self._link = chain.BEGINNING
+        self._leaves: list[bytes] = []
+        """The hashes of the events of the batch that is open."""
 
     # --- batches ---
 
@@ -322,9 +371,14 @@ class _Engine:
             self._db.set_busy_timeout(0)
 
     def commit(self) -> None:
-        self._db.execute("COMMIT")
-        if self._position:  # the number moves only with what is durable, so that a chain of batches has no gaps
-            self._batch += 1
+        if not self._leaves:
+            self._db.execute("COMMIT")
+        else:
+            batch = chain.batch(self._link, self._writer, self._batch + 1, self._leaves)
+            self._db.execute(_INSERT_BATCH, (batch.writer, batch.number, batch.events, batch.root, batch.link, 0))
+            self._db.execute("COMMIT")
+            # The head moves only with what is durable, so that a chain of batches has no gaps.
+            self._batch, self._link = batch.number, batch.link
         fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def rollback(self) -> None:
@@ -340,7 +394,7 @@ class _Engine:
 
     def _begin(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")
-        self._position = 0
+        self._leaves.clear()
 
     # --- operations: each refuses before it has written anything, or undoes what it has ---
 
@@ -431,13 +485,13 @@ class _Engine:
     @contextmanager
     def _whole(self) -> Iterator[None]:
         """All statements, or none: a refusal must leave nothing behind for the neighbours in the batch to commit."""
-        position = self._position
+        told = len(self._leaves)
         self._db.execute("SAVEPOINT whole")
         try:
             yield
         except StoreError:
             self._db.execute("ROLLBACK TO whole")
-            self._position = position
+            del self._leaves[told:]
             raise
         finally:
             self._db.execute("RELEASE whole")
@@ -450,6 +504,10 @@ class _Engine:
                 self._drop(one)
             elif isinstance(one, Tell):
                 self.tell(one.event)
+            elif isinstance(one, Place):
+                self._place(one)
+            elif isinstance(one, Erase):
+                self._db.execute(_ERASE_EVENT if one.whole else _ERASE_PERSONAL, (one.sequence,))
             else:
                 columns = {"client_id": one.client_id or None, "owner": one.owner or None, "kind": one.kind or None}
                 where, values = _where(columns)
@@ -468,6 +526,14 @@ class _Engine:
             self._db.execute(_REPLACE_ITEM, (*held, *key, put.expected))
         if not self._db.changes():
             raise Conflict(item.key)
+
+    def _place(self, one: Place) -> None:
+        try:
+            self._db.execute(_PLACE, (one.place, one.writer, one.number))
+        except apsw.ConstraintError:
+            raise Conflict(str(one.place)) from None
+        if not self._db.changes():
+            raise Conflict(str(one.place))
 
     def _drop(self, drop: Drop) -> None:
         key = (drop.issuer, drop.kind, drop.key)
@@ -527,8 +593,8 @@ class _Engine:
         self.tell(event)
 
     def tell(self, event: Event) -> None:
-        place = (self._writer, self._batch + 1, self._position)
-        self._position += 1
+        place = (self._writer, self._batch + 1, len(self._leaves))
+        self._leaves.append(merkle.leaf(event.body))
         self._db.execute(
             _INSERT_EVENT,
             (*place, event.issuer, event.kind, event.time_ms, event.client_id, event.body, event.personal),
@@ -537,7 +603,10 @@ class _Engine:
 
 def _refuses_first(changes: Sequence[Change]) -> bool:
     """Whether only the first of several changes can be refused, when nothing has been written yet."""
-    return all(isinstance(one, (DropAll, Tell)) or one.expected is None for one in changes[1:])
+    return all(
+        isinstance(one, (DropAll, Tell, Erase)) or (not isinstance(one, Place) and one.expected is None)
+        for one in changes[1:]
+    )
 
 
 def migrate(path: Path) -> tuple[int, int]:
@@ -622,6 +691,10 @@ def _of_clients(query: ClientQuery) -> tuple[str, str, tuple[str, ...]]:
     same = [f"{at}.client_id = t0.client_id" for at in named[1:]]
     same += ["client.issuer = t0.issuer AND client.client_id = t0.client_id"] if named else []
     return " CROSS JOIN ".join(joined), "".join([where, *(f" AND {one}" for one in same)]), values
+
+
+def _event(row: tuple[Any, ...]) -> StoredEvent:
+    return StoredEvent(row[0], row[1], row[2], row[3], Event(*row[4:]))
 
 
 def _token(row: tuple[Any, ...]) -> InitialAccessToken:

@@ -177,7 +177,7 @@ async def served(
         store=used,
         clock=time,
         entropy=entropy,
-        audit=Audit(used, time, entropy),
+        audit=Audit(used, time, entropy, assembled.metrics),
         fetch=fetching,
         key_sets=KeySets(fetching, time, settings.settings.server.key_sets),
     )

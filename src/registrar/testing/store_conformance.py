@@ -32,7 +32,9 @@ from typing import Any, ClassVar, Final
 import msgspec
 import pytest
 
+from registrar.domain import chain
 from registrar.domain.access_token import InitialAccessToken, Kind
+from registrar.domain.chain import Batch
 from registrar.domain.client import Admission, Assurance, Client, State
 from registrar.domain.credentials import Credentials, Sealed, SecretRecord, TokenRecord, Wrapped, digest
 from registrar.domain.events import Event
@@ -45,9 +47,11 @@ from registrar.service.ports import (
     Conflict,
     Drop,
     DropAll,
+    Erase,
     EventQuery,
     Item,
     NotFound,
+    Place,
     Put,
     SigningKey,
     Spend,
@@ -251,6 +255,10 @@ def an_instance(client_id: str = "c1", template_id: str = "app", **changed: Any)
 
 def _next(client: Client, **changed: Any) -> Client:
     return msgspec.structs.replace(client, version=client.version + 1, **changed)
+
+
+def _place(batch: Batch, place: int) -> Place:
+    return Place(batch.writer, batch.number, place)
 
 
 def _spend(token: InitialAccessToken) -> Spend:
@@ -685,6 +693,10 @@ class StoreRecords(_Tier):
             lambda: store.add_token(a_token(), an_event()),
             lambda: store.find_token("main", digest("t1")),
             store.tokens,
+            store.batches,
+            store.log,
+            lambda: store.told("w", 1, 1),
+            store.unchained,
             lambda: store.revoke_token("main", "t1", NOW, an_event()),
             lambda: store.record(an_event()),
             lambda: store.events(EventQuery()),
@@ -960,6 +972,58 @@ class StoreTransactions(_Tier):
         assert await store.items("main", "session") == []
         assert [one.key for one in await store.items("main", "code")] == ["i1"]
         assert [one.key for one in await store.items("other", "code")] == ["i1"]
+
+    async def test_every_event_is_in_a_batch_of_its_writers_chain(self, store: Store) -> None:
+        """The batches of a writer follow each other, and the events of each are those that its root is over."""
+        await store.create(a_client(), an_event())
+        await store.update(a_client(version=2), [an_event(kind="client.updated")] * 3, expected=1)
+        with pytest.raises(Conflict):
+            await store.create(a_client(), an_event(), changes=[Tell(an_event())])
+        await asyncio.gather(*(store.record(an_event(f"c{at}")) for at in range(5)), return_exceptions=True)
+        before: Batch | None = None
+        found: list[StoredEvent] = []
+        for one in await store.batches():
+            before = before if before and before.writer == one.writer else None
+            assert chain.linked(before, one) == ""
+            held = await store.told(one.writer, one.number, one.number)
+            assert len(held) == one.events
+            assert chain.holds(one, [event.event.body for event in held])
+            everything = await store.told(one.writer, 1, one.number)
+            assert everything[-one.events :] == held
+            found, before = [*found, *held], one
+        assert await store.told("nobody", 1, 9) == []
+        assert await store.unchained() == (len(found), 0)
+        assert sorted(found, key=lambda one: one.sequence) == await _events(store)
+
+    async def test_batches_are_placed_in_a_log(self, store: Store) -> None:
+        """Each once, at a place that is free, with what else is to be changed; they are read in the order of it."""
+        for at in range(3):
+            await store.record(an_event(f"c{at}"))
+        first, second, third = await store.batches(unplaced=True)
+        await store.change([_place(second, 1), _place(first, 2), Put(an_item("log"), 0)])
+        assert [(one.number, one.place) for one in await store.log()] == [(second.number, 1), (first.number, 2)]
+        assert await store.log(after=1) == [chain.placed(first, 2)]
+        assert await store.batches(unplaced=True) == [third]
+        assert await store.batches(after=(first.writer, first.number), limit=1) == [chain.placed(second, 1)]
+        for wrong in (_place(first, 3), _place(third, 2), Place("nobody", 1, 3)):
+            with pytest.raises(Conflict):
+                await store.change([Put(an_item("other"), 0), wrong], [an_event("lost")])
+        with pytest.raises(Conflict):
+            await store.change([_place(third, 3), Put(an_item("log"), 0)])
+        assert await store.batches(unplaced=True) == [third]
+        assert await store.item("main", "code", "other") is None
+
+    async def test_events_are_erased_and_their_batches_stay(self, store: Store) -> None:
+        """What names a person, or the whole event; a number is not given to another one."""
+        for at in range(3):
+            await store.record(an_event(f"c{at}"))
+        first, second, third = await _events(store)
+        await store.change([Erase(first.sequence, whole=True), Erase(second.sequence)], [an_event("told")])
+        held = await _events(store)
+        bare = msgspec.structs.replace(second.event, personal=b"")
+        assert [one.event for one in held[:2]] == [bare, third.event]
+        assert len(held) == len([second, third, "told"])
+        assert sum(one.events for one in await store.batches()) == len(held) + 1
 
     async def test_of_two_nested_updates_one_wins(self, store: Store) -> None:
         """An update that began before another and ends after it is refused: nothing is overwritten unseen."""

@@ -9,10 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
-
-import jinja2
 
 from registrar.authorization import call, interaction, logout, sessions
 from registrar.authorization.authorization_response import FormPost, Redirect
@@ -30,6 +28,9 @@ from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 from registrar.web import languages
 from registrar.web.portrait import destination
+
+if TYPE_CHECKING:
+    import jinja2
 
 log = logging.getLogger("registrar")
 
@@ -263,6 +264,10 @@ def _cookie(exchange: Exchange, name: str) -> str:
 
 @cache
 def _templates() -> jinja2.Environment:
+    # Loaded when the first page is looked at: it is the slowest single thing to load, and most servers are asked first
+    # by clients, which look at none.
+    import jinja2
+
     return jinja2.Environment(
         loader=jinja2.PackageLoader("registrar.web"),
         autoescape=True,

@@ -21,8 +21,10 @@ from registrar.service.ports import (
     Conflict,
     Drop,
     DropAll,
+    Erase,
     Item,
     NotFound,
+    Place,
     Put,
     Spend,
     Tell,
@@ -53,6 +55,8 @@ class Write:
     """All that the client has from now on."""
     spend: Spend | None = None
     changes: Sequence[Touch] = ()
+    places: Sequence[Place] = ()
+    erased: Sequence[Erase] = ()
     alone: Callable[[Any], Awaitable[None]] | None = None
 
     @classmethod
@@ -61,7 +65,10 @@ class Write:
         if not changes:
             return cls(events, **rest)
         told = [change.event for change in changes if isinstance(change, Tell)]
-        return cls([*told, *events], changes=[one for one in changes if not isinstance(one, Tell)], **rest)
+        places = [change for change in changes if isinstance(change, Place)]
+        erased = [change for change in changes if isinstance(change, Erase)]
+        touches = [change for change in changes if not isinstance(change, Tell | Place | Erase)]
+        return cls([*told, *events], changes=touches, places=places, erased=erased, **rest)
 
     @property
     def client(self) -> tuple[str, str] | None:
@@ -96,6 +103,7 @@ class Company:
         if self._alone or (write.alone and self._rows):
             return False
         rows: set[Hashable] = {write.client} if write.client else set()
+        rows.update((one.writer, one.number, "") for one in write.places)
         if write.changes:
             rows.update(write.items())
             if self._sweeps or (write.sweeps and self._items):
@@ -146,6 +154,10 @@ class Seen:
     """Client -> its version."""
     tokens: dict[tuple[str, Digest], SeenToken] = field(default_factory=dict)
     items: Mapping[ItemKey, SeenItem] = field(default_factory=dict)
+    unplaced: set[tuple[str, int]] = field(default_factory=set)
+    """Batches that have no place in the log."""
+    taken: set[int] = field(default_factory=set)
+    """Places in the log that are taken."""
 
 
 def judge(write: Write, seen: Seen) -> Write:
@@ -155,6 +167,10 @@ def judge(write: Write, seen: Seen) -> Write:
         StoreError: why it is refused.
     """
     changes = _judged(write.changes, seen.items)
+    for one in write.places:
+        if (one.writer, one.number) not in seen.unplaced or one.place in seen.taken:
+            raise Conflict(str(one.place))
+    seen.taken.update(one.place for one in write.places)
     version = seen.clients.get(write.client) if write.client else None
     if write.token is not None and write.spend is not None:
         token = seen.tokens.get(write.token)
@@ -324,6 +340,23 @@ PARTS: Final[Mapping[str, Part]] = {
         "AND item.owner <> '' AND given.kind IN ('', item.kind)",
         whole=False,
     ),
+    "placed": Part(
+        {"writer": "text", "number": "bigint", "place": "bigint"},
+        "UPDATE audit_batch AS one SET place = given.place FROM {given} "
+        "WHERE one.writer = given.writer AND one.number = given.number AND one.place = 0 RETURNING 1",
+    ),
+    "personal_erased": Part(
+        {"sequence": "bigint"},
+        "UPDATE event SET personal = ''::bytea FROM {given} WHERE event.sequence = given.sequence",
+        whole=False,
+    ),
+    "events_erased": Part(
+        {"sequence": "bigint"}, "DELETE FROM event USING {given} WHERE event.sequence = given.sequence", whole=False
+    ),
+    "chained": Part(
+        {"writer": "text", "number": "bigint", "events": "bigint", "root": "bytea", "link": "bytea", "place": "bigint"},
+        "INSERT INTO audit_batch (writer, number, events, root, link, place) SELECT * FROM {given} RETURNING 1",
+    ),
     "told": Part(
         {
             "sequence": "bigint",
@@ -361,6 +394,10 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
         if write.token is not None and write.spend is not None:
             asked, now = claims.get(write.token, (0, 0))
             claims[write.token] = asked + 1, max(now, write.spend.now)
+        for one in write.erased:
+            first.setdefault("events_erased" if one.whole else "personal_erased", []).append((one.sequence,))
+        if write.places:
+            first.setdefault("placed", []).extend((one.writer, one.number, one.place) for one in write.places)
         for number, change in _in_turn(write.changes) if write.changes else ():
             while number >= len(found):
                 found.append({})

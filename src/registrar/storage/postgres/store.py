@@ -13,12 +13,14 @@ from asyncpg import Connection
 
 from registrar.domain import template
 from registrar.domain.access_token import InitialAccessToken
+from registrar.domain.chain import Batch
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
 from registrar.domain.settings import PostgreSQL
 from registrar.domain.terms import terms
 from registrar.service import last_use
+from registrar.service.metrics import Metrics
 from registrar.service.ports import (
     Change,
     ClientQuery,
@@ -27,17 +29,19 @@ from registrar.service.ports import (
     Due,
     EventQuery,
     Item,
+    Load,
     NotFound,
     SigningKey,
     Spend,
     StoredEvent,
     StoreUnavailable,
 )
+from registrar.service.tracing import Tracer
 from registrar.storage import records
 from registrar.storage.postgres.batch import Write
 from registrar.storage.postgres.connection import LOST, Address, prepare, unreachable
 from registrar.storage.postgres.lookups import Lookups
-from registrar.storage.postgres.writer import Writer
+from registrar.storage.postgres.writer import LANE_BITS, Writer
 
 # The template comes with the instance, in one statement: the two are of one moment.
 _CLIENTS: Final = (
@@ -71,7 +75,20 @@ _FIND_TOKENS: Final = (
     "JOIN unnest($1::text[], $2::bytea[]) AS given (issuer, digest) "
     "ON token.issuer = given.issuer AND token.digest = given.digest"
 )
+_BATCHES: Final = "SELECT writer, number, events, root, link, place FROM audit_batch"
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
+# The index has the first event of each batch; the others come after it in the sequence.
+_UNCHAINED: Final = (
+    "SELECT (SELECT count(*) FROM event), "
+    "(SELECT count(*) FROM event JOIN audit_unchained ON audit_unchained.writer = event.writer)"
+)
+_TOLD: Final = (
+    "SELECT one.sequence, one.writer, one.batch, one.position, one.issuer, one.kind, one.time_ms, one.client_id, one.body, "  # noqa: S608 (a number of our own)
+    "one.personal FROM event AS first JOIN audit_batch AS held ON held.writer = first.writer AND held.number = first.batch "
+    f"JOIN event AS one ON one.sequence BETWEEN first.sequence AND first.sequence + held.events * {1 << LANE_BITS} "
+    "AND one.writer = first.writer AND one.batch = first.batch "
+    "WHERE first.writer = $1 AND first.batch BETWEEN $2 AND $3 AND first.position = 0 ORDER BY first.batch, one.position"
+)
 _HALVES: Final = re.compile("[\ud800-\udfff]")
 # Of several processes that clean up at the same moment, each takes other rows.
 _PURGE: Final = (
@@ -87,14 +104,24 @@ class PostgresStore:
         url: `postgresql://user@host,host/database`.
         settings: of the sessions.
         queue: writes that may wait at the most, and lookups.
+        metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
 
     Raises:
         ValueError: the URL is none, saying what would be accepted.
     """
 
-    def __init__(self, url: str, settings: PostgreSQL | None = None, *, queue: int = 4096) -> None:
+    def __init__(
+        self,
+        url: str,
+        settings: PostgreSQL | None = None,
+        *,
+        queue: int = 4096,
+        metrics: Metrics | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
         self._address = Address(url, settings or PostgreSQL())
-        self._writes = Writer(self._address, queue)
+        self._writes = Writer(self._address, queue, metrics, tracer)
         self._clients = Lookups[tuple[str, str]](self._lookup(_FIND_CLIENTS, 2), queue)
         self._tokens = Lookups[tuple[str, Digest]](self._lookup(_FIND_TOKENS, 2), queue)
         self._items = Lookups[tuple[str, str, str]](self._lookup(_FIND_ITEMS, 3), queue)
@@ -230,8 +257,25 @@ class PostgresStore:
     async def events(self, query: EventQuery, *, after: int = 0, limit: int = 100) -> Sequence[StoredEvent]:
         where, values = _where({"issuer": query.issuer, "kind": query.kind, "client_id": query.client_id}, 2)
         sql = f"{_EVENTS} WHERE sequence > $1{where} ORDER BY sequence LIMIT $2"
-        rows = await self._rows(sql, after, limit, *values)
-        return [StoredEvent(row[0], row[1], row[2], row[3], Event(*row[4:])) for row in rows]
+        return [_event(row) for row in await self._rows(sql, after, limit, *values)]
+
+    async def batches(
+        self, *, after: tuple[str, int] = ("", 0), limit: int = 1000, unplaced: bool = False
+    ) -> Sequence[Batch]:
+        where = " AND place = 0" if unplaced else ""
+        sql = f"{_BATCHES} WHERE (writer, number) > ($1, $2){where} ORDER BY writer, number LIMIT $3"
+        return [Batch(*row) for row in await self._rows(sql, *after, limit)]
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        sql = f"{_BATCHES} WHERE place > $1 AND place <> 0 ORDER BY place LIMIT $2"
+        return [Batch(*row) for row in await self._rows(sql, after, limit)]
+
+    async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
+        return [_event(row) for row in await self._rows(_TOLD, writer, first, last)]
+
+    async def unchained(self) -> tuple[int, int]:
+        ((every, unchained),) = await self._rows(_UNCHAINED)
+        return every, unchained
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         row = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))
@@ -265,6 +309,15 @@ class PostgresStore:
 
     async def ready(self) -> None:
         await self._rows("SELECT 1 FROM client LIMIT 1")
+
+    def load(self) -> Load:
+        pool = self._pool
+        if pool is None or self._closed:
+            return self._writes.load
+        free = pool.get_idle_size()
+        return self._writes.load._replace(
+            used=pool.get_size() - free, free=free + pool.get_max_size() - pool.get_size()
+        )
 
     async def close(self) -> None:
         self._closed = True
@@ -377,6 +430,10 @@ def _of_clients(query: ClientQuery, given: int) -> tuple[str, tuple[str, ...]]:
             values = (*values, bound)
             where += f" AND client.client_id {sign} ${given + len(values)}"
     return where, values
+
+
+def _event(row: Sequence[Any]) -> StoredEvent:
+    return StoredEvent(row[0], row[1], row[2], row[3], Event(*row[4:]))
 
 
 def _token(row: Sequence[Any]) -> InitialAccessToken:

@@ -17,7 +17,10 @@ from typing import Final
 import asyncpg
 from asyncpg import Connection
 
+from registrar.domain import chain, merkle
+from registrar.service.metrics import Metrics
 from registrar.service.ports import StoreError, StoreUnavailable
+from registrar.service.tracing import Tracer
 from registrar.storage.batches import BATCH, Batches, Waiter, fail, settle, told
 from registrar.storage.postgres.batch import (
     Company,
@@ -36,7 +39,7 @@ from registrar.storage.postgres.connection import AGAIN, LOST, Address, connect,
 _Outcomes = list[StoreError | None]
 
 _ATTEMPTS: Final = 8
-_LANE_BITS: Final = 12
+LANE_BITS: Final = 12
 _EPOCH_US: Final = 1_735_689_600_000_000
 """Sequence numbers count microseconds from 2025 on: with the lane they fit into 63 bits until the year 2096."""
 _REFUSED: Final = asyncpg.InvalidTextRepresentationError
@@ -62,6 +65,12 @@ _ITEMS: Final = (
     "ON one.issuer = given.issuer AND one.kind = given.kind AND one.key = given.key "
     "ORDER BY one.issuer, one.kind, one.key FOR UPDATE OF one"
 )
+_UNPLACED: Final = (
+    "SELECT one.writer, one.number FROM audit_batch AS one JOIN unnest($1::text[], $2::bigint[]) AS given (writer, number) "
+    "ON one.writer = given.writer AND one.number = given.number WHERE one.place = 0 "
+    "ORDER BY one.writer, one.number FOR UPDATE OF one"
+)
+_TAKEN: Final = "SELECT place FROM audit_batch WHERE place = ANY($1::bigint[])"
 _LANDED: Final = "SELECT 1 FROM event WHERE writer = $1 AND batch = $2 AND position = 0"
 
 
@@ -76,8 +85,20 @@ class Chain:
     def __init__(self) -> None:
         self.writer = secrets.token_hex(8)
         self.batch = 1
-        self._lane = secrets.randbits(_LANE_BITS)
+        self._link = self._made = chain.BEGINNING
+        self._lane = secrets.randbits(LANE_BITS)
         self._last = 0
+
+    def link(self, events: list[Row]) -> Row:
+        """What is kept of a batch beside its events, which `rows` made."""
+        made = chain.batch(self._link, self.writer, self.batch, [merkle.leaf(event[-2]) for event in events])
+        self._made = made.link
+        return (made.writer, made.number, made.events, made.root, made.link, 0)
+
+    def move(self) -> None:
+        """Go on from the batch that was made: it is durable. So a chain has no gaps."""
+        self.batch += 1
+        self._link = self._made
 
     def rows(self, writes: Sequence[Write]) -> list[Row]:
         """The events of a batch, in their places."""
@@ -86,7 +107,7 @@ class Chain:
         self._last = first + len(events)
         return [
             (
-                (first + position) << _LANE_BITS | self._lane,
+                (first + position) << LANE_BITS | self._lane,
                 self.writer,
                 self.batch,
                 position,
@@ -102,7 +123,7 @@ class Chain:
 
     def change_lane(self) -> None:
         """Draw another lot."""
-        self._lane = secrets.randbits(_LANE_BITS)
+        self._lane = secrets.randbits(LANE_BITS)
 
 
 class Writer(Batches[Write]):
@@ -111,10 +132,14 @@ class Writer(Batches[Write]):
     Args:
         address: the database.
         limit: operations that may wait; beyond that, writers are told to come back.
+        metrics: counts commits, where somebody asks for that.
+        tracer: times them, where somebody asks for that.
     """
 
-    def __init__(self, address: Address, limit: int) -> None:
-        super().__init__(limit)
+    def __init__(
+        self, address: Address, limit: int, metrics: Metrics | None = None, tracer: Tracer | None = None
+    ) -> None:
+        super().__init__(limit, metrics, tracer)
         self._address = address
         self._connection: Connection | None = None
         self._chain = Chain()
@@ -176,8 +201,8 @@ class Writer(Batches[Write]):
             raise StoreUnavailable("the database takes no writes") from None
         except asyncpg.PostgresError as problem:
             raise StoreUnavailable(told(problem)) from None
-        if self._promised is not None:  # the number moves only with what is durable, so that a chain has no gaps
-            self._chain.batch += 1
+        if self._promised is not None:
+            self._chain.move()
         return outcomes
 
     async def _looked_up(self, connection: Connection, problem: BaseException) -> _Outcomes:
@@ -261,6 +286,7 @@ class Writer(Batches[Write]):
         stages = steps(writes)
         if events := self._chain.rows(writes):
             stages[-1]["told"] = events
+            stages[-1]["chained"] = [self._chain.link(events)]
             self._promised = outcomes
         return stages
 
@@ -284,4 +310,8 @@ async def _look(connection: Connection, writes: Sequence[Write]) -> Seen:
     if items := {key for write in writes for key in write.items()}:
         rows = await connection.fetch(_ITEMS, *zip(*items, strict=True))
         seen.items = {(row[0], row[1], row[2]): SeenItem(*row[3:]) for row in rows}
+    if places := [one for write in writes for one in write.places]:
+        batches = zip(*((one.writer, one.number) for one in places), strict=True)
+        seen.unplaced = {(row[0], row[1]) for row in await connection.fetch(_UNPLACED, *batches)}
+        seen.taken = {row[0] for row in await connection.fetch(_TAKEN, [one.place for one in places])}
     return seen

@@ -1,0 +1,23 @@
+-- The chains of the writers, and their batches in the order of the log that checkpoints sign.
+
+CREATE TABLE audit_batch (
+    writer TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    link BLOB NOT NULL,
+    place INTEGER NOT NULL,
+    PRIMARY KEY (writer, number)
+);
+CREATE UNIQUE INDEX batch_in_log ON audit_batch (place) WHERE place <> 0;
+CREATE INDEX batch_waiting ON audit_batch (writer, number) WHERE place = 0;
+
+-- Writers from before there were chains: of what they wrote, nothing can be proved.
+CREATE TABLE audit_unchained (
+    writer TEXT PRIMARY KEY
+);
+INSERT INTO audit_unchained SELECT DISTINCT writer FROM event;
+CREATE INDEX event_of_batch ON event (writer, batch) WHERE position = 0;
+
+-- What became of a client, whatever the number of events.
+CREATE INDEX event_of_client ON event (client_id, sequence) WHERE client_id <> '';
