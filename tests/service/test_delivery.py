@@ -17,7 +17,7 @@ from registrar.http.fetch import Fetcher
 from registrar.service import administration, delivery, outbox, webhooks
 from registrar.service.administration import Refused, Unknown
 from registrar.service.delivery import Line, keep_delivering
-from registrar.service.ports import EventQuery, Item, Put
+from registrar.service.ports import EventQuery, Item, Put, StoreUnavailable
 from registrar.testing import FrozenClock, Served, served
 from webhook_receiver import Delivered, Receiver, key_file, receiving, says
 
@@ -132,6 +132,24 @@ async def test_tried_again_and_given_up(tmp_path: Path) -> None:
         assert (shown["waiting"], shown["given_up"]) == (0, 1)
         (dead,) = [one async for one in webhooks.messages(server.registry, server.issuer, "gateway")]
         assert (dead["attempts"], dead["problem"]) == (len(DELAYS), "it answers with 500")
+
+
+async def test_attempts_are_counted(tmp_path: Path) -> None:
+    """By what came of them, where metrics are asked for."""
+    async with (
+        receiving() as receiver,
+        served(
+            "[server.metrics]\nport = 9464\n" + configured(receiver.origin, tables=receiver.table(tmp_path))
+        ) as server,
+    ):
+        for status, seconds in ((500, 10), (204, 10), (410, 10)):
+            receiver.answer = says(status)
+            await register(server)
+            await deliver(server)
+            server.clock.advance(seconds)
+        assert server.registry.metrics is not None
+        counted = server.registry.metrics.webhook_attempts.cells
+        assert counted == {("gateway", "again"): [1], ("gateway", "delivered"): [2], ("gateway", "given_up"): [1]}
 
 
 async def test_given_up_is_sent_again_by_hand(tmp_path: Path) -> None:
@@ -439,10 +457,9 @@ async def test_a_bell_wakes_the_delivery(tmp_path: Path, monkeypatch: pytest.Mon
         await receiver.until(1, 5)
 
 
-async def test_a_store_that_does_not_answer_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The delivery goes on when it does again."""
-    from registrar.service.ports import StoreUnavailable
-
+@pytest.mark.parametrize("problem", [StoreUnavailable("down"), RuntimeError("a mistake of ours")])
+async def test_nothing_ends_the_delivery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
+    """It goes on when the store answers again, and when something unexpected happened."""
     monkeypatch.setattr(delivery, "_POLL", 0.01)
     async with following(tmp_path) as (server, receiver):
         failures = 3
@@ -452,7 +469,7 @@ async def test_a_store_that_does_not_answer_ends_nothing(tmp_path: Path, monkeyp
             nonlocal failures
             if failures:
                 failures -= 1
-                raise StoreUnavailable("down")
+                raise problem
             return await real(line)
 
         monkeypatch.setattr(Line, "deliver", failing)

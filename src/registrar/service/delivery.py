@@ -47,6 +47,10 @@ async def keep_delivering(registry: Registry, issuer: str, name: str) -> None:
             except StoreUnavailable as problem:
                 log.warning("messages to the webhook %s wait: %s", name, problem)
                 busy = False
+            except Exception:
+                # Whatever it is, it is ours, and what waits must not wait for a restart.
+                log.exception("messages to the webhook %s wait", name)
+                busy = False
             if not busy:
                 await _rung(bell)
     finally:
@@ -141,6 +145,7 @@ class Line:
             else:
                 said = f"it answers with {sent.status}"
             if sent.status in _TAKEN:
+                self._count("delivered")
                 await self._change(Drop(item.issuer, item.kind, item.key, item.version))
                 return
             tried = msgspec.structs.replace(message, attempts=message.attempts + 1, problem=said)
@@ -152,13 +157,20 @@ class Line:
             else:
                 await self._later(item, tried, sent.retry_after)
 
+    def _count(self, outcome: str) -> None:
+        if (metrics := self._registry.metrics) is not None:
+            metrics.webhook_attempts.add(self._name, outcome)
+
     async def _later(self, item: Item, message: Message, retry_after: int) -> None:
+        self._count("again")
         delay = webhook.jittered(max(DELAYS[message.attempts], retry_after), self._registry.entropy(2))
         again = outbox.item(item.issuer, item.kind, message, self._registry.clock() + delay)
         log.info("%s was not told of %s: %s", self._name, message.identifier, message.problem)
         await self._change(Drop(item.issuer, item.kind, item.key, item.version), Put(again))
 
     async def _give_up(self, items: list[Item], message: Message | None = None) -> None:
+        if message is not None:
+            self._count("given_up")
         now_ms = self._registry.clock()
         changes: list[Change] = []
         for one in items:
