@@ -169,6 +169,6 @@ def test_order_of_the_commands(desk: Desk) -> None:
 
     names = [line.split()[0] for line in listed.splitlines()]
     assert names == [
-        *["init", "serve", "demo", "register", "token", "client", "keys", "user", "audit", "policy", "statement"],
-        *["template", "migrate", "copy", "webhook"],
+        *["init", "serve", "demo", "register", "token", "client", "keys", "user", "audit", "key-file"],
+        *["policy", "statement", "template", "migrate", "copy", "webhook"],
     ]

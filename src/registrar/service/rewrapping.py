@@ -53,7 +53,7 @@ async def counted(registry: Registry, tell: Callable[[int], None] = lambda _: No
         StoreUnavailable: the store does not answer.
     """
     found: Counter[str] = Counter()
-    after, issuers = ("", ""), dict.fromkeys(registry.issuers)
+    after, issuers = ("", ""), dict.fromkeys([*registry.issuers, EVERYWHERE])
     while page := await registry.store.clients(ClientQuery(), after=after, limit=_PAGE):
         found.update(held.key.hex() for one in page if (held := one.credentials.data_key) is not None)
         issuers |= dict.fromkeys(one.issuer for one in page)
@@ -83,7 +83,7 @@ async def rewrap(registry: Registry, operator: Operator, tell: Callable[[int], N
     newest = registry.keys.labels[0]
     changed: Counter[str] = Counter()
     unreadable = 0
-    after, issuers = await _place(registry, newest), dict.fromkeys(registry.issuers)
+    after, issuers = await _place(registry, newest), dict.fromkeys([*registry.issuers, EVERYWHERE])
     while page := await registry.store.clients(ClientQuery(), after=after, limit=_PAGE):
         for one in page:
             issuers[one.issuer] = None
