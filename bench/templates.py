@@ -117,7 +117,7 @@ async def measure(folder: Path, instances: int, plain: int) -> dict[str, Any]:
     async def use_case(client_id: str) -> dict[str, Any]:
         return await management.read(registry, issuer, client_id, Caller("bench", token_of(client_id)))
 
-    database = registry.store._engine._db  # type: ignore[attr-defined]  # noqa: SLF001 (what a change writes is counted from inside)
+    database = registry.store._engine._db  # type: ignore[attr-defined]
     before = database.total_changes()
     began = time.perf_counter()
     changed = {**MEMBERS, "scope": "openid"}

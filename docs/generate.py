@@ -73,6 +73,7 @@ def anchor(heading: str) -> str:
 _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("server", settings.Server),
     ("server.postgresql", settings.PostgreSQL),
+    ("server.audit", settings.Checkpoints),
     ("server.log", settings.Log),
     ("server.metrics", settings.Metrics),
     ("server.tracing", settings.Tracing),
@@ -93,6 +94,7 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.audit", settings.Audit),
     ("issuer.NAME.template.ID", settings.Template),
     ("statement_issuer.NAME", settings.StatementIssuer),
+    ("webhook.NAME", settings.Webhook),
 )
 _SPOKEN: Final[Mapping[Any, str]] = {str: "string", int: "whole number", float: "number", bool: "true or false"}
 
@@ -183,6 +185,18 @@ def settings_page() -> Iterator[str]:
                 "whole number",
                 "`0`",
                 "Seconds until the client ends, and its secret; 0 is never.",
+            ),
+            (
+                "`rotation.secret_on_update`",
+                "true or false",
+                "`false`",
+                "Whether every update issues a new secret, whatever the issuer's settings say.",
+            ),
+            (
+                "`rotation.overlap`",
+                "whole number",
+                "`0`",
+                "Seconds for which a replaced secret still works; 0 is as long as the issuer's settings say.",
             ),
         ),
     )

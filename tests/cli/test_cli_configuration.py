@@ -22,6 +22,12 @@ COMMANDS = (
     ["client", "resume", "x"],
     ["client", "delete", "x"],
     ["client", "rotate-secret", "x"],
+    ["webhook", "list"],
+    ["webhook", "show", "x"],
+    ["webhook", "dead", "x"],
+    ["webhook", "replay", "x", "--given-up"],
+    ["webhook", "test", "x"],
+    ["webhook", "enable", "x"],
     ["user", "add", "x", "--password-file", "/dev/null"],
     ["user", "list"],
     ["user", "disable", "x"],
@@ -163,6 +169,6 @@ def test_order_of_the_commands(desk: Desk) -> None:
 
     names = [line.split()[0] for line in listed.splitlines()]
     assert names == [
-        *["init", "serve", "demo", "register", "token", "client", "keys", "user", "policy", "statement", "template"],
-        *["migrate", "copy"],
+        *["init", "serve", "demo", "register", "token", "client", "keys", "user", "audit", "key-file"],
+        *["policy", "statement", "template", "migrate", "copy", "webhook"],
     ]

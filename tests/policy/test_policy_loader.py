@@ -318,6 +318,9 @@ def test_sections() -> None:
         (1, "repeat is text", "repeat = true"),
         (1, "a software_id that anybody can claim would let them take another's registration", "repeat = 'replace'"),
         (2, "lifetime has no token; it takes client, secret", "[lifetime]\ntoken = 3"),
+        (2, "rotation has no token; it takes secret_on_update, overlap", "[rotation]\ntoken = true"),
+        (2, "secret_on_update is true or false", "[rotation]\nsecret_on_update = 1"),
+        (2, "overlap is in seconds and not negative", "[rotation]\noverlap = -1"),
         (2, "client is in seconds and not negative", "[lifetime]\nclient = -1"),
         (2, "secret is a whole number", "[lifetime]\nsecret = 1.5"),
         # unsafe, or never to be met

@@ -18,7 +18,7 @@ from registrar.policy.document import Document
 from registrar.policy.evidence import ManagementProof, Proof, both
 from registrar.policy.loader import load
 from registrar.policy.operators import Operators, from_words
-from registrar.policy.policy import Lifetime, Repeat, Request, merged
+from registrar.policy.policy import Lifetime, Repeat, Request, Rotation, merged
 
 OPEN = Facts(Assurance.OPEN)
 SCOPES = Offered({**OFFERED, "scopes_supported": ("openid", "read", "write")})
@@ -167,6 +167,7 @@ ONE = policy(
     rules = [{ rule = "localhost", verdict = "refuse" }]
     registration.authentication = ["initial_access_token", "certificate"]
     lifetime.client = 100
+    rotation.overlap = 90
     [metadata.grant_types]
     subset_of = ["authorization_code", "refresh_token"]
     [metadata.scope]
@@ -182,6 +183,7 @@ OTHER = policy(
     management.operations = ["read"]
     lifetime.client = 50
     lifetime.secret = 70
+    rotation = { secret_on_update = true, overlap = 100 }
     [metadata.grant_types]
     subset_of = ["authorization_code", "client_credentials"]
     [metadata.contacts]
@@ -206,6 +208,7 @@ def test_two_policies_together() -> None:
         frozenset({Proof.CERTIFICATE, Proof.STATEMENT}),
     }
     assert together.lifetime == Lifetime(client=50, secret=70)
+    assert together.rotation == Rotation(secret_on_update=True, overlap=90)
     assert together.management.operations == ("read",)
     assert together.management.proofs == (ManagementProof.REGISTRATION_ACCESS_TOKEN,)
     assert all_of([ONE]) is ONE

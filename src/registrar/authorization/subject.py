@@ -15,8 +15,9 @@ from registrar.domain.credentials import KEY_BYTES, NONCE_BYTES, Unreadable, Wra
 from registrar.domain.errors import ProtocolError
 from registrar.service.ports import Conflict, Item, Put
 from registrar.service.registry import Issuer, Registry
+from registrar.service.rewrapping import PAIRWISE_SECRET
 
-KIND: Final = "pairwise_secret"
+KIND: Final = PAIRWISE_SECRET
 """What the secret is called among the items of a store; an issuer has one, for ever: with it the identifiers change."""
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -282,13 +282,26 @@ def list_tokens(config: Path | None, dev: bool, issuer: str, as_json: bool) -> N
 @token.command("revoke")
 @common
 @click.argument("token_id")
-def revoke_token(config: Path | None, dev: bool, issuer: str, as_json: bool, token_id: str) -> None:
-    """Revoke an initial access token; what was registered with it stays."""
-    from registrar.cli import operating
+@click.option(
+    "--cascade", type=click.Choice(["suspend", "delete"]), help="What becomes of the clients registered with it."
+)
+def revoke_token(
+    config: Path | None, dev: bool, issuer: str, as_json: bool, token_id: str, cascade: str | None
+) -> None:
+    """Revoke an initial access token; what was registered with it stays, unless --cascade says otherwise.
+
+    With --cascade, a token that is revoked already is one to go on with.
+    """
+    from registrar.cli import bulk, operating
+    from registrar.service.bulk import Act
 
     async def act(desk: operating.Desk) -> None:
-        await operating.revoke_token(desk, token_id)
-        Output(as_json).record({"token_id": token_id, "status": "revoked"}, "Revoked.")
+        await operating.revoke_token(desk, token_id, again=cascade is not None)
+        told: dict[str, Any] = {"token_id": token_id, "status": "revoked"}
+        if cascade:
+            job = await bulk.cascade(desk, Act(cascade), token_id)
+            told |= {"job_id": job.job_id, "changed": job.changed, "left_alone": job.left_alone}
+        Output(as_json).record(told, "Revoked.")
 
     operating.run(configured(config, dev=dev), issuer, act)
 
@@ -423,6 +436,22 @@ _state_command("resume", "Resumed.", "Resume a suspended client.")
 _state_command("delete", "Deleted.", "Delete a client; a tombstone without credentials stays.")
 
 
+@client.command("receipt")
+@common
+@click.argument("client_id")
+def receipt(config: Path | None, dev: bool, issuer: str, as_json: bool, client_id: str) -> None:
+    """Print a signed statement of what is registered; `registrar audit verify-receipt` verifies it."""
+    from registrar.cli import operating
+    from registrar.service import receipts
+
+    del as_json
+
+    async def act(desk: operating.Desk) -> None:
+        click.echo(await receipts.issue(desk.registry, desk.issuer, await operating.client(desk, client_id)))
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
 @client.command("rotate-secret")
 @common
 @click.argument("client_id")
@@ -447,6 +476,30 @@ def rotate_secret(
             "old_secret_works_until": old[0].until if old else None,
         }
         Output(as_json).record(members, "New secret. The client also gets it at its next read.")
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@client.command("reissue-token")
+@common
+@click.argument("client_id")
+@click.option("--reason", default="", help="Why; it goes into the audit.")
+@click.option("--yes", is_flag=True, help="Do it without asking.")
+def reissue_token(
+    config: Path | None, dev: bool, issuer: str, as_json: bool, client_id: str, reason: str, yes: bool
+) -> None:
+    """Give a client a new registration access token for one that it lost, and print it, this once.
+
+    Tokens that it has end at once. A client with a secret may get a new one too, because the old one lies under a key that
+    the lost token alone opens.
+    """
+    from registrar.cli import operating
+
+    async def act(desk: operating.Desk) -> None:
+        if not yes:
+            click.confirm(f"{await operating.before_reissue(desk, client_id)} Go on?", abort=True, err=True)
+        told = await operating.reissue_token(desk, client_id, reason)
+        Output(as_json).record(told, "New registration access token. It is shown this once.")
 
     operating.run(configured(config, dev=dev), issuer, act)
 

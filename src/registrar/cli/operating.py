@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+import msgspec
 
 from registrar.authorization import people as accounts
 from registrar.authorization.people import Person, Unacceptable
@@ -21,7 +22,7 @@ from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.metadata import Presented
 from registrar.policy.document import ConfigurationError
-from registrar.service import administration, client_administration, keys
+from registrar.service import administration, client_administration, issuance, keys
 from registrar.service.administration import Operator, Refused
 from registrar.service.last_use import at as last_use_at
 from registrar.service.ports import ClientQuery, SigningKey, StoreUnavailable
@@ -100,6 +101,12 @@ def _chosen(registry: Registry, name: str) -> Issuer:
     return next(iter(registry.issuers.values()))
 
 
+def built(value: Any) -> dict[str, Any]:
+    """A record as JSON has it."""
+    members: dict[str, Any] = msgspec.to_builtins(value)
+    return members
+
+
 async def issue_token(desk: Desk, **wanted: Any) -> tuple[PresentedToken, InitialAccessToken]:
     """Issue an initial access token at the issuer of the desk."""
     return await administration.issue_token(desk.registry, desk.issuer, desk.operator, **wanted)
@@ -114,9 +121,9 @@ async def tokens(desk: Desk) -> AsyncIterator[InitialAccessToken]:
         after = (page[-1].issuer, page[-1].token_id)
 
 
-async def revoke_token(desk: Desk, token_id: str) -> None:
-    """Revoke an initial access token."""
-    await administration.revoke_token(desk.registry, desk.issuer, desk.operator, token_id)
+async def revoke_token(desk: Desk, token_id: str, *, again: bool = False) -> None:
+    """Revoke an initial access token; with `again`, it may be revoked already."""
+    await administration.revoke_token(desk.registry, desk.issuer, desk.operator, token_id, again=again)
 
 
 async def clients(
@@ -165,6 +172,25 @@ async def change_state(desk: Desk, act: str, client_id: str, reason: str) -> Cli
 async def rotate_secret(desk: Desk, client_id: str, overlap: int | None) -> tuple[str, Client]:
     """Give a client a new secret."""
     return await administration.rotate_secret(desk.registry, desk.issuer, desk.operator, client_id, overlap=overlap)
+
+
+async def before_reissue(desk: Desk, client_id: str) -> str:
+    """What re-issuing a token does to a client, for whoever has to say yes to it."""
+    client = await administration.find(desk.registry, desk.issuer, client_id)
+    held, judge = client.credentials, desk.issuer.judge(client.policy)
+    said = f"The registration access tokens of {client_id} end at once."
+    if not held.secrets or held.data_key is not None:
+        return said
+    overlap = issuance.overlap(desk.issuer, judge.policy) if judge else desk.issuer.settings.client_secret.overlap
+    return f"{said} It gets a new secret too, and the old one works for {overlap} s."
+
+
+async def reissue_token(desk: Desk, client_id: str, reason: str) -> dict[str, Any]:
+    """Give a client a new registration access token."""
+    token, secret, client = await administration.reissue_token(
+        desk.registry, desk.issuer, desk.operator, client_id, reason
+    )
+    return administration.reissued(desk.issuer, client, token, secret)
 
 
 async def rotate_keys(desk: Desk, algorithms: Sequence[str], *, withdraw: bool) -> list[SigningKey]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import ssl
 import time
@@ -18,6 +19,7 @@ from registrar.policy.document import ConfigurationError
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
 from registrar.service.metrics import Metrics
+from registrar.service.outbox import Webhooks, with_outbox
 from registrar.service.registry import Issuer, Registry
 from registrar.service.tracing import Tracer
 from registrar.storage import open_store
@@ -35,9 +37,11 @@ def assemble(configuration: Configuration) -> Registry:
     metrics = Metrics() if server.metrics.port else None
     tracer = _tracer(server.tracing)
     fetch = _fetcher(configuration, metrics, tracer)
-    store = open_store(
+    webhooks = Webhooks(configuration.settings.webhook, [*configuration.settings.issuer], _way_out(configuration))
+    opened = open_store(
         server.database, queue=server.queue, postgresql=server.postgresql, metrics=metrics, tracer=tracer
     )
+    store = with_outbox(opened, webhooks)
     if metrics is not None:
         from registrar.storage.counted import counted
 
@@ -67,6 +71,7 @@ def assemble(configuration: Configuration) -> Registry:
         Audit(store, _now_ms, os.urandom, metrics),
         fetch,
         KeySets(fetch, _now_ms, server.key_sets),
+        webhooks=webhooks,
         metrics=metrics,
         tracer=tracer,
     )
@@ -95,6 +100,17 @@ def _fetcher(configuration: Configuration, metrics: Metrics | None, tracer: Trac
         except (OSError, ssl.SSLError) as problem:
             raise ConfigurationError(settings.ca_file, 0, f"not a file of certificates (PEM): {problem}") from None
     return fetch
+
+
+def _way_out(configuration: Configuration) -> Fetcher | None:
+    """The guarded way to webhooks, apart from every other: a slow endpoint must not keep a key set from being fetched."""
+    configured = [one for one in configuration.settings.webhook.values() if not one.disabled]
+    if not configured:
+        return None
+    at_once = sum(one.at_once for one in configured) * len(configuration.settings.issuer)
+    bounds = configuration.settings.server.fetch
+    seconds = max(one.seconds for one in configured)
+    return Fetcher(dataclasses.replace(bounds, seconds=seconds, at_once=at_once, at_once_per_host=at_once))
 
 
 def _now_ms() -> int:

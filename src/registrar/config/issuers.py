@@ -235,10 +235,11 @@ def _check_people(issuer: IssuerSettings, document: Document, *path: str) -> Non
     if "openid" not in upstream.scopes:
         raise document.error("has to name openid, without which nobody is told who signed in", *at, "scopes")
     if upstream.client_secret_file:
-        _check_secret_file(upstream.client_secret_file, document, *at, "client_secret_file")
+        check_secret_file(upstream.client_secret_file, document, *at, "client_secret_file")
 
 
-def _check_secret_file(file: str, document: Document, *path: str) -> None:
+def check_secret_file(file: str, document: Document, *path: str) -> None:
+    """A file with a secret is there, and closed to others."""
     try:
         open_to_others = stat.S_IMODE(Path(file).stat().st_mode) & 0o077
     except OSError as problem:
@@ -276,7 +277,7 @@ def _check_token_issuer(other: TokenIssuer, document: Document, *path: str) -> N
     if other.introspection_endpoint:
         if not other.client_id:
             raise document.error("needs client_id and client_secret_file beside it", *path, "introspection_endpoint")
-        _check_secret_file(other.client_secret_file, document, *path, "client_secret_file")
+        check_secret_file(other.client_secret_file, document, *path, "client_secret_file")
 
 
 _ALLOWED: Final = {

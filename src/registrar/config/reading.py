@@ -12,6 +12,7 @@ from registrar.config.issuers import check_authorities, check_classes, issuer_se
 from registrar.config.policies import client_classes, own_policies, rule_functions, statement_issuer
 from registrar.config.server import check_fetching, check_transport
 from registrar.config.tables import built
+from registrar.config.webhooks import webhook
 from registrar.domain.settings import Server, Settings
 from registrar.policy import Policy, classes
 from registrar.policy.document import ConfigurationError, Document
@@ -111,7 +112,11 @@ def parse(document: Document) -> Configuration:
     known = {**classes.shipped(), **client_classes(data.get("class", {}), policies, document)}
     for issuer in issuers.values():
         check_classes(issuer, known, policies, document)
-    configuration = Configuration(Settings(server, issuers, believed), policies, functions, known)
+    told = data.get("webhook", {})
+    if not isinstance(told, dict):
+        raise document.error("webhooks are tables: [webhook.NAME]", "webhook")
+    hooks = {name: webhook(name, table, document, issuers, server) for name, table in told.items()}
+    configuration = Configuration(Settings(server, issuers, believed, hooks), policies, functions, known)
     check_transport(configuration, document)
     check_fetching(server, document)
     return configuration
@@ -147,6 +152,7 @@ _TABLES: Final = {
     "policy": "policy.NAME",
     "statement_issuer": "statement_issuer.NAME",
     "class": "class.NAME",
+    "webhook": "webhook.NAME",
     "rules": "rules",
 }
 

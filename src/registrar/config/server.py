@@ -30,6 +30,7 @@ def check_transport(configuration: Configuration, document: Document) -> None:
     if server.body_seconds <= 0:
         raise document.error("is more than 0", "server", "body_seconds")
     _check_proxies(server, document)
+    _check_audit(server, document)
     _check_mutual_tls(server, document)
     _check_log(server, document)
     _check_metrics(server, document)
@@ -94,6 +95,12 @@ def _check_mutual_tls(server: Server, document: Document) -> None:
         raise document.error("needs client_ca, the authorities of clients' certificates", *at)
     if not settings.certificate and not server.tls_certificate:
         raise document.error("needs certificate and key, or server.tls_certificate and server.tls_key", *at)
+
+
+def _check_audit(server: Server, document: Document) -> None:
+    for key in ("checkpoint_seconds", "retention_days"):
+        if getattr(server.audit, key) < 0:
+            raise document.error("is not negative", "server", "audit", key)
 
 
 def _check_log(server: Server, document: Document) -> None:

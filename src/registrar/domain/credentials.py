@@ -15,6 +15,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Callable
 from typing import Final, NewType
 
 import msgspec
@@ -117,31 +118,49 @@ def unseal(key: bytes, sealed: Sealed, associated: bytes) -> bytes:
         raise Unreadable from None
 
 
+def key_bytes(text: str) -> tuple[bytes, ...]:
+    """The keys in the text of a key file: one base64 line of 32 bytes each, newest first; # begins a comment.
+
+    Raises:
+        ValueError: a line is no such key, or there is none.
+    """
+    lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+    try:
+        keys = tuple(base64.b64decode(line, validate=True) for line in lines)
+    except ValueError:  # binascii.Error is one, and so is what text outside ASCII gives
+        raise ValueError("a line is not base64") from None
+    if not keys or any(len(key) != KEY_BYTES for key in keys):
+        raise ValueError(f"needs one or more lines, each the base64 of {KEY_BYTES} bytes")
+    return keys
+
+
+def label_of(key: bytes) -> bytes:
+    """What a value that a key-encryption key wrapped calls it; it tells nothing of the key."""
+    return hashlib.sha256(b"registrar/1 kek label" + key).digest()[:_KEK_LABEL_BYTES]
+
+
 class KeyEncryptionKeys:
     """The keys that wrap other keys, newest first; a wrapped value names the one that it needs.
 
     Args:
         keys: each of 32 bytes. None at all is allowed: then nothing can be wrapped, and what would need it is refused.
+        anew: gives the keys that took the place of these, and None while these are the ones. It is asked whenever
+            something is to be wrapped, and whenever a key is missing: so keys change without a restart, and nothing is
+            wrapped under one that was replaced.
     """
 
-    def __init__(self, keys: tuple[bytes, ...]) -> None:
-        self._keys = {hashlib.sha256(b"registrar/1 kek label" + key).digest()[:_KEK_LABEL_BYTES]: key for key in keys}
+    def __init__(self, keys: tuple[bytes, ...], anew: Callable[[], tuple[bytes, ...] | None] = lambda: None) -> None:
+        self._keys = {label_of(key): key for key in keys}
+        self._anew = anew
 
     @classmethod
     def read(cls, text: str) -> KeyEncryptionKeys:
-        """The keys of a key file: one base64 line of 32 bytes each, newest first; # begins a comment.
+        """The keys of a key file; see `key_bytes`.
 
         Raises:
-            ValueError: a line is no such key, or there is none.
+            ValueError: as `key_bytes`.
         """
-        lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
-        try:
-            keys = tuple(base64.b64decode(line, validate=True) for line in lines)
-        except ValueError:  # binascii.Error is one, and so is what text outside ASCII gives
-            raise ValueError("a line is not base64") from None
-        if not keys or any(len(key) != KEY_BYTES for key in keys):
-            raise ValueError(f"needs one or more lines, each the base64 of {KEY_BYTES} bytes")
-        return cls(keys)
+        return cls(key_bytes(text))
 
     def __bool__(self) -> bool:
         return bool(self._keys)
@@ -149,8 +168,19 @@ class KeyEncryptionKeys:
     def __repr__(self) -> str:
         return f"KeyEncryptionKeys({len(self._keys)})"
 
+    @property
+    def labels(self) -> tuple[bytes, ...]:
+        """What wrapped values call these keys, newest first."""
+        self._renew()
+        return tuple(self._keys)
+
+    def _renew(self) -> None:
+        if (newer := self._anew()) is not None:
+            self._keys = {label_of(key): key for key in newer}
+
     def wrap(self, nonce: bytes, value: bytes, associated: bytes) -> Wrapped:
         """`value` under the newest key."""
+        self._renew()
         label, key = next(iter(self._keys.items()))
         return Wrapped(label, seal(key, nonce, value, associated))
 
@@ -160,6 +190,8 @@ class KeyEncryptionKeys:
         Raises:
             Unreadable: the key that wrapped it is not among these.
         """
+        if wrapped.key not in self._keys:
+            self._renew()
         key = self._keys.get(wrapped.key)
         if key is None:
             raise Unreadable

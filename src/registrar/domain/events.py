@@ -51,6 +51,16 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ("client.resumed", "An operator resumed a suspended client."),
     ("client.secret_rotated", "A client got a new secret; the old one lives on for the overlap."),
     ("client.token_rotated", "A registration access token was replaced."),
+    ("client.token_reissued", "An operator gave a client a new registration access token; those that it had ended."),
+    (
+        "bulk.started",
+        "An operator began to do something to many clients; `job`, `act` and `selection` tell what to which.",
+    ),
+    (
+        "bulk.finished",
+        "It was done to all of them; `count` tells to how many. Each has an event of its own, whose `endpoint` ends with the job.",
+    ),
+    ("bulk.stopped", "An operator stopped it; what was done stays done."),
     ("registration.refused", "A request was refused; `error` and `findings` tell why. Under a quota."),
     (
         "registration.refusals_suppressed",
@@ -70,8 +80,27 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
         "An initial access token was issued: by an operator, or to a client that asked for the scope dcr.",
     ),
     ("token.revoked", "An operator revoked an initial access token."),
+    (
+        "webhook.disabled",
+        "A webhook's endpoint answered that it is gone (410), and is told nothing more; `webhook` names it.",
+    ),
+    ("webhook.enabled", "An operator let a webhook be told again."),
+    ("webhook.replayed", "An operator had messages sent to a webhook again; `count` tells how many."),
     ("issuer.key_created", "A signing key of the issuer was created: at the first start, or to replace an older one."),
+    ("issuer.key_rewrapped", "The private half of a signing key was wrapped under the newest key-encryption key."),
+    (
+        "issuer.rewrapped",
+        "What lay under older key-encryption keys was wrapped under the newest; `count` tells how much that was.",
+    ),
     ("issuer.key_removed", "A signing key of the issuer was removed: nothing signed by it lives, or it was withdrawn."),
+    (
+        "audit.redacted",
+        "What names people was erased beside `count` events; the events and their chain stay as they are.",
+    ),
+    (
+        "audit.pruned",
+        "Events older than the retention were taken away: those of the first `count` batches of the log. Their links stay.",
+    ),
     ("grant.revoked", "What a person allowed a client ended, and every token under it; `reason` tells why."),
     ("person.added", "An account was made: by an operator, by its owner, or at the first sign-in from upstream."),
     ("person.changed", "An operator disabled or enabled an account, or set its password; `reason` tells which."),
@@ -87,7 +116,7 @@ class Actor(msgspec.Struct, frozen=True):
     """Who did it, and how that was established."""
 
     kind: str
-    """`anonymous`, `client`, `token`, `operator`, `person`."""
+    """`anonymous`, `client`, `token`, `operator`, `person`, or `registrar`: the server of its own accord."""
     authentication: str
     """`none`, `initial_access_token`, `access_token`, `registration_access_token`, `client_authentication` (the client's
     registered method), `local` (a shell on the server), `operator_token`, `session` (a person's)."""
@@ -113,6 +142,7 @@ class Event(msgspec.Struct, frozen=True):
 class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The members that an event may have."""
 
+    act: str = ""
     actor: str
     algorithm: str = ""
     allowed: Any = None
@@ -131,6 +161,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     findings: Sequence[Finding] = ()
     grant_types: Any = None
     issuer: str
+    job: str = ""
     jti: str = ""
     jwk_thumbprints: Any = None
     jwks_uri: Any = None
@@ -146,6 +177,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     requested_redirect_uris: Any = None
     requested_scope: Any = None
     scope: Any = None
+    selection: Any = None
     since: int = 0
     software_id: Any = None
     subject: str = ""
@@ -159,6 +191,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     token_scope: Any = None
     v: int
     version: int = 0
+    webhook: str = ""
 
 
 _encode: Final = msgspec.json.Encoder(order="sorted").encode

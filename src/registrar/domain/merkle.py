@@ -99,12 +99,17 @@ def inclusion(leaves: Sequence[bytes], index: int) -> list[bytes]:
 
 def includes(hashed: bytes, index: int, size: int, proof: Sequence[bytes], against: bytes) -> bool:
     """Whether a proof shows that an entry, by its hash, is at an index of the log of a size and root (§2.1.3.2)."""
+    return led(hashed, index, size, proof) == against
+
+
+def led(hashed: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
+    """The root that a proof leads to from an entry, by its hash; None where the proof does not fit index and size."""
     if not 0 <= index < size:
-        return False
+        return None
     first, last, found = index, size - 1, hashed
     for one in proof:
         if last == 0:
-            return False
+            return None
         if first & 1 or first == last:
             found = node(one, found)
             while not first & 1 and first:
@@ -114,7 +119,7 @@ def includes(hashed: bytes, index: int, size: int, proof: Sequence[bytes], again
             found = node(found, one)
         first >>= 1
         last >>= 1
-    return last == 0 and found == against
+    return found if last == 0 else None
 
 
 def consistency(leaves: Sequence[bytes], before: int) -> list[bytes]:

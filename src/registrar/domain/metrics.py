@@ -119,6 +119,12 @@ METRICS: Final[Mapping[str, Metric]] = _table(
     ),
     Metric("registrar_fetch_seconds", Kind.HISTOGRAM, (), "How long a fetch took, waiting for its turn too.", _ANSWERS),
     Metric(
+        "registrar_webhook_attempts_total",
+        Kind.COUNTER,
+        ("webhook", "outcome"),
+        "Attempts to deliver a message: `delivered`, `again` where there will be another, or `given_up`.",
+    ),
+    Metric(
         "registrar_loop_lag_seconds",
         Kind.HISTOGRAM,
         (),

@@ -241,6 +241,18 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """`[server.audit]`: how the audit of all issuers is sealed, and how long it is kept."""
+
+    checkpoint_seconds: int = _setting(
+        60, "Seconds between two signed checkpoints of the audit, where something was written; 0: by command alone."
+    )
+    retention_days: int = _setting(
+        0, "Days after which events are taken away, whole batches of them; their links stay. 0 keeps them."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Udap:
     """`[issuer.NAME.udap]`: with what the issuer signs its metadata for a community (`/.well-known/udap`)."""
 
@@ -442,6 +454,7 @@ class Server:
         },
     )
     postgresql: PostgreSQL = _setting(PostgreSQL(), "The sessions, where the database is PostgreSQL.")
+    audit: Checkpoints = _setting(Checkpoints(), "How the audit is sealed, and how long it is kept.")
     key_file: str = _setting(
         "",
         "The file with the key-encryption keys (mode 0600). Empty: `registrar.key` beside the database, where that is a file; created by itself only where every issuer is on loopback.",
@@ -489,9 +502,34 @@ class StatementIssuer:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """`[webhook.NAME]`: an endpoint that is told of events, signed as Standard Webhooks has it."""
+
+    name: str
+    url: str = _setting("", "Where the messages are posted: https, unless `server.fetch.allow` names its origin.")
+    secret_file: str = _setting(
+        "",
+        "The file (mode 0600) with the keys that sign them, one to a line: `whsec_` and base64, or `whsk_` and an Ed25519 private key. All of them sign; it is read anew for every round, so that keys are changed without a restart.",
+    )
+    events: tuple[str, ...] = _setting(
+        ("client.*", "template.*"), "The kinds of events that it is told of, or patterns such as `client.*`."
+    )
+    issuers: tuple[str, ...] = _setting((), "The issuers whose events it is told of; empty means all.")
+    disabled: bool = _setting(False, "Whether it is told nothing, and nothing is kept for it.")
+    seconds: float = _setting(15.0, "Seconds that it may take to answer.")
+    at_once: int = _setting(8, "Messages under way to it at once.")
+    keep_given_up: int = _setting(
+        2_592_000, "Seconds for which messages that were given up are kept, to be sent again by hand."
+    )
+    kinds: frozenset[str] = frozenset()
+    """What `events` names."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. Policies are parsed where they belong, in `policy`."""
 
     server: Server = _setting(Server(), "The process.")
     issuer: dict[str, Issuer] = _setting({}, "The issuers by name.")
     statement_issuer: dict[str, StatementIssuer] = _setting({}, "The issuers of software statements by name.")
+    webhook: dict[str, Webhook] = _setting({}, "The endpoints that are told of events, by name.")

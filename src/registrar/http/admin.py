@@ -7,7 +7,7 @@ and told in the same words. It is off unless the issuer's settings say `admin_ap
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -21,9 +21,19 @@ from registrar.http import certificates, wire
 from registrar.http.endpoints import Exchange, address_of
 from registrar.http.wire import Answer, Fields
 from registrar.policy.comparison import told
-from registrar.service import administration, admission, client_administration, explanation, statements, templates
+from registrar.service import (
+    administration,
+    admission,
+    bulk,
+    client_administration,
+    explanation,
+    statements,
+    templates,
+    webhooks,
+)
 from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.audit import Caller
+from registrar.service.bulk import Job, Selection
 from registrar.service.ports import ClientQuery
 from registrar.service.registry import Issuer, Registry
 
@@ -32,6 +42,10 @@ PREFIX: Final = "/admin/api/"
 
 _PAGE: Final = 100
 _MOST: Final = 1000
+_SURVEYED: Final = 10_000
+"""Clients that a dry run over HTTP looks at."""
+_LATEST: Final = 10**11
+"""The last second that a request may name, some three thousand years from now."""
 _NAME: Final = 128
 """Characters of a segment of a path that the audit keeps."""
 _MESSAGE: Final = {ord('"'): "'", ord("\\"): "/"}
@@ -224,6 +238,41 @@ class TokenWanted(_Strict, frozen=True):
     expires_in: int = 0
 
 
+class RevocationWanted(_Strict, frozen=True):
+    """How an initial access token is revoked."""
+
+    cascade: Literal["", "suspend", "delete"] = ""
+    """What becomes of the clients registered with it."""
+
+
+class RotationWanted(_Strict, frozen=True):
+    """How a secret is replaced."""
+
+    overlap: Annotated[int, msgspec.Meta(ge=0, le=administration.LARGEST)] | None = None
+    """Seconds for which the old one still works; the issuer's setting by default."""
+    reason: str = ""
+
+
+class JobWanted(_Strict, frozen=True):
+    """What is done to many clients."""
+
+    act: bulk.Act
+    selection: Selection
+    reason: str = ""
+    overlap: Annotated[int, msgspec.Meta(ge=0, le=administration.LARGEST)] | None = None
+    dry_run: bool = False
+
+
+class ReplayWanted(_Strict, frozen=True):
+    """Which messages are sent again."""
+
+    ids: list[str] = []
+    since: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)] = 0
+    """Seconds since 1970."""
+    until: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)] = 0
+    given_up: bool = False
+
+
 # --- policies ---------------------------------------------------------------------------------------------------------
 
 
@@ -355,8 +404,57 @@ async def _issue_token(call: Call) -> Answer:
 
 
 async def _revoke_token(call: Call) -> Answer:
-    await administration.revoke_token(*call.acting, call.name)
-    return wire.answer(200, {"token_id": call.name, "status": "revoked"})
+    asked = _read(call, RevocationWanted)
+    if asked.cascade and "admin.clients" not in call.token.scope:
+        raise BearerError("insufficient_scope", "What becomes of clients needs the scope admin.clients.")
+    await administration.revoke_token(*call.acting, call.name, again=bool(asked.cascade))
+    told = {"token_id": call.name, "status": "revoked"}
+    if not asked.cascade:
+        return wire.answer(200, told)
+    reason = f"the initial access token {call.name} was revoked"
+    job = await _started(call, bulk.Act(asked.cascade), Selection(token=call.name), reason, whenever=True)
+    return wire.answer(202, {**told, "job_id": job.job_id})
+
+
+# --- webhooks ---------------------------------------------------------------------------------------------------------
+
+
+async def _list_webhooks(call: Call) -> Answer:
+    names = sorted(call.registry.webhooks.of(call.issuer.name))
+    rows = [await webhooks.public(call.registry, call.issuer, name) for name in names]
+    return wire.answer(200, {"webhooks": rows})
+
+
+async def _show_webhook(call: Call) -> Answer:
+    return wire.answer(200, await webhooks.public(call.registry, call.issuer, call.name))
+
+
+async def _list_given_up(call: Call) -> Answer:
+    found = webhooks.messages(call.registry, call.issuer, call.name, after=call.query.get("after", ""))
+    return await _page(call, "messages", "key", found)
+
+
+async def _replay_webhook(call: Call) -> Answer:
+    asked = _read(call, ReplayWanted)
+    if bool(asked.ids) + asked.given_up + bool(asked.since) != 1:
+        raise ProtocolError("invalid_request", "One of ids, since and given_up says what is sent again.")
+    acting = (*call.acting, call.name)
+    if asked.given_up:
+        count = await webhooks.replay_given_up(*acting)
+    elif asked.ids:
+        count = await webhooks.replay_named(*acting, asked.ids)
+    else:
+        count = await webhooks.replay(*acting, since_ms=asked.since * 1000, until_ms=asked.until * 1000)
+    return wire.answer(200, {"webhook": call.name, "replayed": count})
+
+
+async def _try_webhook(call: Call) -> Answer:
+    return wire.answer(200, await webhooks.try_out(call.registry, call.issuer, call.name))
+
+
+async def _enable_webhook(call: Call) -> Answer:
+    await webhooks.enable(*call.acting, call.name, _read(call, Reason).reason)
+    return wire.answer(200, await webhooks.public(call.registry, call.issuer, call.name))
 
 
 # --- clients ----------------------------------------------------------------------------------------------------------
@@ -401,9 +499,58 @@ async def _resume_client(call: Call) -> Answer:
     return wire.answer(200, (await administration.resume(*call.acting, call.name, reason)).public())
 
 
+async def _rotate_secret(call: Call) -> Answer:
+    asked = _read(call, RotationWanted)
+    secret, changed = await administration.rotate_secret(
+        *call.acting, call.name, overlap=asked.overlap, reason=asked.reason
+    )
+    current, *old = changed.credentials.secrets
+    told = {"client_id": call.name, "client_secret": secret, "client_secret_expires_at": current.expires_at}
+    return wire.answer(200, told | ({"old_secret_works_until": old[0].until} if old else {}))
+
+
+async def _reissue_token(call: Call) -> Answer:
+    token, secret, changed = await administration.reissue_token(*call.acting, call.name, _read(call, Reason).reason)
+    return wire.answer(200, administration.reissued(call.issuer, changed, token, secret))
+
+
 async def _delete_client(call: Call) -> Answer:
     await administration.delete(*call.acting, call.name, _read(call, Reason).reason)
     return Answer(204, wire.NO_STORE[1:])
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------------
+
+
+async def _list_jobs(call: Call) -> Answer:
+    found = bulk.every(call.registry, call.issuer, call.query.get("after", ""))
+    return await _page(call, "jobs", "job_id", (one.public() async for one in found))
+
+
+async def _start_job(call: Call) -> Answer:
+    asked = _read(call, JobWanted)
+    if asked.dry_run:
+        meant, fit, whole = await bulk.survey(
+            call.registry, call.issuer, asked.act, asked.selection, most=_SURVEYED, tell=lambda _: None
+        )
+        told = {"act": asked.act.value, "clients": meant, "would_change": fit}
+        return wire.answer(200, told | ({} if whole else {"more": True}))
+    job = await _started(call, asked.act, asked.selection, asked.reason, overlap=asked.overlap)
+    return wire.answer(202, job.public())
+
+
+async def _started(call: Call, act: bulk.Act, selection: Selection, reason: str, **more: Any) -> Job:
+    job = await bulk.start(*call.acting, act, selection, reason=reason, at_server=True, **more)
+    call.registry.errands.start(bulk.work(call.registry, call.issuer, job.job_id), f"the job {job.job_id}")
+    return job
+
+
+async def _show_job(call: Call) -> Answer:
+    return wire.answer(200, (await bulk.find(call.registry, call.issuer, call.name)).public())
+
+
+async def _stop_job(call: Call) -> Answer:
+    return wire.answer(200, (await bulk.stop(*call.acting, call.name)).public())
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
@@ -451,6 +598,12 @@ ROUTES: Final = (
     Row("GET", "tokens", "admin.tokens", _list_tokens),
     Row("POST", "tokens", "admin.tokens", _issue_token),
     Row("POST", "tokens/{}/revoke", "admin.tokens", _revoke_token),
+    Row("GET", "webhooks", "admin.webhooks", _list_webhooks),
+    Row("GET", "webhooks/{}", "admin.webhooks", _show_webhook),
+    Row("GET", "webhooks/{}/given-up", "admin.webhooks", _list_given_up),
+    Row("POST", "webhooks/{}/replay", "admin.webhooks", _replay_webhook),
+    Row("POST", "webhooks/{}/test", "admin.webhooks", _try_webhook),
+    Row("POST", "webhooks/{}/enable", "admin.webhooks", _enable_webhook),
     Row("GET", "clients", "admin.clients", _list_clients),
     Row("POST", "clients", "admin.clients", _create_client),
     Row("GET", "clients/{}", "admin.clients", _show_client),
@@ -458,6 +611,12 @@ ROUTES: Final = (
     Row("DELETE", "clients/{}", "admin.clients", _delete_client),
     Row("POST", "clients/{}/suspend", "admin.clients", _suspend_client),
     Row("POST", "clients/{}/resume", "admin.clients", _resume_client),
+    Row("POST", "clients/{}/rotate-secret", "admin.clients", _rotate_secret),
+    Row("POST", "clients/{}/reissue-token", "admin.clients", _reissue_token),
+    Row("GET", "jobs", "admin.clients", _list_jobs),
+    Row("POST", "jobs", "admin.clients", _start_job),
+    Row("GET", "jobs/{}", "admin.clients", _show_job),
+    Row("POST", "jobs/{}/stop", "admin.clients", _stop_job),
 )
 """Every route below `PREFIX`; the documentation and the tests read it."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from registrar.domain.credentials import Unreadable
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
 from registrar.domain.settings import Server
@@ -19,7 +20,7 @@ from registrar.http.logs import REQUEST_ID
 from registrar.http.observation import Observation, Observer, observer
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import keys, lifecycle, templates, udap
+from registrar.service import bulk, checkpoints, delivery, keys, lifecycle, retention, templates, udap
 from registrar.service.administration import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -70,6 +71,12 @@ def routes(issuer: Issuer) -> dict[str, Route]:
     table[f"{base}/statements/"] = Route(
         issuer, "statements", {"GET": endpoints.statement, "HEAD": endpoints.statement}
     )
+    table[f"{base}/.well-known/registrar-audit"] = Route(
+        issuer, "audit", {"GET": endpoints.audit, "HEAD": endpoints.audit}
+    )
+    if issuer.managed:
+        # The receipts of all clients at once: the last segment is the client_id.
+        table[f"{base}/receipts/"] = Route(issuer, "receipts", {"GET": endpoints.receipt})
     if udap.serves(issuer):
         table[f"{base}/.well-known/udap"] = Route(issuer, "udap", _COMMUNITY)
     if issuer.enabled:
@@ -226,10 +233,19 @@ class Application:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
                 self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
+                if seconds := self._limits.audit.checkpoint_seconds:
+                    self._registry.errands.start(checkpoints.keep(self._registry, seconds), "the checkpoints")
+                if days := self._limits.audit.retention_days:
+                    self._registry.errands.start(retention.keep(self._registry, days), "the retention of the audit")
                 if self._observer is not None and self._observer.log is not None:
                     self._registry.errands.start(self._observer.log.keep_writing(), "the log of requests")
                 if self._registry.metrics is not None:
                     self._registry.errands.start(self._registry.metrics.watch_loop(), "the watch over the loop")
+                self._registry.errands.start(bulk.keep_working(self._registry), "what goes on with jobs")
+                for line in self._registry.webhooks.lines:
+                    self._registry.errands.start(
+                        delivery.keep_delivering(self._registry, *line), f"what delivers to the webhook {line[1]}"
+                    )
                 await send({"type": "lifespan.startup.complete"})
             else:
                 try:
@@ -237,12 +253,24 @@ class Application:
                 except StoreUnavailable as problem:
                     log.warning("refusals that were only counted could not be told: %s", problem)
                 await self._registry.errands.close()
+                await self._seal()
                 await self._registry.fetch.close()
+                if (way_out := self._registry.webhooks.fetch) is not None:
+                    await way_out.close()
                 await self._registry.store.close()
                 if self._registry.tracer is not None:
                     await asyncio.to_thread(self._registry.tracer.close)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def _seal(self) -> None:
+        """A last checkpoint, so that what this process wrote cannot be cut off after it has gone."""
+        if not self._limits.audit.checkpoint_seconds:
+            return
+        try:
+            await checkpoints.make(self._registry)
+        except (StoreUnavailable, Unreadable) as problem:
+            log.warning("the end of the audit is not sealed: %s", problem)
 
 
 def _host(url: str) -> str:

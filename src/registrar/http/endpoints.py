@@ -8,14 +8,16 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from registrar.authorization import signing
+from registrar.domain import checkpoint
 from registrar.domain.errors import ProtocolError
 from registrar.domain.settings import Server
 from registrar.http import certificates, wire
 from registrar.http.wire import Answer, Fields, Receive, Scope
-from registrar.service import keys, management, registration, statements
+from registrar.service import checkpoints, keys, management, receipts, registration, statements
 from registrar.service import udap as udap_discovery
 from registrar.service.administration import Unknown
 from registrar.service.audit import Caller
+from registrar.service.proof_of_management import authenticate
 from registrar.service.registry import Issuer, Registry
 
 
@@ -94,6 +96,18 @@ async def _managing(exchange: Exchange, operation: Callable[[Exchange, Fields, C
         raise
 
 
+async def receipt(exchange: Exchange) -> Answer:
+    """GET /receipts/{client_id}: a signed statement of what is registered, for the client itself."""
+    return await _managing(exchange, _receipt)
+
+
+async def _receipt(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
+    registry, issuer = exchange.registry, exchange.issuer
+    session = await authenticate(registry, issuer, exchange.client_id, caller, "read")
+    compact = await receipts.issue(registry, issuer, session.client)
+    return Answer(200, [(b"content-type", b"application/jwt"), *wire.NO_STORE[1:]], compact.encode())
+
+
 async def _read(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
     return wire.answer(200, await management.read(exchange.registry, exchange.issuer, exchange.client_id, caller))
 
@@ -128,6 +142,20 @@ async def udap(exchange: Exchange) -> Answer:
 async def jwks(exchange: Exchange) -> Answer:
     """The issuer's public keys."""
     return Answer(200, _PUBLIC, msgspec.json.encode(await keys.published(exchange.registry, exchange.issuer)))
+
+
+async def audit(exchange: Exchange) -> Answer:
+    """The newest checkpoint of the audit, to be kept by whoever wants to hold the registry to it, and its public keys.
+
+    Raises:
+        ProtocolError: `not_found`, where nothing is signed.
+    """
+    registry = exchange.registry
+    signed = await checkpoints.latest(registry)
+    if signed is None:
+        raise ProtocolError("not_found", "There is no checkpoint of the audit yet.")
+    members = {"checkpoint": checkpoint.body(signed), **await checkpoints.published(registry)}
+    return Answer(200, _PUBLIC, msgspec.json.encode(members))
 
 
 async def statement(exchange: Exchange) -> Answer:

@@ -17,14 +17,14 @@ from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
 from registrar.domain import uri as grammar
 from registrar.domain.settings import Fetching
 from registrar.service.metrics import Metrics
-from registrar.service.ports import Fetched, FetchError
+from registrar.service.ports import Fetched, FetchError, Sent
 from registrar.service.tracing import Tracer, within
 
 if TYPE_CHECKING:
@@ -54,22 +54,26 @@ class _Target(NamedTuple):
 
 
 class _Question(NamedTuple):
-    """What is asked of a URL: its document, or what it answers to a form."""
+    """What is asked of a URL: its document, or what it answers to something that is sent."""
 
     accept: tuple[str, ...]
-    form: bytes | None = None
-    authorization: str = ""
+    limit: int
+    content: bytes | None = None
+    fields: Mapping[str, str] = {}
+    """Header fields that go with what is sent."""
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """What goes with a form."""
-        if self.form is None:
+        """What goes with what is sent."""
+        if self.content is None:
             return []
-        headers = [
-            (b"Content-Type", b"application/x-www-form-urlencoded"),
-            (b"Content-Length", str(len(self.form)).encode()),
-        ]
-        return [*headers, (b"Authorization", self.authorization.encode())] if self.authorization else headers
+        own = [(name.encode(), value.encode()) for name, value in self.fields.items()]
+        return [*own, (b"Content-Length", str(len(self.content)).encode())]
+
+
+_Read = TypeVar("_Read")
+_Reading = Callable[[str, "httpcore2.Response", _Question], Awaitable[_Read]]
+"""What is made of an answer of whose head enough is known."""
 
 
 class Fetcher:
@@ -113,7 +117,7 @@ class Fetcher:
 
     async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = LIMIT) -> Fetched:
         """The document at a URL; see `Fetch`."""
-        return await self._ask(url, _Question(accept), limit)
+        return await self._ask(url, _Question(accept, limit), _document)
 
     async def post(
         self,
@@ -125,10 +129,17 @@ class Fetcher:
         authorization: str = "",
     ) -> Fetched:
         """What a URL answers to a form; see `Fetch`."""
-        return await self._ask(url, _Question(accept, urlencode(form).encode(), authorization), limit)
+        fields = {"Content-Type": "application/x-www-form-urlencoded"}
+        if authorization:
+            fields["Authorization"] = authorization
+        return await self._ask(url, _Question(accept, limit, urlencode(form).encode(), fields), _document)
 
-    async def _ask(self, url: str, question: _Question, limit: int) -> Fetched:
-        asked = within(self._tracer, "fetch", self._asked(url, question, limit))
+    async def send(self, url: str, content: bytes, headers: Mapping[str, str]) -> Sent:
+        """Send something, for which only the status of the answer matters; see `Fetch`."""
+        return await self._ask(url, _Question((), LIMIT, content, headers), _status)
+
+    async def _ask(self, url: str, question: _Question, read: _Reading[_Read]) -> _Read:
+        asked = within(self._tracer, "fetch", self._asked(url, question, read))
         if self._metrics is None:
             return await asked
         began, failed = time.perf_counter(), True
@@ -139,7 +150,7 @@ class Fetcher:
             self._metrics.fetched(time.perf_counter() - began, failed=failed)
         return fetched
 
-    async def _asked(self, url: str, question: _Question, limit: int) -> Fetched:
+    async def _asked(self, url: str, question: _Question, read: _Reading[_Read]) -> _Read:
         target = _target(url)
         exempt = target.origin in self._allowed
         if target.origin[0] != "https" and not exempt:
@@ -148,7 +159,8 @@ class Fetcher:
             raise FetchError("the server is stopping")
         try:
             async with asyncio.timeout(self._settings.seconds), self._turn(target.origin[1]):
-                return await self._fetch(url, target, question, min(limit, self._settings.bytes), exempt=exempt)
+                limit = min(question.limit, self._settings.bytes)
+                return await self._fetch(url, target, question._replace(limit=limit), read, exempt=exempt)
         except TimeoutError:
             raise FetchError(f"it was not fetched within {self._settings.seconds:g} seconds") from None
 
@@ -164,7 +176,9 @@ class Fetcher:
         async with of_host, self._turns:
             yield
 
-    async def _fetch(self, url: str, target: _Target, question: _Question, limit: int, *, exempt: bool) -> Fetched:
+    async def _fetch(
+        self, url: str, target: _Target, question: _Question, read: _Reading[_Read], *, exempt: bool
+    ) -> _Read:
         # Loaded here: most programs that open a registry never fetch.
         import httpcore2
 
@@ -172,7 +186,7 @@ class Fetcher:
 
         scheme, host, port = target.origin
         # Chunked framing may take as much again as the document; what is beyond is no document but an attack.
-        network = GuardedNetwork(self._resolve, self._connect, budget=_HEAD_BYTES + 2 * limit, exempt=exempt)
+        network = GuardedNetwork(self._resolve, self._connect, budget=_HEAD_BYTES + 2 * question.limit, exempt=exempt)
         asked = httpcore2.URL(
             scheme=scheme.encode(), host=host.strip("[]").encode(), port=port, target=target.path.encode()
         )
@@ -184,19 +198,17 @@ class Fetcher:
             (b"Connection", b"close"),
             *question.headers,
         ]
-        method = "GET" if question.form is None else "POST"
+        method = "GET" if question.content is None else "POST"
         try:
             async with (
                 httpcore2.AsyncConnectionPool(ssl_context=self.tls, network_backend=network) as pool,
-                pool.stream(method, asked, headers=headers, content=question.form) as answer,
+                pool.stream(method, asked, headers=headers, content=question.content) as answer,
             ):
-                media_type = _judged(answer.status, answer.headers, question)
-                body = bytearray()
-                async for piece in answer.aiter_stream():
-                    body += piece
-                    if len(body) > limit:
-                        raise FetchError(f"it is larger than {limit} bytes")
-                return Fetched(url, media_type, bytes(body), _expires_in(answer.headers))
+                if sum(len(name) + len(value) for name, value in answer.headers) > _HEAD_BYTES:
+                    raise FetchError(f"its header is larger than {_HEAD_BYTES} bytes")
+                if answer.status in _REDIRECTS:
+                    raise FetchError(f"it answers with {answer.status}, and redirects are not followed")
+                return await read(url, answer, question)
         except httpcore2.ProtocolError:
             raise FetchError("its answer is not HTTP") from None
         except (httpcore2.NetworkError, httpcore2.TimeoutException, ssl.SSLError, OSError) as problem:
@@ -227,13 +239,25 @@ def _target(url: str) -> _Target:
     return _Target(grammar.origin_of(url), parts.authority, f"{parts.path or '/'}{query}")
 
 
+async def _document(url: str, answer: httpcore2.Response, question: _Question) -> Fetched:
+    media_type = _judged(answer.status, answer.headers, question)
+    body = bytearray()
+    async for piece in answer.aiter_stream():
+        body += piece
+        if len(body) > question.limit:
+            raise FetchError(f"it is larger than {question.limit} bytes")
+    return Fetched(url, media_type, bytes(body), _expires_in(answer.headers))
+
+
+async def _status(_url: str, answer: httpcore2.Response, _question: _Question) -> Sent:
+    """The status alone: what else was sent may be of any size, and nobody reads it."""
+    said = _values(answer.headers, b"retry-after")
+    return Sent(answer.status, min(_seconds(said[0]), EXPIRES_AT_MOST) if said else 0)
+
+
 def _judged(status: int, headers: Sequence[tuple[bytes, bytes]], question: _Question) -> str:
     """The media type of an answer that is taken; empty where the answer is only that there is one."""
     accept = question.accept
-    if sum(len(name) + len(value) for name, value in headers) > _HEAD_BYTES:
-        raise FetchError(f"its header is larger than {_HEAD_BYTES} bytes")
-    if status in _REDIRECTS:
-        raise FetchError(f"it answers with {status}, and redirects are not followed")
     if status == _NO_CONTENT and not accept:
         return ""
     if status != _OK:

@@ -21,7 +21,7 @@ from registrar.policy.document import Document
 from registrar.policy.evidence import Alternatives, ManagementProof, Proof
 from registrar.policy.operators import Operators, as_words
 from registrar.policy.pattern import compiled
-from registrar.policy.policy import Contradiction, Lifetime, Management, Policy, Repeat, Request, all_of
+from registrar.policy.policy import Contradiction, Lifetime, Management, Policy, Repeat, Request, Rotation, all_of
 from registrar.policy.rules import RULE_FUNCTIONS, AppliedRule, RuleFunction
 
 _LISTS: Final = ("add", "one_of", "subset_of", "superset_of")
@@ -120,6 +120,7 @@ _KEYS: Final = {
     "management": (dict, "a table"),
     "repeat": (str, "text"),
     "lifetime": (dict, "a table"),
+    "rotation": (dict, "a table"),
 }
 
 
@@ -160,6 +161,7 @@ def _load(name: str, at: Written, parent: Callable[[str], Policy], functions: Ma
         management=_management(table.get("management", {}), document, (*path, "management")),
         repeat=Repeat(table.get("repeat", "new")),
         lifetime=_section(Lifetime, table, "lifetime", document, path),
+        rotation=_section(Rotation, table, "rotation", document, path),
     )
     try:
         whole = all_of([*parents, own])

@@ -72,6 +72,15 @@ class Lifetime:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotation:
+    """`rotation`: when secrets are replaced, beside what the issuer's settings say."""
+
+    secret_on_update: bool = False
+    overlap: int = 0
+    """Seconds for which a replaced secret still works; 0 is as long as the issuer's settings say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A named policy. `digest` is the SHA-256 of the text that it was loaded from, and goes into every audit event."""
 
@@ -90,6 +99,7 @@ class Policy:
     management: Management = Management()
     repeat: Repeat = Repeat.NEW
     lifetime: Lifetime = Lifetime()
+    rotation: Rotation = Rotation()
 
     def permits(self, member: str, value: str) -> bool:
         """Whether `value` can be the result for `member`, or an item of it: what discovery publishes."""
@@ -116,6 +126,10 @@ def merged(one: Policy, other: Policy) -> Policy:
         client=_shorter(one.lifetime.client, other.lifetime.client),
         secret=_shorter(one.lifetime.secret, other.lifetime.secret),
     )
+    rotation = Rotation(
+        secret_on_update=one.rotation.secret_on_update or other.rotation.secret_on_update,
+        overlap=_shorter(one.rotation.overlap, other.rotation.overlap),
+    )
     return replace(
         other,
         name=f"{one.name} {other.name}".strip(),
@@ -129,6 +143,7 @@ def merged(one: Policy, other: Policy) -> Policy:
         management=_completed(one.management, other.management),
         repeat=one.repeat if other.repeat is Repeat.NEW else other.repeat,
         lifetime=shortest,
+        rotation=rotation,
     )
 
 

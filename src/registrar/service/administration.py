@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from registrar.domain import coherence, credentials
 from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessToken, Kind
 from registrar.domain.client import Client, State, tombstone
-from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord
+from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord, Unreadable
 from registrar.domain.events import Actor
 from registrar.policy import Contradiction, Policy
+from registrar.policy.evidence import ManagementProof
 from registrar.policy.rules.applied import Networks
 from registrar.service import issuance
 from registrar.service.ports import Conflict, NotFound
@@ -166,11 +167,13 @@ async def issue_token(
     return value, token
 
 
-async def revoke_token(registry: Registry, issuer: Issuer, operator: Operator, token_id: str) -> None:
+async def revoke_token(
+    registry: Registry, issuer: Issuer, operator: Operator, token_id: str, *, again: bool = False
+) -> None:
     """Revoke an initial access token; what was registered with it stays.
 
     Raises:
-        Refused: there is no such token, or it is revoked already.
+        Refused: there is no such token, or it is revoked already and that is not to be done `again`.
     """
     event = registry.audit.event(
         "token.revoked", issuer.name, operator.actor(), endpoint=operator.door, token_id=token_id
@@ -180,7 +183,8 @@ async def revoke_token(registry: Registry, issuer: Issuer, operator: Operator, t
     except NotFound:
         raise Unknown(f"there is no initial access token {token_id} at {issuer.name}") from None
     except Conflict:
-        raise Refused(f"the initial access token {token_id} is revoked already") from None
+        if not again:
+            raise Refused(f"the initial access token {token_id} is revoked already") from None
 
 
 async def suspend(registry: Registry, issuer: Issuer, operator: Operator, client_id: str, reason: str = "") -> Client:
@@ -214,9 +218,15 @@ async def delete(registry: Registry, issuer: Issuer, operator: Operator, client_
 
 
 async def rotate_secret(
-    registry: Registry, issuer: Issuer, operator: Operator, client_id: str, *, overlap: int | None = None
+    registry: Registry,
+    issuer: Issuer,
+    operator: Operator,
+    client_id: str,
+    *,
+    overlap: int | None = None,
+    reason: str = "",
 ) -> tuple[str, Client]:
-    """Give a client a new secret; the old one lives on for `overlap` seconds (the issuer's setting when None).
+    """Give a client a new secret; the old one lives on for `overlap` seconds (as its policy or the issuer says when None).
 
     No token is at hand, so the new data key lies under the key-encryption key until the client next presents its
     registration access token, and then under that.
@@ -227,7 +237,9 @@ async def rotate_secret(
     if not registry.keys:
         raise Refused("rotating a secret needs a key-encryption key (server.key_file)")
     now = registry.clock() // 1000
-    window = issuer.settings.client_secret.overlap if overlap is None else overlap
+    judge = issuer.judge((await find(registry, issuer, client_id)).policy)
+    policy = judge.policy if judge else Policy("")
+    window = issuance.overlap(issuer, policy) if overlap is None else overlap
     minted = ""
 
     def rotated(client: Client) -> Client:
@@ -236,8 +248,7 @@ async def rotate_secret(
         if not coherence.needs_secret(client.metadata) or not held.secrets:
             raise Refused(f"{client_id} authenticates without a secret")
         cabinet = issuance.new_cabinet(registry, issuer, client_id)
-        judge = issuer.judge(client.policy)
-        most = issuance.most(judge.policy if judge else Policy(""), client.expires_at, now)
+        most = issuance.most(policy, client.expires_at, now)
         minted, record = cabinet.mint_secret(held.secrets[0].version + 1, now, most)
         old = [issuance.superseded(one, now + window) for one in held.secrets]
         tokens = tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens)
@@ -245,10 +256,75 @@ async def rotate_secret(
         after = Credentials(tokens, (record, *living), cabinet.wrap_for_server())
         return msgspec.structs.replace(client, version=client.version + 1, updated_at=now, credentials=after)
 
-    client = await _change(
-        registry, issuer, operator, client_id, "client.secret_rotated", f"overlap {window} s", rotated
-    )
+    said = f"{reason}; overlap {window} s" if reason else f"overlap {window} s"
+    client = await _change(registry, issuer, operator, client_id, "client.secret_rotated", said, rotated)
     return minted, client
+
+
+async def reissue_token(
+    registry: Registry, issuer: Issuer, operator: Operator, client_id: str, reason: str = ""
+) -> tuple[PresentedToken, str, Client]:
+    """Give a client a new registration access token in place of one that it has lost; those that it had end at once.
+
+    Its secret lies under a key that the lost token opened. Where the server can open it too, the client keeps it;
+    otherwise it gets a new one, and the old one lives on for the overlap.
+
+    Returns:
+        The token, the new secret where there is one, and the client.
+
+    Raises:
+        Refused: there is no such client, it is managed in another way or not at all, or its secret has to be kept under
+            a key-encryption key and there is none.
+    """
+    now = registry.clock() // 1000
+    token, secret = issuance.mint_token(registry), ""
+
+    def reissued(client: Client) -> Client:
+        nonlocal secret
+        secret = ""
+        judge = issuer.judge(client.policy)
+        if not issuer.managed:
+            raise Refused(f"clients do not manage themselves at {issuer.name}")
+        if judge is not None and ManagementProof.REGISTRATION_ACCESS_TOKEN not in judge.policy.management.proofs:
+            raise Refused(f"the policy of {client_id} has it managed without a registration access token")
+        held = client.credentials
+        if not coherence.needs_secret(client.metadata) or not held.secrets:
+            after = Credentials((TokenRecord(credentials.digest(token)),))
+            return msgspec.structs.replace(client, version=client.version + 1, updated_at=now, credentials=after)
+        most = issuance.most(judge.policy if judge else Policy(""), client.expires_at, now)
+        try:
+            cabinet = issuance.open_by_server(registry, issuer, client)
+        except Unreadable:
+            cabinet = None
+        secrets = held.secrets
+        if cabinet is None:
+            if coherence.needs_symmetric_key(client.metadata) and not registry.keys:
+                raise Refused("a new secret that the server can read needs a key-encryption key (server.key_file)")
+            cabinet = issuance.new_cabinet(registry, issuer, client_id)
+            secret, record = cabinet.mint_secret(held.secrets[0].version + 1, now, most)
+            window = now + issuance.overlap(issuer, judge.policy if judge else Policy(""))
+            old = [issuance.superseded(one, window) for one in held.secrets]
+            secrets = (record, *[one for one in old if one.lives(now)][: issuance.SUPERSEDED])
+        shared = cabinet.wrap_for_server() if coherence.needs_symmetric_key(client.metadata) else None
+        after = Credentials((TokenRecord(credentials.digest(token), cabinet.wrap_for(token)),), secrets, shared)
+        return msgspec.structs.replace(client, version=client.version + 1, updated_at=now, credentials=after)
+
+    client = await _change(registry, issuer, operator, client_id, "client.token_reissued", reason, reissued)
+    return token, secret, client
+
+
+def reissued(issuer: Issuer, client: Client, token: PresentedToken, secret: str) -> dict[str, Any]:
+    """What an operator is shown after `reissue_token`, this once."""
+    told: dict[str, Any] = {
+        "client_id": client.client_id,
+        "registration_access_token": token,
+        "registration_client_uri": issuer.registration_client_uri(client),
+    }
+    if not secret:
+        return told
+    current, *old = client.credentials.secrets
+    told |= {"client_secret": secret, "client_secret_expires_at": current.expires_at}
+    return told | ({"old_secret_works_until": old[0].until} if old else {})
 
 
 async def find(registry: Registry, issuer: Issuer, client_id: str) -> Client:

@@ -124,6 +124,18 @@ def open_with_token(
     return None
 
 
+def open_by_server(registry: Registry, issuer: Issuer, client: Client) -> Cabinet | None:
+    """The cabinet of a client whose data key lies under the key-encryption key; None where only its token opens it.
+
+    Raises:
+        Unreadable: the key-encryption key is missing, or the database was altered.
+    """
+    if client.credentials.data_key is None:
+        return None
+    associated = credentials.context(issuer.name, client.client_id, "data_key", 0)
+    return Cabinet(registry, issuer, client.client_id, registry.keys.unwrap(client.credentials.data_key, associated))
+
+
 def readable_secret(registry: Registry, issuer: Issuer, client: Client) -> str:
     """The current secret of a client, where the server keeps it readable: as the key of a symmetric algorithm.
 
@@ -131,17 +143,21 @@ def readable_secret(registry: Registry, issuer: Issuer, client: Client) -> str:
         Unreadable: it is not kept readable, has expired, or the key-encryption key is missing.
     """
     held = client.credentials
-    if held.data_key is None or not held.secrets or not held.secrets[0].lives(registry.clock() // 1000):
+    cabinet = open_by_server(registry, issuer, client)
+    if cabinet is None or not held.secrets or not held.secrets[0].lives(registry.clock() // 1000):
         raise Unreadable
-    associated = credentials.context(issuer.name, client.client_id, "data_key", 0)
-    key = registry.keys.unwrap(held.data_key, associated)
-    return Cabinet(registry, issuer, client.client_id, key).secret(held.secrets[0])
+    return cabinet.secret(held.secrets[0])
 
 
 def most(policy: Policy, expires_at: int, now: int) -> int:
     """Seconds that a secret lives at the most: as the policy says, and never longer than its client; 0 is no limit."""
     left = expires_at - now if expires_at else 0
     return min(policy.lifetime.secret or left, left or policy.lifetime.secret)
+
+
+def overlap(issuer: Issuer, policy: Policy) -> int:
+    """Seconds for which a replaced secret still works."""
+    return policy.rotation.overlap or issuer.settings.client_secret.overlap
 
 
 def mint_token(registry: Registry) -> PresentedToken:

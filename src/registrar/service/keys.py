@@ -52,7 +52,7 @@ async def ensure(registry: Registry, issuer: Issuer) -> None:
     have = {key.algorithm for key in await registry.store.keys(issuer.name)}
     for algorithm in KEYS:
         if algorithm not in have:
-            await _make(registry, issuer, algorithm, 1, _START, "start")
+            await make(registry, issuer.name, algorithm, 1, _START, "start")
 
 
 async def rotate(
@@ -84,7 +84,7 @@ async def rotate(
         generation = max(
             (key.generation for key in await registry.store.keys(issuer.name) if key.algorithm == algorithm), default=0
         )
-        if key := await _make(registry, issuer, algorithm, generation + 1, actor, endpoint):
+        if key := await make(registry, issuer.name, algorithm, generation + 1, actor, endpoint):
             made.append(key)
     now = registry.clock() // 1000
     for held in await listed(registry, issuer):
@@ -141,7 +141,7 @@ async def signer(registry: Registry, issuer: Issuer, algorithm: str) -> Signer:
     now_ms = registry.clock()
     signers = registry.opened.get(issuer.name, now_ms)
     if signers is None:
-        signers = _opened(registry, issuer, await registry.store.keys(issuer.name))
+        signers = opened(registry, issuer.name, await registry.store.keys(issuer.name))
         registry.opened.keep(issuer.name, signers, now_ms)
     return signers[KEY_OF[algorithm]]
 
@@ -167,17 +167,22 @@ async def sign(registry: Registry, issuer: Issuer, algorithm: str, claims: Mappi
     return jwt.encode(header, dict(claims), own.key, algorithms=[algorithm])
 
 
-def _opened(registry: Registry, issuer: Issuer, stored: Sequence[SigningKey]) -> dict[str, Signer]:
+def opened(registry: Registry, issuer: str, stored: Sequence[SigningKey]) -> dict[str, Signer]:
+    """Algorithm -> the key that signs with it: the newest.
+
+    Raises:
+        Unreadable: its key-encryption key is missing.
+    """
     from joserfc.jwk import JWKRegistry
 
     newest = {key.algorithm: key for key in sorted(stored, key=lambda key: key.generation)}
-    known = registry.opened.known(issuer.name)
+    known = registry.opened.known(issuer)
     signers: dict[str, Signer] = {}
     for algorithm, key in newest.items():
-        if (opened := known.get(key.kid)) is None:
-            private = registry.keys.unwrap(key.private, context(issuer.name, key.kid, "signing_key", 0))
-            opened = Signer(key.kid, JWKRegistry.import_key(msgspec.json.decode(private)))
-        signers[algorithm] = opened
+        if (found := known.get(key.kid)) is None:
+            private = registry.keys.unwrap(key.private, context(issuer, key.kid, "signing_key", 0))
+            found = Signer(key.kid, JWKRegistry.import_key(msgspec.json.decode(private)))
+        signers[algorithm] = found
     return signers
 
 
@@ -188,24 +193,28 @@ def _public(key: SigningKey) -> dict[str, Any]:
     return public
 
 
-async def _make(
-    registry: Registry, issuer: Issuer, algorithm: str, generation: int, actor: Actor, endpoint: str
+async def make(
+    registry: Registry, issuer: str, algorithm: str, generation: int, actor: Actor, endpoint: str
 ) -> SigningKey | None:
-    """A new key; None where another process made the one of this generation at the same moment."""
+    """A new key; None where another process made the one of this generation at the same moment.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
     key = await asyncio.to_thread(_generate, algorithm)
     kid = str(key.thumbprint())
     private = msgspec.json.encode(key.as_dict(private=True))
     record = SigningKey(
-        issuer=issuer.name,
+        issuer=issuer,
         kid=kid,
         algorithm=algorithm,
         public=msgspec.json.encode({**key.as_dict(private=False), "kid": kid, "use": "sig", "alg": algorithm}),
-        private=registry.keys.wrap(registry.entropy(NONCE_BYTES), private, context(issuer.name, kid, "signing_key", 0)),
+        private=registry.keys.wrap(registry.entropy(NONCE_BYTES), private, context(issuer, kid, "signing_key", 0)),
         created_at=registry.clock() // 1000,
         generation=generation,
     )
     event = registry.audit.event(
-        "issuer.key_created", issuer.name, actor, endpoint=endpoint, detail={"kid": kid, "algorithm": algorithm}
+        "issuer.key_created", issuer, actor, endpoint=endpoint, detail={"kid": kid, "algorithm": algorithm}
     )
     try:
         await registry.store.add_key(record, event)

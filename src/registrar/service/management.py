@@ -16,7 +16,7 @@ from registrar.domain.findings import Finding, rule
 from registrar.domain.metadata import NOT_IN_PUT, Presented, SignedRequest
 from registrar.policy import Decision, Judge
 from registrar.policy.rules import identity
-from registrar.service import instances, issuance, software, versions
+from registrar.service import instances, software, versions
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, gather, used
@@ -103,8 +103,7 @@ async def update(
         except RegistrationError as refusal:
             requested = {} if isinstance(body, str) else body
             raise RegistrationError(refusal.findings, requested=requested) from None
-        lifetime = issuance.most(judge.policy, client.expires_at, now)
-        renewal = renew(registry, issuer, session, decision.metadata, now, updating=True, lifetime=lifetime)
+        renewal = renew(registry, issuer, session, decision.metadata, now, updating=True, policy=judge.policy)
         after = msgspec.structs.replace(
             client,
             version=client.version + 1,

@@ -96,6 +96,7 @@ class Metrics:
         self.commit_seconds = self.histograms["registrar_commit_seconds"]
         self.fetches = self.counters["registrar_fetches_total"]
         self.fetch_seconds = self.histograms["registrar_fetch_seconds"]
+        self.webhook_attempts = self.counters["registrar_webhook_attempts_total"]
         self.loop_lag_seconds = self.histograms["registrar_loop_lag_seconds"]
         self.in_progress = 0
 

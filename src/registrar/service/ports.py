@@ -54,6 +54,14 @@ class Fetched(msgspec.Struct, frozen=True):
     """Seconds for which HTTP caching allows to keep it (RFC 9111); None where the answer says nothing."""
 
 
+class Sent(NamedTuple):
+    """What came back when something was sent."""
+
+    status: int
+    retry_after: int = 0
+    """Seconds for which the other side wants to be left alone (RFC 9110 §10.2.3); 0 where it does not say."""
+
+
 class Fetch(Protocol):
     """The one way to anything that a stranger's URL names."""
 
@@ -90,6 +98,19 @@ class Fetch(Protocol):
 
         Raises:
             FetchError: saying why there is no such answer.
+        """
+        ...
+
+    async def send(self, url: str, content: bytes, headers: Mapping[str, str]) -> Sent:
+        """Send something to a URL, for which the only answer that matters is its status.
+
+        Args:
+            url: as it was configured.
+            content: the body.
+            headers: header fields beside `Host` and `Content-Length`; names and values of our own making.
+
+        Raises:
+            FetchError: there was no answer, or one that leads elsewhere.
         """
         ...
 
@@ -270,7 +291,14 @@ class Place(msgspec.Struct, frozen=True):
     place: int
 
 
-Change = Put | Drop | DropAll | Tell | Place
+class Erase(msgspec.Struct, frozen=True):
+    """Take away what of an event names a person, or the event with it; its batch and its link stay."""
+
+    sequence: int
+    whole: bool = False
+
+
+Change = Put | Drop | DropAll | Tell | Place | Erase
 
 
 class EventQuery(msgspec.Struct, frozen=True):
@@ -375,8 +403,8 @@ class Store(Protocol):
         """
         ...
 
-    async def add_token(self, token: InitialAccessToken, event: Event) -> None:
-        """Store a new initial access token.
+    async def add_token(self, token: InitialAccessToken, event: Event, changes: Sequence[Change] = ()) -> None:
+        """Store a new initial access token, and make the changes.
 
         Raises:
             Conflict: its identifier or digest exists.
@@ -393,8 +421,10 @@ class Store(Protocol):
         """Initial access tokens in the order of issuer and identifier."""
         ...
 
-    async def revoke_token(self, issuer: str, token_id: str, now: int, event: Event) -> None:
-        """Revoke an initial access token; a second time is a Conflict.
+    async def revoke_token(
+        self, issuer: str, token_id: str, now: int, event: Event, changes: Sequence[Change] = ()
+    ) -> None:
+        """Revoke an initial access token, and make the changes; a second time is a Conflict.
 
         Raises:
             NotFound: there is no such token.
@@ -423,12 +453,16 @@ class Store(Protocol):
         """Batches of events in the order of their places in the log, from the one after the place `after`."""
         ...
 
-    async def batch(self, writer: str, number: int) -> Sequence[StoredEvent]:
-        """The events of a batch, in their order."""
+    async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
+        """The events of a writer's batches from number `first` to `last`, in their order."""
         ...
 
-    async def add_key(self, key: SigningKey, event: Event) -> None:
-        """Store a signing key.
+    async def unchained(self) -> tuple[int, int]:
+        """How many events there are in all, and how many of them are of writers from before there were chains."""
+        ...
+
+    async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
+        """Store a signing key, and make the changes.
 
         Raises:
             Conflict: the issuer has a key of this algorithm and generation already; of two processes that start or
@@ -436,8 +470,16 @@ class Store(Protocol):
         """
         ...
 
-    async def remove_key(self, issuer: str, kid: str, event: Event) -> None:
-        """Take a signing key away, its private half with it.
+    async def rewrap_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
+        """Store the private half of a signing key as it is wrapped now, in the place of what is stored of this key.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        ...
+
+    async def remove_key(self, issuer: str, kid: str, event: Event, changes: Sequence[Change] = ()) -> None:
+        """Take a signing key away, its private half with it, and make the changes.
 
         Raises:
             NotFound: there is no such key.

@@ -23,6 +23,7 @@ from registrar.service.key_sets import KeySets
 from registrar.service.last_use import LastUse
 from registrar.service.metrics import Metrics
 from registrar.service.opened_keys import OpenedKeys
+from registrar.service.outbox import Webhooks
 from registrar.service.pictures import Pictures
 from registrar.service.ports import Clock, Entropy, Fetch, Store
 from registrar.service.tracing import Tracer
@@ -163,6 +164,7 @@ class Registry:
     audit: Audit
     fetch: Fetch
     key_sets: KeySets
+    webhooks: Webhooks = field(default_factory=Webhooks)
     opened: OpenedKeys = field(default_factory=OpenedKeys)
     attempts: Attempts = field(default_factory=Attempts)
     last_use: LastUse = field(default_factory=LastUse)

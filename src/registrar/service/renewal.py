@@ -14,6 +14,7 @@ from registrar.domain.client import Client
 from registrar.domain.credentials import Credentials, PresentedToken, SecretRecord, TokenRecord
 from registrar.domain.metadata import Registered
 from registrar.domain.settings import Rotate
+from registrar.policy import Policy
 from registrar.service import issuance
 from registrar.service.issuance import Cabinet
 from registrar.service.proof_of_management import Session
@@ -45,7 +46,7 @@ def renew(
     now: int,
     *,
     updating: bool,
-    lifetime: int = 0,
+    policy: Policy | None = None,
 ) -> Renewal:
     """The credentials after this request: what rotates, what ends, what is wrapped anew, and what is shown."""
     client = session.client
@@ -59,7 +60,12 @@ def renew(
     cabinet = issuance.open_with_token(registry, issuer, client.client_id, held, session.record, session.token)
     if cabinet is None or not held.secrets:
         cabinet = issuance.new_cabinet(registry, issuer, client.client_id)
-    secret, secrets = _secrets(issuer, cabinet, held.secrets, now, updating=updating, lifetime=lifetime)
+    # A read replaces nothing, and a first secret comes with the update that needs it; only those ask the policy.
+    policy = policy or Policy("")
+    lifetime = issuance.most(policy, client.expires_at, now)
+    due = updating and bool(held.secrets) and _secret_is_due(issuer, policy, held.secrets[0], now)
+    window = issuance.overlap(issuer, policy)
+    secret, secrets = _secrets(cabinet, held.secrets, now, due=due, lifetime=lifetime, window=window)
     tokens = _wrapped_tokens(cabinet, kept, session, token)
     shared = None
     if coherence.needs_symmetric_key(metadata) or session.record is None:
@@ -114,24 +120,25 @@ def _wrapped_tokens(
 
 
 def _secrets(
-    issuer: Issuer, cabinet: Cabinet, held: tuple[SecretRecord, ...], now: int, *, updating: bool, lifetime: int
+    cabinet: Cabinet, held: tuple[SecretRecord, ...], now: int, *, due: bool, lifetime: int, window: int
 ) -> tuple[str, tuple[SecretRecord, ...]]:
     """The secret to show, and the records: a first one, the same, or a new one beside the superseded."""
     living = tuple(record for record in held[1:] if record.lives(now))
     if not held:
         secret, record = cabinet.mint_secret(1, now, lifetime)
         return secret, (record,)
-    if not (updating and _secret_is_due(issuer, held[0], now)):
+    if not due:
         return cabinet.secret(held[0]), (held[0], *living)
     secret, record = cabinet.mint_secret(held[0].version + 1, now, lifetime)
-    old = issuance.superseded(held[0], now + issuer.settings.client_secret.overlap)
+    old = issuance.superseded(held[0], now + window)
     return secret, (record, *[one for one in (old, *living) if one.lives(now)][: issuance.SUPERSEDED])
 
 
-def _secret_is_due(issuer: Issuer, current: SecretRecord, now: int) -> bool:
-    """Whether an update replaces the secret: always, by setting, or because its end is nearer than the overlap."""
-    settings = issuer.settings.client_secret
-    return settings.rotate_on_update or bool(current.expires_at and now >= current.expires_at - settings.overlap)
+def _secret_is_due(issuer: Issuer, policy: Policy, current: SecretRecord, now: int) -> bool:
+    """Whether an update replaces the secret: always, by policy or setting, or because its end is nearer than the overlap."""
+    if policy.rotation.secret_on_update or issuer.settings.client_secret.rotate_on_update:
+        return True
+    return bool(current.expires_at and now >= current.expires_at - issuance.overlap(issuer, policy))
 
 
 def _version(secrets: tuple[SecretRecord, ...]) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -22,6 +23,7 @@ from registrar.service.ports import (
     Drop,
     DropAll,
     Due,
+    Erase,
     EventQuery,
     Item,
     Load,
@@ -51,6 +53,7 @@ class MemoryStore:
         self._items: dict[tuple[str, str, str], Item] = {}
         self._events: list[StoredEvent] = []
         self._batches: list[Batch] = []
+        self._sequence = itertools.count(1)
         self._writer = secrets.token_hex(8)
         self._closed = False
 
@@ -128,12 +131,14 @@ class MemoryStore:
         due = sorted((one for one in found if 0 < one.due_at <= now), key=lambda one: one.due_at)
         return [Due(one, self._used_at(one)) for one in due[:limit]]
 
-    async def add_token(self, token: InitialAccessToken, event: Event) -> None:
+    async def add_token(self, token: InitialAccessToken, event: Event, changes: Sequence[Change] = ()) -> None:
         self._check()
         if (token.issuer, token.token_id) in self._tokens or self._token(token.issuer, token.digest):
             raise Conflict(token.token_id)
+        self._expect(changes)
         self._tokens[token.issuer, token.token_id] = token
-        self._append(event)
+        self._make(changes)
+        self._append(*_told(changes), event)
 
     async def find_token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
         self._check()
@@ -145,15 +150,19 @@ class MemoryStore:
         self._check()
         return [self._tokens[key] for key in sorted(self._tokens) if key > after and issuer in (None, key[0])][:limit]
 
-    async def revoke_token(self, issuer: str, token_id: str, now: int, event: Event) -> None:
+    async def revoke_token(
+        self, issuer: str, token_id: str, now: int, event: Event, changes: Sequence[Change] = ()
+    ) -> None:
         self._check()
         token = self._tokens.get((issuer, token_id))
         if token is None:
             raise NotFound(token_id)
         if token.revoked_at:
             raise Conflict(token_id)
+        self._expect(changes)
         self._tokens[issuer, token_id] = msgspec.structs.replace(token, revoked_at=now)
-        self._append(event)
+        self._make(changes)
+        self._append(*_told(changes), event)
 
     async def record(self, event: Event) -> None:
         self._check()
@@ -174,25 +183,43 @@ class MemoryStore:
         self._check()
         return sorted((one for one in self._batches if one.place > after), key=lambda one: one.place)[:limit]
 
-    async def batch(self, writer: str, number: int) -> Sequence[StoredEvent]:
+    async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
         self._check()
-        return [one for one in self._events if (one.writer, one.batch) == (writer, number)]
+        return [one for one in self._events if one.writer == writer and first <= one.batch <= last]
 
-    async def add_key(self, key: SigningKey, event: Event) -> None:
+    async def unchained(self) -> tuple[int, int]:
+        self._check()
+        return len(self._events), 0
+
+    async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         self._check()
         taken = {(one.issuer, one.algorithm, one.generation) for one in self._keys}
         if (key.issuer, key.algorithm, key.generation) in taken or self._key(key.issuer, key.kid):
             raise Conflict(key.kid)
+        self._expect(changes)
         self._keys.append(key)
-        self._append(event)
+        self._make(changes)
+        self._append(*_told(changes), event)
 
-    async def remove_key(self, issuer: str, kid: str, event: Event) -> None:
+    async def rewrap_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
+        self._check()
+        stored = self._key(key.issuer, key.kid)
+        if stored is None:
+            raise NotFound(key.kid)
+        self._expect(changes)
+        self._keys[self._keys.index(stored)] = msgspec.structs.replace(stored, private=key.private)
+        self._make(changes)
+        self._append(*_told(changes), event)
+
+    async def remove_key(self, issuer: str, kid: str, event: Event, changes: Sequence[Change] = ()) -> None:
         self._check()
         key = self._key(issuer, kid)
         if key is None:
             raise NotFound(kid)
+        self._expect(changes)
         self._keys.remove(key)
-        self._append(event)
+        self._make(changes)
+        self._append(*_told(changes), event)
 
     async def keys(self, issuer: str) -> Sequence[SigningKey]:
         self._check()
@@ -236,7 +263,7 @@ class MemoryStore:
             if isinstance(one, Place):
                 self._unplaced(one)
                 continue
-            if isinstance(one, (DropAll, Tell)) or one.expected is None:
+            if isinstance(one, (DropAll, Tell, Erase)) or one.expected is None:
                 continue
             at = one.item if isinstance(one, Put) else one
             stored = self._items.get((at.issuer, at.kind, at.key))
@@ -254,6 +281,8 @@ class MemoryStore:
                 self._items.pop((one.issuer, one.kind, one.key), None)
             elif isinstance(one, Place):
                 self._batches[self._unplaced(one)] = chain.placed(self._batches[self._unplaced(one)], one.place)
+            elif isinstance(one, Erase):
+                self._events = [*_erased(self._events, one)]
             elif isinstance(one, DropAll):
                 self._items = {key: item for key, item in self._items.items() if not _goes(item, one)}
 
@@ -274,11 +303,19 @@ class MemoryStore:
         leaves = [merkle.leaf(event.body) for event in events]
         self._batches.append(chain.batch(before.link if before else chain.BEGINNING, self._writer, number, leaves))
         for position, event in enumerate(events):
-            self._events.append(StoredEvent(len(self._events) + 1, self._writer, number, position, event))
+            self._events.append(StoredEvent(next(self._sequence), self._writer, number, position, event))
 
     def _check(self) -> None:
         if self._closed:
             raise StoreUnavailable("the store is closed")
+
+
+def _erased(events: Sequence[StoredEvent], erase: Erase) -> Iterator[StoredEvent]:
+    for one in events:
+        if one.sequence != erase.sequence:
+            yield one
+        elif not erase.whole:
+            yield msgspec.structs.replace(one, event=msgspec.structs.replace(one.event, personal=b""))
 
 
 def _told(changes: Sequence[Change]) -> list[Event]:

@@ -21,7 +21,8 @@ from registrar.service import templates
 from registrar.service.administration import Operator
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
-from registrar.service.ports import Fetch, Fetched, FetchError, Store
+from registrar.service.outbox import with_outbox
+from registrar.service.ports import Fetch, Fetched, FetchError, Sent, Store
 from registrar.service.registry import Issuer, Registry
 
 __all__ = ["OPEN", "Documents", "FrozenClock", "Served", "SteppedEntropy", "served"]
@@ -81,6 +82,8 @@ class Documents:
         """The URLs in the order in which they were asked for."""
         self.posted: list[tuple[str, dict[str, str]]] = []
         """The forms that were sent, in their order, each with its URL."""
+        self.sent: list[tuple[str, bytes, dict[str, str]]] = []
+        """What else was sent: its URL, its content and its header fields."""
 
     async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = 65_536) -> Fetched:
         """The document at a URL: bytes have the first media type that is accepted, an error is raised."""
@@ -107,6 +110,15 @@ class Documents:
         del authorization
         self.posted.append((url, dict(form)))
         return await self(url, accept=accept or ("text/plain",), limit=limit)
+
+    async def send(self, url: str, content: bytes, headers: Mapping[str, str]) -> Sent:
+        """Status 200 where something stands under the URL, and 404 where nothing does."""
+        self.sent.append((url, content, dict(headers)))
+        await anyio.lowlevel.checkpoint()
+        found = self.documents.get(url)
+        if isinstance(found, FetchError):
+            raise FetchError(found.reason)
+        return Sent(200 if found is not None else 404)
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -156,7 +168,9 @@ async def served(
     assembled = assemble(settings)
     if store is not None:
         await assembled.store.close()
-    used = store or assembled.store
+    if fetch is not None:
+        assembled.webhooks.fetch = fetch
+    used = assembled.store if store is None else with_outbox(store, assembled.webhooks)
     fetching = fetch or assembled.fetch
     registry = dataclasses.replace(
         assembled,

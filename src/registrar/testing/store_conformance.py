@@ -47,6 +47,7 @@ from registrar.service.ports import (
     Conflict,
     Drop,
     DropAll,
+    Erase,
     EventQuery,
     Item,
     NotFound,
@@ -694,7 +695,8 @@ class StoreRecords(_Tier):
             store.tokens,
             store.batches,
             store.log,
-            lambda: store.batch("w", 1),
+            lambda: store.told("w", 1, 1),
+            store.unchained,
             lambda: store.revoke_token("main", "t1", NOW, an_event()),
             lambda: store.record(an_event()),
             lambda: store.events(EventQuery()),
@@ -871,12 +873,18 @@ class StoreTransactions(_Tier):
         with pytest.raises(Conflict):
             await store.add_key(a_key("k3", generation=3), an_event("", kind="issuer.key_created"))
         assert [key.kid for key in await store.keys("main")] == ["k1", "k2"]
+        rewrapped = msgspec.structs.replace(newer, private=Wrapped(b"other", Sealed(b"\1" * 12, b"\xfe")))
+        await store.rewrap_key(rewrapped, an_event("", kind="issuer.key_rewrapped"))
+        assert list(await store.keys("main")) == [a_key(), rewrapped]
+        await store.rewrap_key(newer, an_event("", kind="issuer.key_rewrapped"))
+        with pytest.raises(NotFound):
+            await store.rewrap_key(a_key("k9"), an_event("", kind="issuer.key_rewrapped"))
         await store.remove_key("main", "k1", an_event("", kind="issuer.key_removed"))
         assert list(await store.keys("main")) == [newer]
         for issuer, kid in (("main", "k1"), ("other", "k2")):
             with pytest.raises(NotFound):
                 await store.remove_key(issuer, kid, an_event("", kind="issuer.key_removed"))
-        assert len(await _events(store)) == 3  # noqa: PLR2004 (two keys made, one removed)
+        assert len(await _events(store)) == 5  # noqa: PLR2004 (two keys made, one wrapped anew twice, one removed)
 
     async def test_an_update_needs_the_version_that_is_stored(self, store: Store) -> None:
         """Another version is a Conflict, no such client NotFound; neither changes anything or leaves an event."""
@@ -977,12 +985,15 @@ class StoreTransactions(_Tier):
         for one in await store.batches():
             before = before if before and before.writer == one.writer else None
             assert chain.linked(before, one) == ""
-            held = await store.batch(one.writer, one.number)
+            held = await store.told(one.writer, one.number, one.number)
             assert len(held) == one.events
             assert chain.holds(one, [event.event.body for event in held])
+            everything = await store.told(one.writer, 1, one.number)
+            assert everything[-one.events :] == held
             found, before = [*found, *held], one
+        assert await store.told("nobody", 1, 9) == []
+        assert await store.unchained() == (len(found), 0)
         assert sorted(found, key=lambda one: one.sequence) == await _events(store)
-        assert await store.batch("nobody", 1) == []
 
     async def test_batches_are_placed_in_a_log(self, store: Store) -> None:
         """Each once, at a place that is free, with what else is to be changed; they are read in the order of it."""
@@ -1001,6 +1012,18 @@ class StoreTransactions(_Tier):
             await store.change([_place(third, 3), Put(an_item("log"), 0)])
         assert await store.batches(unplaced=True) == [third]
         assert await store.item("main", "code", "other") is None
+
+    async def test_events_are_erased_and_their_batches_stay(self, store: Store) -> None:
+        """What names a person, or the whole event; a number is not given to another one."""
+        for at in range(3):
+            await store.record(an_event(f"c{at}"))
+        first, second, third = await _events(store)
+        await store.change([Erase(first.sequence, whole=True), Erase(second.sequence)], [an_event("told")])
+        held = await _events(store)
+        bare = msgspec.structs.replace(second.event, personal=b"")
+        assert [one.event for one in held[:2]] == [bare, third.event]
+        assert len(held) == len([second, third, "told"])
+        assert sum(one.events for one in await store.batches()) == len(held) + 1
 
     async def test_of_two_nested_updates_one_wins(self, store: Store) -> None:
         """An update that began before another and ends after it is refused: nothing is overwritten unseen."""

@@ -21,6 +21,7 @@ from registrar.service.ports import (
     Conflict,
     Drop,
     DropAll,
+    Erase,
     Item,
     NotFound,
     Place,
@@ -55,6 +56,7 @@ class Write:
     spend: Spend | None = None
     changes: Sequence[Touch] = ()
     places: Sequence[Place] = ()
+    erased: Sequence[Erase] = ()
     alone: Callable[[Any], Awaitable[None]] | None = None
 
     @classmethod
@@ -64,8 +66,9 @@ class Write:
             return cls(events, **rest)
         told = [change.event for change in changes if isinstance(change, Tell)]
         places = [change for change in changes if isinstance(change, Place)]
-        touches = [change for change in changes if not isinstance(change, Tell | Place)]
-        return cls([*told, *events], changes=touches, places=places, **rest)
+        erased = [change for change in changes if isinstance(change, Erase)]
+        touches = [change for change in changes if not isinstance(change, Tell | Place | Erase)]
+        return cls([*told, *events], changes=touches, places=places, erased=erased, **rest)
 
     @property
     def client(self) -> tuple[str, str] | None:
@@ -342,6 +345,14 @@ PARTS: Final[Mapping[str, Part]] = {
         "UPDATE audit_batch AS one SET place = given.place FROM {given} "
         "WHERE one.writer = given.writer AND one.number = given.number AND one.place = 0 RETURNING 1",
     ),
+    "personal_erased": Part(
+        {"sequence": "bigint"},
+        "UPDATE event SET personal = ''::bytea FROM {given} WHERE event.sequence = given.sequence",
+        whole=False,
+    ),
+    "events_erased": Part(
+        {"sequence": "bigint"}, "DELETE FROM event USING {given} WHERE event.sequence = given.sequence", whole=False
+    ),
     "chained": Part(
         {"writer": "text", "number": "bigint", "events": "bigint", "root": "bytea", "link": "bytea", "place": "bigint"},
         "INSERT INTO audit_batch (writer, number, events, root, link, place) SELECT * FROM {given} RETURNING 1",
@@ -383,6 +394,8 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
         if write.token is not None and write.spend is not None:
             asked, now = claims.get(write.token, (0, 0))
             claims[write.token] = asked + 1, max(now, write.spend.now)
+        for one in write.erased:
+            first.setdefault("events_erased" if one.whole else "personal_erased", []).append((one.sequence,))
         if write.places:
             first.setdefault("placed", []).extend((one.writer, one.number, one.place) for one in write.places)
         for number, change in _in_turn(write.changes) if write.changes else ():

@@ -78,12 +78,16 @@ _FIND_TOKENS: Final = (
 _BATCHES: Final = "SELECT writer, number, events, root, link, place FROM audit_batch"
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
 # The index has the first event of each batch; the others come after it in the sequence.
-_OF_BATCH: Final = (
+_UNCHAINED: Final = (
+    "SELECT (SELECT count(*) FROM event), "
+    "(SELECT count(*) FROM event JOIN audit_unchained ON audit_unchained.writer = event.writer)"
+)
+_TOLD: Final = (
     "SELECT one.sequence, one.writer, one.batch, one.position, one.issuer, one.kind, one.time_ms, one.client_id, one.body, "  # noqa: S608 (a number of our own)
     "one.personal FROM event AS first JOIN audit_batch AS held ON held.writer = first.writer AND held.number = first.batch "
     f"JOIN event AS one ON one.sequence BETWEEN first.sequence AND first.sequence + held.events * {1 << LANE_BITS} "
     "AND one.writer = first.writer AND one.batch = first.batch "
-    "WHERE first.writer = $1 AND first.batch = $2 AND first.position = 0 ORDER BY one.position"
+    "WHERE first.writer = $1 AND first.batch BETWEEN $2 AND $3 AND first.position = 0 ORDER BY first.batch, one.position"
 )
 _HALVES: Final = re.compile("[\ud800-\udfff]")
 # Of several processes that clean up at the same moment, each takes other rows.
@@ -202,7 +206,7 @@ class PostgresStore:
         rows = await self._rows(_DUE, now, limit)
         return [Due(records.decode_client(row[0], row[1]), int(row[2] or 0)) for row in rows]
 
-    async def add_token(self, token: InitialAccessToken, event: Event) -> None:
+    async def add_token(self, token: InitialAccessToken, event: Event, changes: Sequence[Change] = ()) -> None:
         row = (
             token.issuer,
             token.token_id,
@@ -219,7 +223,7 @@ class PostgresStore:
             if not await connection.fetchval(sql, *row):
                 raise Conflict(token.token_id)
 
-        await self._alone(add, event)
+        await self._alone(add, event, changes)
 
     async def find_token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
         row = await self._found(self._tokens, issuer, digest)
@@ -232,7 +236,9 @@ class PostgresStore:
         sql = f"{_TOKENS} WHERE (issuer, token_id) > ($1, $2){where} ORDER BY issuer, token_id LIMIT $3"
         return [_token(row) for row in await self._rows(sql, *after, limit, *values)]
 
-    async def revoke_token(self, issuer: str, token_id: str, now: int, event: Event) -> None:
+    async def revoke_token(
+        self, issuer: str, token_id: str, now: int, event: Event, changes: Sequence[Change] = ()
+    ) -> None:
         async def revoke(connection: Connection) -> None:
             sql = "SELECT revoked_at FROM initial_access_token WHERE issuer = $1 AND token_id = $2 FOR UPDATE"
             revoked_at = await connection.fetchval(sql, issuer, token_id)
@@ -243,7 +249,7 @@ class PostgresStore:
             sql = "UPDATE initial_access_token SET revoked_at = $3 WHERE issuer = $1 AND token_id = $2"
             await connection.execute(sql, issuer, token_id, now)
 
-        await self._alone(revoke, event)
+        await self._alone(revoke, event, changes)
 
     async def record(self, event: Event) -> None:
         await self._writes.write(Write((event,)))
@@ -264,10 +270,14 @@ class PostgresStore:
         sql = f"{_BATCHES} WHERE place > $1 AND place <> 0 ORDER BY place LIMIT $2"
         return [Batch(*row) for row in await self._rows(sql, after, limit)]
 
-    async def batch(self, writer: str, number: int) -> Sequence[StoredEvent]:
-        return [_event(row) for row in await self._rows(_OF_BATCH, writer, number)]
+    async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
+        return [_event(row) for row in await self._rows(_TOLD, writer, first, last)]
 
-    async def add_key(self, key: SigningKey, event: Event) -> None:
+    async def unchained(self) -> tuple[int, int]:
+        ((every, unchained),) = await self._rows(_UNCHAINED)
+        return every, unchained
+
+    async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         row = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))
 
         async def add(connection: Connection) -> None:
@@ -275,15 +285,23 @@ class PostgresStore:
             if not await connection.fetchval(sql, *row):
                 raise Conflict(key.kid)
 
-        await self._alone(add, event)
+        await self._alone(add, event, changes)
 
-    async def remove_key(self, issuer: str, kid: str, event: Event) -> None:
+    async def rewrap_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
+        async def rewrap(connection: Connection) -> None:
+            sql = "UPDATE signing_key SET record = $3 WHERE issuer = $1 AND kid = $2 RETURNING 1"
+            if not await connection.fetchval(sql, key.issuer, key.kid, records.encode(key)):
+                raise NotFound(key.kid)
+
+        await self._alone(rewrap, event, changes)
+
+    async def remove_key(self, issuer: str, kid: str, event: Event, changes: Sequence[Change] = ()) -> None:
         async def remove(connection: Connection) -> None:
             sql = "DELETE FROM signing_key WHERE issuer = $1 AND kid = $2 RETURNING 1"
             if not await connection.fetchval(sql, issuer, kid):
                 raise NotFound(kid)
 
-        await self._alone(remove, event)
+        await self._alone(remove, event, changes)
 
     async def keys(self, issuer: str) -> Sequence[SigningKey]:
         rows = await self._rows("SELECT record FROM signing_key WHERE issuer = $1 ORDER BY created_at, kid", issuer)
@@ -311,8 +329,10 @@ class PostgresStore:
             except (*LOST, asyncpg.PostgresError):
                 pool.terminate()
 
-    async def _alone(self, act: Callable[[Connection], Awaitable[None]], event: Event) -> None:
-        await self._writes.write(Write((event,), alone=act))
+    async def _alone(
+        self, act: Callable[[Connection], Awaitable[None]], event: Event, changes: Sequence[Change]
+    ) -> None:
+        await self._writes.write(Write.of(changes, (event,), alone=act))
 
     def _lookup(self, sql: str, keys: int) -> Callable[[list[Any]], Awaitable[Mapping[Any, tuple[Any, ...]]]]:
         """How rows are found whose first columns are their key."""

@@ -274,6 +274,8 @@ class Writer(Batches[Write]):
         try:
             async with connection.transaction():
                 await alone(connection)
+                if writes[0].changes:
+                    writes = [judge(writes[0], await _look(connection, writes))]
                 await _send(connection, self._staged(writes, [None]))
         except StoreError as refusal:
             return [refusal]

@@ -17,3 +17,6 @@ CREATE TABLE audit_unchained (
     writer TEXT COLLATE "C" PRIMARY KEY
 );
 INSERT INTO audit_unchained SELECT DISTINCT writer FROM event;
+
+-- What became of a client, whatever the number of events.
+CREATE INDEX event_of_client ON event (client_id, sequence) WHERE client_id <> '';

@@ -18,3 +18,6 @@ CREATE TABLE audit_unchained (
 );
 INSERT INTO audit_unchained SELECT DISTINCT writer FROM event;
 CREATE INDEX event_of_batch ON event (writer, batch) WHERE position = 0;
+
+-- What became of a client, whatever the number of events.
+CREATE INDEX event_of_client ON event (client_id, sequence) WHERE client_id <> '';

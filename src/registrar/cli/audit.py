@@ -1,0 +1,472 @@
+"""`registrar audit`: reading, exporting and verifying what was written down; receipts and checkpoints."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from registrar.cli.commands import common, configured, main
+from registrar.cli.render import Failure, Output, printable
+
+if TYPE_CHECKING:
+    from registrar.cli import operating
+    from registrar.service.ports import EventQuery, StoredEvent
+
+_COLUMNS = ("sequence", "time_at", "kind", "client_id", "actor", "authentication", "policy", "error", "reason")
+_PAGE = 500
+
+
+@main.group()
+def audit() -> None:
+    """The audit: who was registered, by whose leave, and whether that is still as it was written."""
+
+
+def _which(command: Any) -> Any:
+    """The options that choose events."""
+    for option in (
+        click.option("--before", "until", type=click.DateTime(), help="Events before this time (UTC)."),
+        click.option("--since", type=click.DateTime(), help="Events from this time on (UTC)."),
+        click.option("--client", "client_id", default="", help="Events of this client."),
+        click.option("--kind", default="", help="Events of this kind, such as client.updated."),
+    ):
+        command = option(command)
+    return command
+
+
+def _query(desk: operating.Desk, kind: str, client_id: str) -> EventQuery:
+    from registrar.domain.events import EVENTS
+    from registrar.service.ports import EventQuery
+
+    if kind and kind not in EVENTS:
+        raise Failure(f"there is no kind of event {kind}; the reference lists them")
+    return EventQuery(desk.issuer.name, kind or None, client_id or None)
+
+
+async def _events(
+    desk: operating.Desk, query: EventQuery, since: datetime | None, until: datetime | None, after: int = 0
+) -> AsyncIterator[StoredEvent]:
+    first, end = (int(one.replace(tzinfo=UTC).timestamp() * 1000) if one else None for one in (since, until))
+    while page := await desk.registry.store.events(query, after=after, limit=_PAGE):
+        after = page[-1].sequence
+        for one in page:
+            if (first is None or one.event.time_ms >= first) and (end is None or one.event.time_ms < end):
+                yield one
+
+
+def _row(stored: StoredEvent) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(stored.event.body)
+    return {"sequence": stored.sequence, "time_at": stored.event.time_ms // 1000, **body}
+
+
+@audit.command("list")
+@common
+@_which
+@click.option("--after", type=click.IntRange(min=0), default=0, help="The sequence number after which to go on.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Events at the most.")
+def list_events(
+    config: Path | None,
+    dev: bool,
+    issuer: str,
+    as_json: bool,
+    kind: str,
+    client_id: str,
+    since: datetime | None,
+    until: datetime | None,
+    after: int,
+    limit: int,
+) -> None:
+    """List events in the order in which they were stored."""
+    from registrar.cli import operating
+
+    async def act(desk: operating.Desk) -> None:
+        rows: list[dict[str, Any]] = []
+        async for one in _events(desk, _query(desk, kind, client_id), since, until, after):
+            rows.append(_row(one))
+            if len(rows) == limit:
+                break
+        Output(as_json).table(rows, _COLUMNS, prose=("reason",))
+        if len(rows) == limit and not as_json:
+            click.echo(f"{limit} shown, and there may be more: --after {rows[-1]['sequence']}", err=True)
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@audit.command("show")
+@common
+@click.argument("sequence", type=click.IntRange(min=1))
+def show_event(config: Path | None, dev: bool, issuer: str, as_json: bool, sequence: int) -> None:
+    """Show an event whole, and who it names, where that is not erased."""
+    from registrar.cli import operating
+    from registrar.service.ports import EventQuery
+
+    async def act(desk: operating.Desk) -> None:
+        found = await desk.registry.store.events(EventQuery(desk.issuer.name), after=sequence - 1, limit=1)
+        if not found or found[0].sequence != sequence:
+            raise Failure(f"there is no event {sequence} at {desk.issuer.name}")
+        [one] = found
+        disclosed = json.loads(one.event.personal or b"{}")
+        place = {"writer": one.writer, "batch": one.batch, "position": one.position}
+        named = {name: value for name, (_, value) in disclosed.items()}
+        Output(as_json).record({**_row(one), "place": place, **({"names": named} if named else {})})
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@audit.command("export")
+@common
+@_which
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "set"]),
+    default="jsonl",
+    show_default=True,
+    help="JSON Lines, CSV, or Security Event Tokens (RFC 8417), one a line.",
+)
+@click.option("--personal", is_flag=True, help="Whom events name too, where that is not erased.")
+@click.option("--after", type=click.IntRange(min=0), default=0, help="The sequence number after which to go on.")
+def export_events(
+    config: Path | None,
+    dev: bool,
+    issuer: str,
+    as_json: bool,
+    kind: str,
+    client_id: str,
+    since: datetime | None,
+    until: datetime | None,
+    form: str,
+    personal: bool,
+    after: int,
+) -> None:
+    """Write events to standard output, for other systems."""
+    from registrar.cli import operating
+    from registrar.service import checkpoints, security_events
+
+    del as_json
+
+    async def act(desk: operating.Desk) -> None:
+        found = _events(desk, _query(desk, kind, client_id), since, until, after)
+        if form == "set":
+            _signs(desk)
+            await checkpoints.ensure_key(desk.registry)
+            async for one in found:
+                click.echo(await security_events.token(desk.registry, one))
+            return
+        table = csv.writer(sys.stdout, lineterminator="\n")
+        if form == "csv":
+            table.writerow(["sequence", "time", "kind", "issuer", "client_id", "body"])
+        async for one in found:
+            event = one.event
+            named = {"names": json.loads(event.personal)} if personal and event.personal else {}
+            if form == "csv":
+                moment = datetime.fromtimestamp(event.time_ms / 1000, UTC).isoformat()
+                text = event.body.decode() if not named else json.dumps({**json.loads(event.body), **named})
+                table.writerow([one.sequence, moment, event.kind, event.issuer, event.client_id, text])
+            else:
+                place = {"writer": one.writer, "batch": one.batch, "position": one.position}
+                click.echo(json.dumps({"sequence": one.sequence, **place, "event": json.loads(event.body), **named}))
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@audit.command("verify")
+@common
+@click.option(
+    "--checkpoint",
+    "kept",
+    type=click.File("rb"),
+    multiple=True,
+    help="A checkpoint that was kept elsewhere; may be given several times.",
+)
+@click.option("--keys", type=click.File("rb"), help="The public keys of the audit, as they were kept elsewhere.")
+def verify_events(
+    config: Path | None, dev: bool, issuer: str, as_json: bool, kept: tuple[IO[bytes], ...], keys: IO[bytes] | None
+) -> None:
+    """Verify every event, every link and every checkpoint. Exit status 1 where something is not as it was written."""
+    from registrar.cli import operating
+    from registrar.domain.jws import Malformed
+    from registrar.service import verification
+
+    try:
+        checkpoints = [verification.read(_checkpoint_of(one.read())) for one in kept]
+        trusted = verification.key_set(keys.read()) if keys else None
+    except Malformed as problem:
+        raise click.UsageError(f"what was kept cannot be read: {problem}") from None
+
+    async def act(desk: operating.Desk) -> None:
+        with _progress("batches", quiet=as_json) as told:
+            report = await verification.verify(desk.registry, kept=checkpoints, keys=trusted, told=told)
+        if as_json:
+            Output(as_json=True).dump({"sound": report.sound, **operating.built(report)})
+        else:
+            _tell(report)
+        if not report.sound:
+            raise click.exceptions.Exit(1)
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+def _checkpoint_of(body: bytes) -> bytes:
+    """A checkpoint by itself, or in the document in which it is published."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return body
+    return json.dumps(found["checkpoint"]).encode() if isinstance(found, dict) and "checkpoint" in found else body
+
+
+def _tell(report: Any) -> None:
+    click.echo(
+        f"{report.events} events in {report.batches} batches of {report.writers} writers, {report.checkpoints} checkpoints"
+    )
+    if report.pruned:
+        click.echo(f"the events of {report.pruned} batches were taken away by the retention")
+    if report.unchained:
+        click.echo(f"{report.unchained} events are from before there were chains, and prove nothing")
+    if beyond := report.batches - report.placed:
+        click.echo(f"{beyond} batches came after the last checkpoint, which their writers' chains alone hold together")
+    for problem in report.problems:
+        click.echo(printable(f"{problem.where}: {problem.what}"), err=True)
+    if report.more:
+        click.echo(f"and {report.more} more", err=True)
+    click.echo("everything is as it was written" if report.sound else "NOT everything is as it was written")
+
+
+@contextmanager
+def _progress(what: str, *, quiet: bool) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, quiet=quiet)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(what, total=None)
+        yield lambda count: progress.advance(bar, count)
+
+
+@audit.command("checkpoint")
+@common
+def checkpoint_command(config: Path | None, dev: bool, issuer: str, as_json: bool) -> None:
+    """Sign a checkpoint of everything that is written, and print it: to be kept where the registry cannot reach it."""
+    from registrar.cli import operating
+    from registrar.domain import checkpoint
+    from registrar.service import checkpoints
+
+    del as_json
+
+    async def act(desk: operating.Desk) -> None:
+        _signs(desk)
+        made = await checkpoints.make(desk.registry)
+        assert made is not None
+        Output(as_json=True).dump(checkpoint.body(made), indent=None)
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@audit.command("keys")
+@common
+@click.option("--rotate", is_flag=True, help="Make a new key first, which signs from now on; the old ones stay.")
+def keys_command(config: Path | None, dev: bool, issuer: str, as_json: bool, rotate: bool) -> None:
+    """Print the public keys of the audit, with which checkpoints, receipts and event tokens are verified."""
+    from registrar.cli import operating
+    from registrar.service import checkpoints
+
+    del as_json
+
+    async def act(desk: operating.Desk) -> None:
+        _signs(desk)
+        await checkpoints.ensure_key(desk.registry)
+        if rotate:
+            await checkpoints.rotate(desk.registry, desk.operator.actor(), desk.operator.door)
+        Output(as_json=True).dump(await checkpoints.published(desk.registry))
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+def _signs(desk: operating.Desk) -> None:
+    if not desk.registry.keys:
+        raise Failure("signing needs a key-encryption key (server.key_file)")
+
+
+@audit.command("cosign")
+@click.argument("checkpoint_file", type=click.File("rb"))
+@click.option("--key", "key_file", type=click.File("rb"), required=True, help="The witness's private key, a JWK.")
+def cosign(checkpoint_file: IO[bytes], key_file: IO[bytes]) -> None:
+    """Put a witness's signature beside those of a checkpoint, and print it. Nothing of a registry is opened."""
+    from joserfc import jws as library
+    from joserfc.jwk import JWKRegistry
+
+    from registrar.domain import checkpoint
+    from registrar.domain.jws import Malformed
+
+    try:
+        held = checkpoint.read(_checkpoint_of(checkpoint_file.read()))
+        key = JWKRegistry.import_key(json.loads(key_file.read()))
+        algorithm = {"OKP": "Ed25519", "EC": "ES256", "RSA": "PS256"}[key.key_type]
+        header = {"alg": algorithm, "kid": key.kid or str(key.thumbprint()), "typ": checkpoint.TYPE}
+        compact = library.serialize_compact(header, checkpoint.payload(held), key, algorithms=[algorithm])
+        both = checkpoint.signed(compact, held)
+    except (Malformed, ValueError, KeyError) as problem:
+        raise Failure(f"it cannot be signed: {problem}") from None
+    Output(as_json=True).dump(checkpoint.body(both), indent=None)
+
+
+@audit.command("witnessed")
+@common
+@click.argument("checkpoint_file", type=click.File("rb"))
+def witnessed(config: Path | None, dev: bool, issuer: str, as_json: bool, checkpoint_file: IO[bytes]) -> None:
+    """Take in a checkpoint that a witness has signed, to be published with that signature."""
+    from registrar.cli import operating
+    from registrar.domain import checkpoint
+    from registrar.domain.jws import Malformed
+    from registrar.service import checkpoints
+    from registrar.service.ports import Conflict
+
+    try:
+        signed = checkpoint.read(_checkpoint_of(checkpoint_file.read()))
+    except Malformed as problem:
+        raise Failure(f"it is no checkpoint: {problem}") from None
+
+    async def act(desk: operating.Desk) -> None:
+        try:
+            await checkpoints.cosigned(desk.registry, signed)
+        except Conflict:
+            raise Failure(
+                "it is no checkpoint of this registry, or another one was taken in at the same moment"
+            ) from None
+        Output(as_json).record({"signatures": len(signed.signatures)}, "Taken in.")
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@audit.command("consistency")
+@common
+@click.argument("size", type=click.IntRange(min=1))
+def consistency(config: Path | None, dev: bool, issuer: str, as_json: bool, size: int) -> None:
+    """Print the proof that the log of the newest checkpoint begins with that of an earlier one, of SIZE batches."""
+    from registrar.cli import operating
+    from registrar.domain import checkpoint
+    from registrar.service import checkpoints, receipts
+
+    del as_json
+
+    async def act(desk: operating.Desk) -> None:
+        try:
+            proof = await receipts.consistency(desk.registry, size)
+        except IndexError:
+            raise Failure(f"no checkpoint covers {size} batches") from None
+        latest = await checkpoints.latest(desk.registry)
+        assert latest is not None
+        Output(as_json=True).dump({"size": size, "proof": list(proof), "checkpoint": checkpoint.body(latest)})
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@audit.command("verify-consistency")
+@click.argument("earlier", type=click.File("rb"))
+@click.argument("proof_file", type=click.File("rb"))
+@click.option("--keys", type=click.File("rb"), required=True, help="The public keys of the audit.")
+def verify_consistency(earlier: IO[bytes], proof_file: IO[bytes], keys: IO[bytes]) -> None:
+    """Verify that nothing which an EARLIER checkpoint covers was changed since, by what `consistency` printed."""
+    from registrar.domain import checkpoint, merkle
+    from registrar.domain.jws import Malformed
+    from registrar.service import verification
+
+    try:
+        old = checkpoint.read(_checkpoint_of(earlier.read()))
+        given = json.loads(proof_file.read())
+        new = checkpoint.read(json.dumps(given["checkpoint"]).encode())
+        path = [checkpoint.hashed(str(one)) for one in given["proof"]]
+        trusted = verification.key_set(keys.read())
+    except (Malformed, ValueError, KeyError, TypeError) as problem:
+        raise click.UsageError(f"it cannot be read: {problem}") from None
+    for name, one in (("the earlier checkpoint", old), ("the newer checkpoint", new)):
+        if not checkpoint.signers(one, trusted):
+            raise Failure(f"no key that was given has signed {name}")
+    before, after = old.checkpoint, new.checkpoint
+    grown = merkle.extends(before.size, checkpoint.hashed(before.root), after.size, checkpoint.hashed(after.root), path)
+    if before.log != after.log or not grown:
+        raise Failure("the newer log does not begin with the earlier one")
+    click.echo(f"the log of {after.size} batches begins with that of {before.size}")
+
+
+@audit.command("verify-receipt")
+@click.argument("receipt_file", type=click.File("r"))
+@click.option("--keys", type=click.File("rb"), required=True, help="The public keys of the audit, and of witnesses.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def verify_receipt(receipt_file: IO[str], keys: IO[bytes], as_json: bool) -> None:
+    """Verify a receipt of a registration with nothing but public keys, and print what it says."""
+    from registrar.domain.jws import Malformed, Refused
+    from registrar.service import receipts, verification
+
+    try:
+        verified = receipts.verify(receipt_file.read().strip(), verification.key_set(keys.read()))
+    except (Malformed, Refused) as problem:
+        raise Failure(f"the receipt is not to be believed: {problem}") from None
+    claims = {name: value for name, value in verified.claims.items() if name != "proof"}
+    claims["proved"] = (
+        f"in the log of {verified.proof.checkpoint.checkpoint.size} batches, signed by {', '.join(verified.witnesses)}"
+        if verified.proof
+        else "not yet: no checkpoint covered the event when the receipt was issued"
+    )
+    Output(as_json).record(claims, "The signature is right.")
+
+
+@audit.command("redact")
+@common
+@click.option("--client", "client_id", default="", help="Of events of this client.")
+@click.option("--person", default="", help="Of events that name this account or address.")
+@click.option("--before", "until", type=click.DateTime(), help="Of events before this time (UTC).")
+def redact(
+    config: Path | None,
+    dev: bool,
+    issuer: str,
+    as_json: bool,
+    client_id: str,
+    person: str,
+    until: datetime | None,
+) -> None:
+    """Erase whom events name. The events, their commitments and their chain stay; it cannot be taken back."""
+    from registrar.cli import operating
+    from registrar.service import retention
+    from registrar.service.ports import EventQuery
+
+    if not (client_id or person or until):
+        raise click.UsageError("say of what: --client, --person or --before")
+
+    async def act(desk: operating.Desk) -> None:
+        before = int(until.replace(tzinfo=UTC).timestamp()) if until else 0
+        query = EventQuery(desk.issuer.name, client_id=client_id or None)
+        actor, door = desk.operator.actor(), desk.operator.door
+        count = await retention.redact(desk.registry, actor, door, query, before=before, person=person)
+        Output(as_json).record({"events": count}, "Erased.")
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@audit.command("prune")
+@common
+@click.option("--before", "until", type=click.DateTime(), required=True, help="Events before this time (UTC).")
+def prune(config: Path | None, dev: bool, issuer: str, as_json: bool, until: datetime) -> None:
+    """Take away old events that a checkpoint covers, of all issuers. What is left verifies as before."""
+    from registrar.cli import operating
+    from registrar.service import retention
+
+    async def act(desk: operating.Desk) -> None:
+        before = int(until.replace(tzinfo=UTC).timestamp())
+        actor, door = desk.operator.actor(), desk.operator.door
+        count = await retention.prune(desk.registry, before, actor=actor, endpoint=door)
+        Output(as_json).record({"events": count}, "Taken away.")
+
+    operating.run(configured(config, dev=dev), issuer, act)

@@ -1,0 +1,234 @@
+"""Receipts: a signed statement of what was registered, by whose leave, under which policy and when.
+
+Its holder needs nobody's word for it: the signature can be verified with the public keys of the audit, and the proof
+leads from the event of the registration to a checkpoint that others may have kept, without a look at the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from registrar.domain import chain, checkpoint, jws, merkle
+from registrar.domain.chain import Batch
+from registrar.domain.checkpoint import ALGORITHMS, Signed
+from registrar.domain.client import Client, State
+from registrar.domain.errors import ProtocolError
+from registrar.domain.jws import JWK, Malformed, Refused
+from registrar.service import checkpoints
+from registrar.service.ports import EventQuery, StoredEvent
+from registrar.service.registry import Issuer, Registry
+
+TYPE: Final = "registration-receipt+jwt"
+"""The `typ` of a receipt (RFC 8725 §3.11)."""
+_REGISTERED: Final = ("client.registered", "client.updated")
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """The way from an event to a checkpoint; hashes in base64url."""
+
+    index: int
+    """The event's place in its batch, from 0."""
+    in_batch: tuple[str, ...]
+    writer: str
+    number: int
+    events: int
+    before: str
+    """The link of the batch before."""
+    place: int
+    """The batch's place in the log, from 0."""
+    in_log: tuple[str, ...]
+    checkpoint: Signed
+
+
+async def issue(registry: Registry, issuer: Issuer, client: Client) -> str:
+    """The receipt of what is registered now, as a compact JWS; with a proof, where a checkpoint covers its event.
+
+    Raises:
+        ProtocolError: `temporarily_unavailable`, where there is no key to sign with; `not_found`, where the event is gone.
+        StoreUnavailable: the store does not answer.
+    """
+    if not registry.keys:
+        raise ProtocolError("temporarily_unavailable", "This server has no key-encryption key, and signs nothing.")
+    stored = await _event(registry, client)
+    if stored is None:
+        raise ProtocolError("not_found", "The event of this registration is in the audit no more.")
+    await checkpoints.ensure_key(registry)
+    said: dict[str, Any] = msgspec.json.decode(stored.event.body)
+    admission = client.admission
+    claims = {
+        "iss": issuer.url,
+        "iat": registry.clock() // 1000,
+        "sub": client.client_id,
+        "registration_endpoint": issuer.registration_endpoint,
+        "client_id": client.client_id,
+        "client_id_issued_at": client.created_at,
+        "registered_at": stored.event.time_ms // 1000,
+        "state": client.state.value,
+        "metadata": client.metadata,
+        "provenance": client.provenance,
+        "admission": _present(
+            assurance=admission.shown.value,
+            authentication=said["authentication"],
+            token_id=admission.token_id,
+            token_label=admission.label,
+            token_scope=" ".join(admission.token_scope),
+        ),
+        "software_statement": _present(
+            issuer=admission.statement_issuer,
+            digest=admission.statement_digest,
+            handling="its members take precedence over plain ones" if admission.statement_issuer else "none was used",
+        ),
+        "policy": client.policy,
+        "policy_digest": said.get("policy_digest", ""),
+        "template": client.template or None,
+        "labels": client.labels or None,
+        "management": ["read", "update", "delete"] if issuer.managed and client.credentials.tokens else [],
+        "event": {
+            "kind": stored.event.kind,
+            "leaf": checkpoint.text(merkle.leaf(stored.event.body)),
+            "writer": stored.writer,
+            "batch": stored.batch,
+            "position": stored.position,
+        },
+        "proof": await prove(registry, stored),
+    }
+    return await checkpoints.sign(registry, {name: value for name, value in claims.items() if value is not None}, TYPE)
+
+
+def _present(**members: str) -> dict[str, str]:
+    return {name: value for name, value in members.items() if value}
+
+
+async def _event(registry: Registry, client: Client) -> StoredEvent | None:
+    """The event that says what is registered now: that of the registration, or of the last update."""
+    found, after = None, 0
+    while page := await registry.store.events(EventQuery(client.issuer, client_id=client.client_id), after=after):
+        after = page[-1].sequence
+        found = next((one for one in reversed(page) if one.event.kind in _REGISTERED), found)
+    return found
+
+
+async def prove(registry: Registry, stored: StoredEvent) -> Proof | None:
+    """The way from an event to the newest checkpoint; None where none covers it yet.
+
+    Reads the log up to that checkpoint: 32 bytes for each batch.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    signed = await checkpoints.latest(registry)
+    held = await registry.store.batches(after=(stored.writer, stored.batch - 2), limit=2)
+    own = next((one for one in held if (one.writer, one.number) == (stored.writer, stored.batch)), None)
+    if signed is None or own is None or not 0 < own.place <= signed.checkpoint.size:
+        return None
+    before = next((one.link for one in held if one.number == own.number - 1), chain.BEGINNING)
+    bodies = [one.event.body for one in await registry.store.told(own.writer, own.number, own.number)]
+    if len(bodies) != own.events:
+        return None
+    entries = await _entries(registry, signed.checkpoint.size)
+    return Proof(
+        index=stored.position,
+        in_batch=_texts(merkle.inclusion([merkle.leaf(body) for body in bodies], stored.position)),
+        writer=own.writer,
+        number=own.number,
+        events=own.events,
+        before=checkpoint.text(before),
+        place=own.place - 1,
+        in_log=_texts(merkle.inclusion(entries, own.place - 1)),
+        checkpoint=signed,
+    )
+
+
+async def consistency(registry: Registry, before: int) -> tuple[str, ...]:
+    """The proof that the log of the newest checkpoint begins with that of an earlier one; hashes in base64url.
+
+    Raises:
+        IndexError: the log never had that size, or there is no checkpoint.
+        StoreUnavailable: the store does not answer.
+    """
+    signed = await checkpoints.latest(registry)
+    size = signed.checkpoint.size if signed else 0
+    if not 0 < before <= size:
+        raise IndexError(before)
+    return _texts(merkle.consistency(await _entries(registry, size), before))
+
+
+async def _entries(registry: Registry, size: int) -> list[bytes]:
+    found: list[bytes] = []
+    while len(found) < size and (
+        page := await registry.store.log(after=len(found), limit=min(10_000, size - len(found)))
+    ):
+        found += map(chain.entry, page)
+    return found
+
+
+def _texts(hashes: list[bytes]) -> tuple[str, ...]:
+    return tuple(map(checkpoint.text, hashes))
+
+
+# --- verifying, with nothing but keys -----------------------------------------------------------------------------------
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """A receipt whose signature is right."""
+
+    claims: dict[str, Any]
+    proof: Proof | None
+    """Its proof, where it has one; it was checked too."""
+    witnesses: tuple[str, ...] = ()
+    """The keys, among those that were given, that have signed the checkpoint of the proof."""
+
+
+def verify(compact: str, keys: Sequence[JWK]) -> Verified:
+    """Verify a receipt, and its proof where it has one, with the public keys of the audit.
+
+    Args:
+        compact: the receipt.
+        keys: of the audit, and of witnesses where there are some.
+
+    Raises:
+        Malformed: it is no receipt.
+        Refused: saying what in it is not so.
+    """
+    read = jws.read(compact, checkpoint.LIMIT * 4)
+    if read.header.get("typ") != TYPE:
+        raise Malformed("it is no receipt of a registration")
+    claims = jws.verify(read, keys, ALGORITHMS).claims
+    if "proof" not in claims:
+        return Verified(claims, None)
+    try:
+        proof = msgspec.convert(claims["proof"], Proof)
+        leaf = checkpoint.hashed(claims["event"]["leaf"])
+        said = proof.checkpoint.checkpoint
+    except (msgspec.ValidationError, KeyError, TypeError):
+        raise Malformed("its proof cannot be read") from None
+    witnesses = checkpoint.signers(proof.checkpoint, keys)
+    if not witnesses:
+        raise Refused("no key that was given has signed the checkpoint of its proof")
+    batch = _batch(proof, leaf)
+    if batch is None or not merkle.includes(
+        chain.entry(batch),
+        proof.place,
+        said.size,
+        [*map(checkpoint.hashed, proof.in_log)],
+        checkpoint.hashed(said.root),
+    ):
+        raise Refused("its proof does not lead from the event to the checkpoint")
+    return Verified(claims, proof, witnesses)
+
+
+def _batch(proof: Proof, leaf: bytes) -> Batch | None:
+    """The batch that the proof leads to from the event."""
+    root = merkle.led(leaf, proof.index, proof.events, [*map(checkpoint.hashed, proof.in_batch)])
+    if root is None:
+        return None
+    link = chain.link(checkpoint.hashed(proof.before), proof.writer, proof.number, proof.events, root)
+    return Batch(proof.writer, proof.number, proof.events, root, link)
+
+
+def usable(client: Client) -> bool:
+    """Whether there is anything to give a receipt of."""
+    return client.state is not State.DELETED

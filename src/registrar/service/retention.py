@@ -1,0 +1,125 @@
+"""How long the audit is kept: what names people can be erased, and old events taken away; the chains stay whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+
+from registrar.domain.events import Actor
+from registrar.service import checkpoints, leases
+from registrar.service.leases import EVERYWHERE
+from registrar.service.ports import Change, Erase, EventQuery, StoredEvent, StoreUnavailable
+from registrar.service.registry import Registry
+
+_PAGE: Final = 500
+_BATCHES: Final = 100
+_EVERY: Final = 3_600
+_SELF: Final = Actor("operator", "local")
+
+
+log = logging.getLogger("registrar")
+
+
+async def redact(
+    registry: Registry, actor: Actor, endpoint: str, query: EventQuery, *, before: int = 0, person: str = ""
+) -> int:
+    """Erase what opens the commitments of events; how many.
+
+    Args:
+        registry: what every use case is given.
+        actor: who does it.
+        endpoint: by which door.
+        query: of which events.
+        before: seconds since 1970: of events before that alone; 0 for all.
+        person: of events that name this person, account or address, alone.
+
+    Raises:
+        StoreUnavailable: the store does not answer; what was erased stays so, and the same call goes on.
+    """
+    count, began = 0, registry.clock()
+    async for page in _pages(registry, query):
+        found: list[Change] = [
+            Erase(one.sequence)
+            for one in page
+            if one.event.personal
+            and not (one.event.kind == "audit.redacted" and one.event.time_ms >= began)  # its own
+            and (not before or one.event.time_ms < before * 1000)
+            and (not person or _names(one, person))
+        ]
+        if not found:
+            continue
+        count += len(found)
+        issuer = query.issuer or EVERYWHERE
+        detail = {"count": len(found), "reason": "of a person" if person else ""}
+        event = registry.audit.event(
+            "audit.redacted", issuer, actor, endpoint=endpoint, client_id=query.client_id or "", detail=detail
+        )
+        await registry.store.change(found, [event])
+    return count
+
+
+def _names(one: StoredEvent, person: str) -> bool:
+    disclosed: dict[str, tuple[str, str]] = msgspec.json.decode(one.event.personal)
+    return any(value == person for _, value in disclosed.values())
+
+
+async def _pages(registry: Registry, query: EventQuery) -> AsyncIterator[list[StoredEvent]]:
+    after = 0
+    while page := await registry.store.events(query, after=after, limit=_PAGE):
+        after = page[-1].sequence
+        yield list(page)
+
+
+async def prune(registry: Registry, before: int, *, actor: Actor = _SELF, endpoint: str = "retention") -> int:
+    """Take away the events of the oldest batches of the log, while all of a batch are older; how many events.
+
+    Only what a checkpoint covers is taken away, so that it is on record that it was there.
+
+    Args:
+        registry: what every use case is given.
+        before: seconds since 1970.
+        actor: who does it.
+        endpoint: by which door.
+
+    Raises:
+        StoreUnavailable: the store does not answer; the next call goes on.
+    """
+    latest = await checkpoints.latest(registry)
+    covered = latest.checkpoint.size if latest else 0
+    place = count = 0
+    while True:
+        batches = [one for one in await registry.store.log(after=place, limit=_BATCHES) if one.place <= covered]
+        changes: list[Change] = []
+        until = place
+        for one in batches:
+            held = await registry.store.told(one.writer, one.number, one.number)
+            if any(event.event.time_ms >= before * 1000 for event in held):
+                break
+            changes += [Erase(event.sequence, whole=True) for event in held]
+            until = one.place
+        if changes:
+            event = registry.audit.event(
+                "audit.pruned", EVERYWHERE, actor, endpoint=endpoint, detail={"count": until, "since": before}
+            )
+            await registry.store.change(changes, [event])
+            count += len(changes)
+        if not batches or until != batches[-1].place:
+            return count
+        place = until
+
+
+async def keep(registry: Registry, days: int) -> None:
+    """Take away what is old, every hour, in one process of all, until cancelled."""
+    holder = registry.entropy(8).hex()
+    while True:
+        await asyncio.sleep(_EVERY)
+        now = registry.clock() // 1000
+        try:
+            if await leases.take(registry.store, "retention", holder, now, 2 * _EVERY):
+                await prune(registry, now - days * 86_400)
+        except StoreUnavailable as problem:
+            log.warning("events that are too old are still there: %s", problem)

@@ -1,0 +1,273 @@
+"""Verifying the audit: every event, every link, every place in the log, every checkpoint. It believes nothing stored.
+
+What is found is named: the writer, the batch, the event. What cannot be found is said too: batches that no checkpoint
+covers can be cut off at the end of a writer's chain, and events from before there were chains prove nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby, pairwise
+from typing import Any, Final
+
+import msgspec
+
+from registrar.domain import chain, checkpoint, events, merkle
+from registrar.domain.chain import Batch
+from registrar.domain.checkpoint import Signed
+from registrar.domain.jws import JWK, Malformed
+from registrar.service import checkpoints
+from registrar.service.ports import EventQuery, Store, StoredEvent
+from registrar.service.registry import Registry
+
+_PAGE: Final = 2_000
+_MOST: Final = 100
+"""Problems that are told; more are counted."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something that is not as it was written."""
+
+    where: str
+    what: str
+
+
+class Report(msgspec.Struct):
+    """What was found."""
+
+    events: int = 0
+    batches: int = 0
+    writers: int = 0
+    checkpoints: int = 0
+    placed: int = 0
+    """Batches in the log; those after the last checkpoint are not."""
+    unchained: int = 0
+    """Events from before there were chains."""
+    pruned: int = 0
+    """Batches whose events were taken away by the retention."""
+    problems: list[Problem] = []
+    more: int = 0
+    """Problems that are not told one by one."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether everything is as it was written."""
+        return not self.problems
+
+    def found(self, where: str, what: str) -> None:
+        """Note a problem."""
+        if len(self.problems) < _MOST:
+            self.problems.append(Problem(where, what))
+        else:
+            self.more += 1
+
+
+class _Told(msgspec.Struct):
+    """What of an event's body is repeated in columns."""
+
+    issuer: str
+    kind: str
+    time: int
+    client_id: str = ""
+    personal: dict[str, str] = {}
+
+
+_told: Final = msgspec.json.Decoder(_Told).decode
+_disclosed: Final = msgspec.json.Decoder(dict[str, tuple[str, str]]).decode
+
+
+class _Pruned(msgspec.Struct):
+    count: int = 0
+
+
+_until: Final = msgspec.json.Decoder(_Pruned).decode
+
+
+async def verify(
+    registry: Registry,
+    *,
+    kept: Sequence[Signed] = (),
+    keys: Sequence[JWK] | None = None,
+    told: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Verify the whole audit of a database.
+
+    Args:
+        registry: its store is read, and nothing is written.
+        kept: checkpoints that were kept elsewhere: a restored backup, or a log made anew, does not agree with them.
+        keys: the public keys of the audit, kept elsewhere; without them, those that the database has, which whoever has
+            the database could have replaced.
+        told: is told how many more batches are done.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    store, report = registry.store, Report()
+    trusted = list(keys if keys is not None else (await checkpoints.published(registry))["keys"])
+    pruned = await _pruned(store)
+    entries = await _batches(store, report, pruned, told)
+    report.placed = len(entries)
+    every, report.unchained = await store.unchained()
+    if every != report.events + report.unchained:
+        report.found("events", f"{every} are stored, and {report.events + report.unchained} are in batches")
+    roots = await _log(report, entries)
+    await _checkpoints(registry, report, roots, trusted, kept)
+    return report
+
+
+async def _batches(store: Store, report: Report, pruned: int, told: Callable[[int], None]) -> dict[int, bytes]:
+    """Every batch with its events; the hashes of those in the log, by their places."""
+    entries: dict[int, bytes] = {}
+    before: Batch | None = None
+    at = ("", 0)
+    while page := await store.batches(after=at, limit=_PAGE):
+        for writer, group in groupby(page, key=lambda one: one.writer):
+            batches = list(group)
+            if before is None or before.writer != writer:
+                before = None
+                report.writers += 1
+            held = _by_batch(await store.told(writer, batches[0].number, batches[-1].number))
+            for one in batches:
+                where = f"writer {writer}, batch {one.number}"
+                if wrong := chain.linked(before, one):
+                    report.found(where, wrong)
+                before = one
+                _events(report, where, one, held.get(one.number, []), pruned)
+                if one.place:
+                    if one.place in entries:
+                        report.found(where, f"place {one.place} of the log is another batch's too")
+                    entries[one.place] = chain.entry(one)
+        report.batches += len(page)
+        told(len(page))
+        at = (page[-1].writer, page[-1].number)
+    return entries
+
+
+def _by_batch(found: Sequence[StoredEvent]) -> dict[int, list[StoredEvent]]:
+    return {number: list(group) for number, group in groupby(found, key=lambda one: one.batch)}
+
+
+def _events(report: Report, where: str, one: Batch, held: list[StoredEvent], pruned: int) -> None:
+    report.events += len(held)
+    if not held and 0 < one.place <= pruned:
+        report.pruned += 1
+        return
+    bodies = [stored.event.body for stored in held]
+    if len(held) == one.events and chain.holds(one, bodies):
+        for wrong in _columns(held):
+            report.found(where, wrong)
+        return
+    if len(held) != one.events:
+        report.found(where, f"{len(held)} events are there, and {one.events} were written")
+    else:
+        report.found(where, "an event is not what was written, or events are in another order")
+
+
+def _columns(held: list[StoredEvent]) -> Iterator[str]:
+    """What beside the body of an event is not what the body says."""
+    for stored in held:
+        event = stored.event
+        said = _told(event.body)
+        if (said.issuer, said.kind, said.time, said.client_id) != (
+            event.issuer,
+            event.kind,
+            event.time_ms,
+            event.client_id,
+        ):
+            yield f"event {stored.sequence} is filed as something else than it is"
+        if event.personal:
+            yield from _disclosures(stored, said.personal)
+    for one, other in pairwise(held):
+        if other.sequence <= one.sequence or other.position != one.position + 1:
+            yield f"event {other.sequence} is filed before event {one.sequence}, which came first"
+
+
+def _disclosures(stored: StoredEvent, committed: Mapping[str, str]) -> Iterator[str]:
+    try:
+        disclosed = _disclosed(stored.event.personal)
+        opens = all(
+            name in committed and events.discloses(committed[name], bytes.fromhex(salt), name, value)
+            for name, (salt, value) in disclosed.items()
+        )
+    except (msgspec.DecodeError, ValueError):
+        opens = False
+    if not opens:
+        yield f"what lies beside event {stored.sequence} does not open what it commits to"
+
+
+async def _log(report: Report, entries: dict[int, bytes]) -> list[bytes]:
+    """The entries of the log in their order, up to the first gap."""
+    found: list[bytes] = []
+    for place in range(1, len(entries) + 1):
+        if place not in entries:
+            report.found("log", f"place {place} is empty")
+            break
+        found.append(entries[place])
+    return found
+
+
+async def _checkpoints(
+    registry: Registry, report: Report, entries: list[bytes], trusted: Sequence[JWK], kept: Sequence[Signed]
+) -> None:
+    """Each checkpoint, stored and kept, against the log as it is."""
+    wanted: list[tuple[str, Signed]] = [("checkpoint kept elsewhere", one) for one in kept]
+    after = -1
+    while page := await checkpoints.every(registry, after=after):
+        wanted += [("checkpoint", one) for one in page]
+        after = page[-1].checkpoint.size
+    latest = await checkpoints.latest(registry)
+    if latest is not None:
+        wanted.append(("the last checkpoint", latest))
+    growing, at, log = merkle.Growing(), 0, ""
+    for name, one in sorted(wanted, key=lambda pair: pair[1].checkpoint.size):
+        said = one.checkpoint
+        where = f"{name} of {said.size} batches"
+        report.checkpoints += 1
+        log = log or said.log
+        if said.log != log:
+            report.found(where, "it is of another log: this one was begun anew")
+        if not checkpoint.signers(one, trusted):
+            report.found(where, "no key of the audit has signed it")
+        if said.size > len(entries):
+            report.found(where, f"the log has {len(entries)} batches alone: its end is missing")
+            continue
+        for entry in entries[at : said.size]:
+            growing.append(entry)
+        at = said.size
+        if checkpoint.text(growing.root) != said.root:
+            report.found(where, "the log does not have this root: a batch in it is another, or elsewhere")
+    if latest is None and entries:
+        report.found("log", "batches have places in it, and there is no checkpoint")
+
+
+async def _pruned(store: Store) -> int:
+    """Up to which place of the log the retention has taken events away, as an event says that is itself in the chain."""
+    until, after = 0, 0
+    while page := await store.events(EventQuery(kind="audit.pruned"), after=after):
+        after = page[-1].sequence
+        until = max(until, *(_until(one.event.body).count for one in page))
+    return until
+
+
+def read(body: bytes) -> Signed:
+    """A checkpoint that was kept in a file.
+
+    Raises:
+        Malformed: it is none.
+    """
+    return checkpoint.read(body)
+
+
+def key_set(body: bytes) -> list[dict[str, Any]]:
+    """A key set that was kept in a file.
+
+    Raises:
+        Malformed: it is none.
+    """
+    try:
+        found = msgspec.json.decode(body, type=dict[str, list[dict[str, Any]]])
+    except msgspec.DecodeError as problem:
+        raise Malformed(f"it is no key set ({problem})") from None
+    if "keys" not in found:
+        raise Malformed("it is no key set")
+    return found["keys"]

@@ -1,0 +1,179 @@
+"""`registrar audit`: what an auditor does at the command line, and what they are told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import apsw
+import pytest
+from joserfc.jwk import ECKey
+
+if TYPE_CHECKING:
+    from conftest import Desk
+
+LATER = "2999-01-01"
+
+
+@pytest.fixture
+def kept(desk: Desk) -> Path:
+    """A folder with what an auditor keeps elsewhere: keys and a checkpoint."""
+    desk.register()
+    folder = desk.folder / "kept"
+    folder.mkdir()
+    (folder / "keys.json").write_text(desk.done("audit", "keys"))
+    (folder / "checkpoint.json").write_text(desk.done("audit", "checkpoint"))
+    return folder
+
+
+def test_events_are_listed_and_shown(desk: Desk) -> None:
+    """By kind, client and time; one of them whole, with whom it names."""
+    client_id = desk.register()["client_id"]
+    desk.done("client", "suspend", client_id, "--reason", "a test")
+    assert "client.suspended" in desk.done("audit", "list")
+    rows = desk.told("audit", "list", "--client", client_id)
+    assert [row["kind"] for row in rows] == ["client.registered", "client.suspended"]
+    assert desk.told("audit", "list", "--kind", "client.suspended")[0]["reason"] == "a test"
+    assert desk.told("audit", "list", "--since", LATER) == []
+    assert (
+        desk.told("audit", "list", "--before", LATER, "--limit", "1", "--after", str(rows[0]["sequence"])) == rows[1:]
+    )
+    shown = desk.told("audit", "show", str(rows[1]["sequence"]))
+    assert shown["names"]["person"]
+    assert "there is no event 99999" in desk.refused("audit", "show", "99999")
+    assert "there is no kind of event client.loved" in desk.refused("audit", "list", "--kind", "client.loved")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "set"])
+def test_events_are_exported(desk: Desk, form: str) -> None:
+    """A line each; whom they name only where that is asked for."""
+    client_id = desk.register()["client_id"]
+    lines = desk.done("audit", "export", "--format", form, "--client", client_id).splitlines()
+    assert len(lines) == (2 if form == "csv" else 1)
+    if form == "jsonl":
+        assert json.loads(lines[0])["event"]["client_id"] == client_id
+        personal = desk.done("audit", "export", "--personal")
+        assert "names" in personal
+    elif form == "csv":
+        assert client_id in lines[1]
+    else:
+        from registrar.domain import jws
+
+        keys = json.loads(desk.done("audit", "keys"))["keys"]
+        read = jws.read(lines[0])
+        assert read.header["typ"] == "secevent+jwt"
+        claims = jws.verify(read, keys, ["Ed25519"]).claims
+        assert claims["sub"] == client_id
+        assert list(claims["events"]) == ["urn:registrar:event:client.registered"]
+
+
+def test_an_audit_is_verified(desk: Desk, kept: Path) -> None:
+    """With what was kept elsewhere; afterwards too, and in JSON."""
+    keys, checkpoint = str(kept / "keys.json"), str(kept / "checkpoint.json")
+    assert "everything is as it was written" in desk.done("audit", "verify", "--keys", keys, "--checkpoint", checkpoint)
+    desk.register()
+    report = desk.told("audit", "verify", "--checkpoint", checkpoint)
+    assert report["sound"]
+    assert report["events"] > 3
+
+
+def test_what_was_done_to_it_is_told(desk: Desk, kept: Path) -> None:
+    """Where, and with another exit status."""
+    db = apsw.Connection(str(desk.folder / "var" / "registrar.db"))
+    db.execute("UPDATE event SET body = CAST(replace(CAST(body AS TEXT), 'Example', 'Exampel') AS BLOB)")
+    db.close()
+    result = desk.run("audit", "verify", "--keys", str(kept / "keys.json"))
+    assert result.exit_code == 1
+    assert "NOT everything is as it was written" in result.stdout
+    assert "an event is not what was written" in result.stderr
+    assert json.loads(desk.run("audit", "verify", "--json").stdout)["sound"] is False
+
+
+def test_a_witness_signs_too(desk: Desk, kept: Path) -> None:
+    """Beside the registry; the signature is taken in and published, and nothing else of it is believed."""
+    key = ECKey.generate_key("P-256", private=True)
+    (kept / "witness.json").write_text(json.dumps(key.as_dict(private=True)))
+    both = desk.done("audit", "cosign", str(kept / "checkpoint.json"), "--key", str(kept / "witness.json"))
+    (kept / "both.json").write_text(both)
+    assert len(json.loads(both)["signatures"]) == 2
+    assert desk.told("audit", "witnessed", str(kept / "both.json")) == {"signatures": 2}
+    assert desk.told("audit", "witnessed", str(kept / "both.json")) == {"signatures": 2}
+    assert json.loads(desk.done("audit", "checkpoint"))["signatures"] == json.loads(both)["signatures"]
+    public = {"keys": [{**key.as_dict(private=False), "kid": str(key.thumbprint())}]}
+    (kept / "witness.jwks").write_text(json.dumps(public))
+    report = desk.run("audit", "verify", "--keys", str(kept / "witness.jwks"), "--json")
+    assert json.loads(report.stdout)["problems"] == []
+    assert "it is no checkpoint" in desk.refused("audit", "witnessed", str(kept / "keys.json"))
+    assert "it cannot be signed" in desk.refused(
+        "audit", "cosign", str(kept / "keys.json"), "--key", str(kept / "witness.json")
+    )
+
+
+def test_receipts_are_verified_without_a_registry(desk: Desk, kept: Path, tmp_path: Path) -> None:
+    """With keys alone; one that was changed is refused."""
+    client_id = desk.register()["client_id"]
+    early = kept / "early.jwt"
+    early.write_text(desk.done("client", "receipt", client_id))
+    desk.done("audit", "checkpoint")
+    late = kept / "late.jwt"
+    late.write_text(desk.done("client", "receipt", client_id))
+    verify = ("audit", "verify-receipt")
+    keys = ("--keys", str(kept / "keys.json"))
+    assert "not yet" in desk.done(*verify, str(early), *keys)
+    said = desk.told(*verify, str(late), *keys)
+    assert said["client_id"] == client_id
+    assert "in the log of" in said["proved"]
+    late.write_text(late.read_text()[:-9] + "AAAAAAAA\n")
+    assert "the receipt is not to be believed" in desk.refused(*verify, str(late), *keys)
+    del tmp_path
+
+
+def test_the_log_is_shown_to_have_grown(desk: Desk, kept: Path) -> None:
+    """From the checkpoint that was kept to the newest one, and not from another."""
+    size = json.loads(desk.done("audit", "checkpoint"))
+    assert size
+    desk.register()
+    desk.done("audit", "checkpoint")
+    from registrar.domain import checkpoint
+
+    before = checkpoint.read((kept / "checkpoint.json").read_bytes()).checkpoint.size
+    proof = kept / "proof.json"
+    proof.write_text(desk.done("audit", "consistency", str(before)))
+    arguments = (
+        "audit",
+        "verify-consistency",
+        str(kept / "checkpoint.json"),
+        str(proof),
+        "--keys",
+        str(kept / "keys.json"),
+    )
+    assert f"begins with that of {before}" in desk.done(*arguments)
+    changed = json.loads(proof.read_text())
+    changed["proof"] = changed["proof"][1:]
+    proof.write_text(json.dumps(changed))
+    assert "does not begin with the earlier one" in desk.refused(*arguments)
+    assert "no checkpoint covers 99999" in desk.refused("audit", "consistency", "99999")
+
+
+def test_erasing_and_taking_away(desk: Desk, kept: Path) -> None:
+    """Both are told, and the rest verifies."""
+    client_id = desk.register()["client_id"]
+    desk.done("client", "suspend", client_id)
+    assert desk.told("audit", "redact", "--client", client_id)["events"] == 2
+    assert "say of what" in desk.misused("audit", "redact")
+    desk.done("audit", "checkpoint")
+    assert desk.told("audit", "prune", "--before", LATER)["events"] > 3
+    report = desk.told("audit", "verify", "--checkpoint", str(kept / "checkpoint.json"))
+    assert (report["sound"], report["pruned"] > 0) == (True, True)
+
+
+def test_keys_of_the_audit_are_replaced(desk: Desk, kept: Path) -> None:
+    """The old ones stay, so that what they signed can still be verified."""
+    before = json.loads((kept / "keys.json").read_text())["keys"]
+    after = json.loads(desk.done("audit", "keys", "--rotate"))["keys"]
+    assert before[0] in after
+    assert len(after) == 2
+    desk.register()
+    desk.done("audit", "checkpoint")
+    assert desk.told("audit", "verify")["sound"]

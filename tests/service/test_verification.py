@@ -1,0 +1,365 @@
+"""Verifying the audit: whatever is done to the database by another hand is found, and named."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+import pytest
+
+from registrar.config import Configuration, assemble, parse
+from registrar.config.key_file import create_key_file
+from registrar.domain import chain, checkpoint, merkle
+from registrar.domain.checkpoint import Signed
+from registrar.domain.events import Actor
+from registrar.policy.document import Document
+from registrar.service import checkpoints, receipts, retention, verification
+from registrar.service.ports import EventQuery
+from registrar.service.registry import Registry
+from registrar.service.verification import Report
+
+pytestmark = pytest.mark.anyio
+
+ACTOR = Actor("operator", "local", person="ann", address="192.0.2.7")
+EVENTS = 40
+
+
+def configured(folder: Path) -> Configuration:
+    """A registry in a file of the folder."""
+    text = f"""
+[server]
+database = "sqlite:///{folder}/registrar.db"
+key_file = "{folder}/registrar.key"
+[issuer.main]
+url = "http://127.0.0.1:8000"
+"""
+    return parse(Document("registrar.toml", text))
+
+
+async def write(registry: Registry, count: int = EVENTS) -> None:
+    """Events, some of them in one batch."""
+    for at in range(count // 4):
+        await asyncio.gather(*(tell(registry, f"c{at}-{one}") for one in range(4)))
+
+
+async def tell(registry: Registry, client_id: str) -> None:
+    """One event."""
+    event = registry.audit.event("client.suspended", "main", ACTOR, client_id=client_id, detail={"reason": "test"})
+    await registry.store.record(event)
+
+
+@pytest.fixture
+async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
+    """A registry with events, a checkpoint over most of them, and some after it."""
+    create_key_file(tmp_path / "registrar.key")
+    opened = assemble(configured(tmp_path))
+    await write(opened)
+    await checkpoints.make(opened)
+    await write(opened, 8)
+    yield opened
+    await opened.store.close()
+
+
+def tampered(folder: Path, *statements: str) -> None:
+    """Do something to the file that no program of ours does."""
+    db = apsw.Connection(str(folder / "registrar.db"))
+    for sql in statements:
+        db.execute(sql)
+    db.close()
+
+
+def told(report: Report) -> str:
+    """All that was found."""
+    return "\n".join(f"{one.where}: {one.what}" for one in report.problems)
+
+
+async def test_what_nobody_touched_is_sound(registry: Registry) -> None:
+    """Everything is counted, also what no checkpoint covers yet."""
+    report = await verification.verify(registry)
+    assert report.sound, told(report)
+    assert (report.writers, report.unchained, report.pruned) == (1, 0, 0)
+    assert report.events == EVENTS + 8 + 1  # the key's own
+    assert 0 < report.placed < report.batches
+    assert report.checkpoints >= 1
+
+
+ATTACKS: dict[str, tuple[str, str]] = {
+    "a bit of a body": (
+        "UPDATE event SET body = CAST(replace(CAST(body AS TEXT), 'test', 'tesu') AS BLOB) WHERE client_id = 'c3-1'",
+        "an event is not what was written",
+    ),
+    "an event deleted": ("DELETE FROM event WHERE client_id = 'c3-1'", "events are there, and 4 were written"),
+    "a whole batch of events deleted": (
+        "DELETE FROM event WHERE (writer, batch) = (SELECT writer, batch FROM event WHERE client_id = 'c3-1')",
+        "0 events are there, and 4 were written",
+    ),
+    "two bodies swapped": (
+        (
+            "UPDATE event SET body = (SELECT other.body FROM event AS other WHERE other.client_id = iif(event.client_id = 'c3-1', 'c3-2', 'c3-1')) "
+            "WHERE client_id IN ('c3-1', 'c3-2')"
+        ),
+        "an event is not what was written",
+    ),
+    "filed under another client": (
+        "UPDATE event SET client_id = 'other' WHERE client_id = 'c3-1'",
+        "is filed as something else than it is",
+    ),
+    "filed at another time": ("UPDATE event SET time_ms = 1 WHERE client_id = 'c3-1'", "filed as something else"),
+    "another person disclosed": (
+        "UPDATE event SET personal = CAST(replace(CAST(personal AS TEXT), 'ann', 'bob') AS BLOB) WHERE client_id = 'c3-1'",
+        "does not open what it commits to",
+    ),
+    "an event added": (
+        (
+            "INSERT INTO event (writer, batch, position, issuer, kind, time_ms, client_id, body, personal) "
+            "SELECT writer, batch, 9, issuer, kind, time_ms, client_id, body, personal FROM event WHERE client_id = 'c3-1'"
+        ),
+        "are stored, and",
+    ),
+    "a batch deleted with its events": (
+        "DELETE FROM event WHERE batch = 4; DELETE FROM audit_batch WHERE number = 4",
+        "batch 4 is missing",
+    ),
+    "the end of the chain cut off": (
+        "DELETE FROM event WHERE batch > 4; DELETE FROM audit_batch WHERE number > 4",
+        "its end is missing",
+    ),
+    "a writer gone": ("DELETE FROM event; DELETE FROM audit_batch", "its end is missing"),
+    "a batch taken out of the log": ("UPDATE audit_batch SET place = 0 WHERE number = 4", "place 4 is empty"),
+    "two places swapped": (
+        (
+            "UPDATE audit_batch SET place = 1000 WHERE number = 4; UPDATE audit_batch SET place = 4 WHERE number = 5; "
+            "UPDATE audit_batch SET place = 5 WHERE number = 4"
+        ),
+        "the log does not have this root",
+    ),
+    "a checkpoint with another root": (
+        "UPDATE item SET body = CAST(replace(CAST(body AS TEXT), '\"payload\":\"e', '\"payload\":\"f') AS BLOB) WHERE kind = 'checkpoint' AND key <> 'head'",
+        "",
+    ),
+    "the keys of the audit replaced": (
+        "UPDATE signing_key SET record = CAST(replace(CAST(record AS TEXT), '\"public\":\"e', '\"public\":\"f') AS BLOB) WHERE issuer = '*'",
+        "",
+    ),
+}
+
+
+@pytest.mark.requirement("SEED-65")
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_what_was_done_to_it_is_found(registry: Registry, tmp_path: Path, name: str) -> None:
+    """Bit flips, deletions, swaps, additions, truncation: each is found, and it is said where."""
+    sql, expected = ATTACKS[name]
+    tampered(tmp_path, sql)
+    try:
+        report = await verification.verify(registry)
+    except (checkpoint.Malformed, msgspec.DecodeError, ValueError):
+        assert not expected  # what is signed, or the key, cannot even be read
+        return
+    assert not report.sound
+    assert expected in told(report)
+
+
+async def test_a_chain_made_anew_does_not_agree_with_what_was_signed(registry: Registry, tmp_path: Path) -> None:
+    """Whoever recomputes every later root and link still lacks the key of the checkpoints."""
+    db = apsw.Connection(str(tmp_path / "registrar.db"))
+    db.execute(
+        "UPDATE event SET body = CAST(replace(CAST(body AS TEXT), 'test', 'tesu') AS BLOB) WHERE client_id = 'c3-1'"
+    )
+    before = chain.BEGINNING
+    for writer, number in list(db.execute("SELECT writer, number FROM audit_batch ORDER BY number")):
+        rows = db.execute("SELECT body FROM event WHERE writer = ? AND batch = ? ORDER BY position", (writer, number))
+        made = chain.batch(before, writer, number, [merkle.leaf(body) for (body,) in rows])
+        db.execute("UPDATE audit_batch SET root = ?, link = ? WHERE number = ?", (made.root, made.link, number))
+        before = made.link
+    db.close()
+    report = await verification.verify(registry)
+    assert "the log does not have this root" in told(report)
+
+
+async def test_a_backup_that_was_restored_is_found(registry: Registry, tmp_path: Path) -> None:
+    """It is sound by itself; a checkpoint that was kept elsewhere says what is missing."""
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    source = apsw.Connection(str(tmp_path / "registrar.db"))
+    target = apsw.Connection(str(backup / "registrar.db"))
+    with target.backup("main", source, "main") as copying:
+        copying.step()
+    source.close()
+    target.close()
+    shutil.copy(tmp_path / "registrar.key", backup)
+    await write(registry, 8)
+    kept = await checkpoints.make(registry)
+    assert kept is not None
+    restored = assemble(configured(backup))
+    try:
+        assert (await verification.verify(restored)).sound
+        report = await verification.verify(restored, kept=[kept])
+        assert "its end is missing" in told(report)
+        await write(restored, 40)  # and going on from there does not heal it
+        await checkpoints.make(restored)
+        report = await verification.verify(restored, kept=[kept])
+        assert "does not have this root" in told(report)
+    finally:
+        await restored.store.close()
+
+
+async def test_a_forged_checkpoint_is_found(registry: Registry) -> None:
+    """Signed by nobody, by somebody else, or by the right key as something else."""
+    made = await checkpoints.latest(registry)
+    assert made is not None
+    nobody = Signed(made.payload, ())
+    said = msgspec.structs.replace(made.checkpoint, size=1)
+    other = checkpoint.signed(await checkpoints.sign(registry, said, "something+else"))
+    for forged in (nobody, other):
+        report = await verification.verify(registry, kept=[forged])
+        assert "no key of the audit has signed it" in told(report)
+    assert (await verification.verify(registry, kept=[made])).sound
+    report = await verification.verify(registry, keys=[])
+    assert "no key of the audit has signed it" in told(report)
+
+
+async def test_old_checkpoints_verify_after_the_key_was_replaced(registry: Registry) -> None:
+    """The old public key stays."""
+    await checkpoints.rotate(registry, ACTOR, "test")
+    await checkpoints.make(registry)
+    report = await verification.verify(registry)
+    assert report.sound, told(report)
+    kids = {
+        signer
+        for one in await checkpoints.every(registry)
+        for signer in checkpoint.signers(one, (await checkpoints.published(registry))["keys"])
+    }
+    assert len(kids) == 2
+
+
+async def test_many_writers_have_one_log(registry: Registry, tmp_path: Path) -> None:
+    """Processes that write and seal at the same time: every batch has one place, and all verify together."""
+    others = [assemble(configured(tmp_path)) for _ in range(2)]
+    try:
+        await asyncio.gather(
+            *(write(one, 40) for one in (registry, *others)),
+            *(checkpoints.make(one) for one in (registry, *others) for _ in range(3)),
+        )
+        await checkpoints.make(others[0])
+        report = await verification.verify(registry)
+        assert report.sound, told(report)
+        assert report.writers == 3
+        assert report.placed == report.batches
+    finally:
+        for one in others:
+            await one.store.close()
+
+
+async def test_nothing_is_sealed_twice(registry: Registry) -> None:
+    """Where nothing was written since, the last checkpoint stands."""
+    made = await checkpoints.make(registry)
+    assert await checkpoints.make(registry) == made
+    assert await checkpoints.latest(registry) == made
+
+
+# --- what is taken away on purpose ----------------------------------------------------------------------------------------
+
+
+async def test_who_is_named_can_be_erased(registry: Registry) -> None:
+    """The commitments and the chain stay, and it is on record."""
+    query = EventQuery("main", client_id="c3-1")
+    assert await retention.redact(registry, ACTOR, "test", query) == 1
+    assert await retention.redact(registry, ACTOR, "test", EventQuery("main"), person="nobody") == 0
+    assert await retention.redact(registry, ACTOR, "test", EventQuery("main"), person="ann") > EVENTS
+    assert not any(one.event.personal for one in await registry.store.events(EventQuery("main", "client.suspended")))
+    assert (await verification.verify(registry)).sound
+    (first, *_) = await registry.store.events(EventQuery("main", "audit.redacted"))
+    assert msgspec.json.decode(first.event.body)["count"] == 1
+
+
+async def test_old_events_are_taken_away(registry: Registry, tmp_path: Path) -> None:
+    """Those that a checkpoint covers; the rest verifies, and so does that nothing else is missing."""
+    later = registry.clock() // 1000 + 60
+    covered = await checkpoints.latest(registry)
+    assert covered is not None
+    assert await retention.prune(registry, 1) == 0
+    assert await retention.prune(registry, later) > 0
+    report = await verification.verify(registry)
+    assert report.sound, told(report)
+    assert report.pruned == covered.checkpoint.size
+    assert await retention.prune(registry, later) == 0
+    await checkpoints.make(registry)
+    assert (await verification.verify(registry)).sound
+    tampered(tmp_path, "DELETE FROM event WHERE kind <> 'audit.pruned'")
+    assert "events are there, and" in told(await verification.verify(registry))
+
+
+# --- receipts -------------------------------------------------------------------------------------------------------------
+
+
+async def proof_of(registry: Registry, client_id: str) -> receipts.Proof | None:
+    """The way from an event to the newest checkpoint."""
+    (stored,) = await registry.store.events(EventQuery("main", client_id=client_id))
+    return await receipts.prove(registry, stored)
+
+
+async def test_an_event_is_proved_once_it_is_sealed(registry: Registry) -> None:
+    """Before, there is no proof; afterwards it leads from the event to the root that was signed."""
+    await tell(registry, "late")
+    assert await proof_of(registry, "late") is None
+    await checkpoints.make(registry)
+    for client_id in ("late", "c5-0", "c9-3"):
+        proof = await proof_of(registry, client_id)
+        assert proof is not None
+        said = proof.checkpoint.checkpoint
+        (stored,) = await registry.store.events(EventQuery("main", client_id=client_id))
+        in_batch = [*map(checkpoint.hashed, proof.in_batch)]
+        root = merkle.led(merkle.leaf(stored.event.body), proof.index, proof.events, in_batch)
+        assert root is not None
+        link = chain.link(checkpoint.hashed(proof.before), proof.writer, proof.number, proof.events, root)
+        path = [*map(checkpoint.hashed, proof.in_log)]
+        assert merkle.includes(merkle.leaf(link), proof.place, said.size, path, checkpoint.hashed(said.root))
+
+
+async def test_the_log_is_shown_to_have_only_grown(registry: Registry) -> None:
+    """From any checkpoint to the newest, without the log."""
+    old = await checkpoints.latest(registry)
+    new = await checkpoints.make(registry)
+    assert old is not None
+    assert new is not None
+    before, after = old.checkpoint, new.checkpoint
+    assert before.size < after.size
+    path = [*map(checkpoint.hashed, await receipts.consistency(registry, before.size))]
+    roots = checkpoint.hashed(before.root), checkpoint.hashed(after.root)
+    assert merkle.extends(before.size, roots[0], after.size, roots[1], path)
+    for size in (0, after.size + 1):
+        with pytest.raises(IndexError):
+            await receipts.consistency(registry, size)
+
+
+async def test_a_receipt_is_believed_for_its_keys_alone(registry: Registry) -> None:
+    """Not one that was changed, nor one of another type, nor with a proof of something else."""
+    keys = (await checkpoints.published(registry))["keys"]
+    good: dict[str, Any] = {"iss": "x", "event": {"leaf": ""}}
+    assert receipts.verify(await checkpoints.sign(registry, good, receipts.TYPE), keys).proof is None
+    compact = await checkpoints.sign(registry, good, receipts.TYPE)
+    wrong: list[tuple[str, Callable[[], str]]] = [
+        ("altered", lambda: compact[:-3] + ("AAA" if not compact.endswith("AAA") else "BBB")),
+    ]
+    for _, make in wrong:
+        with pytest.raises((checkpoint.Malformed, checkpoint.Refused)):
+            receipts.verify(make(), keys)
+    with pytest.raises(checkpoint.Malformed):
+        receipts.verify(await checkpoints.sign(registry, good), keys)
+    with pytest.raises(checkpoint.Refused):
+        receipts.verify(compact, [])
+    await checkpoints.make(registry)
+    proof = await proof_of(registry, "c5-0")
+    assert proof is not None
+    for leaf in ("", checkpoint.text(b"\0" * 32)):
+        forged = {**good, "event": {"leaf": leaf}, "proof": msgspec.to_builtins(proof)}
+        with pytest.raises(checkpoint.Refused, match="does not lead"):
+            receipts.verify(await checkpoints.sign(registry, forged, receipts.TYPE), keys)
+    for odd in ({"proof": 1}, {"proof": {}}, {"proof": msgspec.to_builtins(proof), "event": 7}):
+        with pytest.raises(checkpoint.Malformed):
+            receipts.verify(await checkpoints.sign(registry, {**good, **odd}, receipts.TYPE), keys)
