@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -34,16 +35,16 @@ class TestObservedStore(StoreConformance):
         metrics, tracer = Metrics(), OpenTelemetry(Tracing(), InMemorySpanExporter())
         inner = SQLiteStore(tmp_path / "registrar.db", metrics=metrics, tracer=tracer)
         yield traced(counted(inner, metrics), tracer)
-        with suppress(StoreUnavailable):  # a test may have closed it
-            told = await inner.events(EventQuery(), limit=100_000)
-            known: dict[tuple[str, str], int] = {}
-            for one in told:
-                key = (one.event.issuer, one.event.kind)
-                known[key] = known.get(key, 0) + 1
-            if "erased" not in request.node.name:
-                assert {labels: [number] for labels, number in known.items()} == metrics.events.cells
-        await inner.close()
-        await asyncio.to_thread(tracer.close)
+        try:
+            with suppress(StoreUnavailable):  # a test may have closed it
+                stored = Counter(
+                    (one.event.issuer, one.event.kind) for one in await inner.events(EventQuery(), limit=100_000)
+                )
+                if "erased" not in request.node.name:
+                    assert {labels: [number] for labels, number in stored.items()} == metrics.events.cells
+        finally:
+            await inner.close()
+            await asyncio.to_thread(tracer.close)
 
 
 @pytest.mark.anyio
