@@ -175,8 +175,7 @@ class Line:
         changes: list[Change] = []
         for one in items:
             held = message or outbox.decode(one.body)
-            kept = now_ms // 1000 + self._webhook.keep_given_up
-            kind = outbox.given_up(self._name)
+            kept, kind = self._webhook.keep_given_up, outbox.given_up(self._name)
             changes += [
                 Drop(one.issuer, one.kind, one.key, one.version),
                 Put(outbox.item(one.issuer, kind, held, now_ms, kept)),
