@@ -384,14 +384,23 @@ async def test_a_cascade_beside_registrations(tmp_path: Path) -> None:
 
 
 async def test_later_ones_are_not_meant() -> None:
-    """A job ends although clients keep coming: those that were registered after it began are left alone."""
+    """A job ends although clients keep coming: those of a minute after it began are left alone, and no earlier ones.
+
+    Within the minute they are not told apart from those of a process whose clock is ahead.
+    """
     async with served() as server:
         first = await register(server)
         job = await bulk.start(server.registry, server.issuer, server.operator, Act.SUSPEND, Selection(everything=True))
+        server.clock.advance(59)
+        ahead = await register(server)
         server.clock.advance(1)
         later = await register(server)
         await bulk.run(server.registry, server.issuer, job.job_id)
-        assert await states(server) == {first["client_id"]: "suspended", later["client_id"]: "active"}
+        assert await states(server) == {
+            first["client_id"]: "suspended",
+            ahead["client_id"]: "suspended",
+            later["client_id"]: "active",
+        }
 
 
 async def test_those_that_are_left_alone_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

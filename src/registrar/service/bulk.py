@@ -32,6 +32,9 @@ KEPT: Final = 2_592_000
 """Seconds for which a job is kept that is over, or was never gone on with."""
 _PAGE: Final = 100
 _LEASE: Final = 60
+_SKEW_MS: Final = 60_000
+"""Clients that were registered so much later are meant too: the clock of another process may be ahead of this one's, and
+nobody may slip through by it."""
 _AGAIN: Final = 15
 """Seconds after which a server looks for jobs that another one has left behind."""
 _NAMED: Final = 20
@@ -137,7 +140,7 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     door: str
     token_id: str = ""
     before_ms: int = 0
-    """Clients that were registered later are not meant; 0 is all."""
+    """Milliseconds since 1970; clients that were registered from then on are not meant, so that a job has an end. 0 is none."""
     started_at: int
     finished_at: int = 0
     stopped: bool = False
@@ -242,7 +245,7 @@ async def start(
         person=operator.person,
         door=operator.door,
         token_id=operator.token_id,
-        before_ms=0 if whenever else now_ms + 1,
+        before_ms=0 if whenever else now_ms + _SKEW_MS,
         started_at=now_ms // 1000,
     )
     changes: list[Change] = [Put(_item(issuer, job, 1), 0)]
