@@ -31,7 +31,8 @@ OPEN: Final = "bulk_open"
 KEPT: Final = 2_592_000
 """Seconds for which a job is kept that is over, or was never gone on with."""
 _PAGE: Final = 100
-_LEASE: Final = 60
+_LEASE: Final = 20
+_BUSY: Final = "another process is at the job {}, or was killed at it some seconds ago; try again"
 _SKEW_MS: Final = 60_000
 """Clients that were registered so much later are meant too: the clock of another process may be ahead of this one's, and
 nobody may slip through by it."""
@@ -276,11 +277,11 @@ async def run(
         raise Refused(f"the job {job_id} is {job.state}")
     holder, task = registry.entropy(8).hex(), f"bulk {job_id}"
     if not await leases.take(registry.store, task, holder, registry.clock() // 1000, _LEASE):
-        raise Refused(f"another process is at the job {job_id}")
+        raise Refused(_BUSY.format(job_id))
     try:
         async for page in _pages(registry, issuer, job.selection.query(issuer.name, job.before_ms), job.after):
             if not await leases.take(registry.store, task, holder, registry.clock() // 1000, _LEASE):
-                raise Refused(f"another process is at the job {job_id}")
+                raise Refused(_BUSY.format(job_id))
             job = await _page_done(registry, issuer, job, page, hand_out)
             version = await _kept(registry, issuer, job, version)
             if tell is not None:
