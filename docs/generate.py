@@ -27,6 +27,7 @@ from registrar.config.environment import variable
 from registrar.domain import server_metadata, settings
 from registrar.domain.errors import ERRORS
 from registrar.domain.events import EVENTS
+from registrar.domain.expansion import KINDS
 from registrar.domain.findings import RULES, Rule
 from registrar.domain.metadata import ECHOED_EMPTY, LIMITS, MEMBERS, Member, Role
 from registrar.domain.metrics import METRICS
@@ -411,6 +412,22 @@ def _first_line(documented: Any) -> str:
 # --- client metadata --------------------------------------------------------------------------------------------------
 
 
+def expansions_page() -> Iterator[str]:
+    """`expansions.md`: the changes that give a client more than it had."""
+    yield "# Expansions"
+    yield ""
+    yield (
+        "What gives a client more than it had. `[policy.NAME.changes]` says what each is answered with where a client "
+        "updates itself: `allow`, `review` or `refuse`; `default` is for those that are not named, and is `allow` unless it "
+        "is said. Each is told in an event `client.expanded` when it comes into force."
+    )
+    yield ""
+    yield from table(
+        ("kind", "what it is", "members", "whether people are asked again"),
+        ((code(one.name), one.meaning, code(one.member), "yes" if one.consent else "no") for one in KINDS.values()),
+    )
+
+
 def metadata_page() -> Iterator[str]:
     """`metadata.md`: every member of client metadata."""
     yield "# Client metadata"
@@ -609,6 +626,7 @@ PAGES: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "events.md": events_page,
     "metrics.md": metrics_page,
     "rules.md": rules_page,
+    "expansions.md": expansions_page,
     "metadata.md": metadata_page,
     "server-metadata.md": server_metadata_page,
     "cli.md": cli_page,

@@ -162,8 +162,9 @@ async def test_clients() -> None:
         refused(await call(server, token, "DELETE", path), "invalid_request", status=409)
         assert (await manage(server, made)).status_code == 401
         refused(await call(server, token, "GET", "clients/nobody"), "not_found", status=404)
-        assert [one["kind"] for one in await events(server, client_id=made["client_id"])][:2] == [
+        assert [one["kind"] for one in await events(server, client_id=made["client_id"])][:3] == [
             "client.registered",
+            "client.expanded",
             "client.updated",
         ]
         (event, *_) = await events(server, "client.registered")

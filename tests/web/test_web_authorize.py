@@ -13,7 +13,8 @@ import pytest
 from browsing import ALLOW, CONFIGURATION, ISSUER, REFUSE, Browser, add, asking, exchange, issuing, register
 
 from registrar.authorization import grant, people
-from registrar.service import administration
+from registrar.domain.metadata import Presented
+from registrar.service import administration, client_administration
 from registrar.service.ports import EventQuery, Fetched
 from registrar.testing import Documents, Served, served
 
@@ -26,6 +27,13 @@ async def at_consent(server: Served, browser: Browser, **members: object) -> dic
     await browser.open(asking(client))
     await browser.sign_in()
     return client
+
+
+def server_metadata(client: dict[str, object]) -> dict[str, object]:
+    """What a client registered, without what the server issued."""
+    issued = ("client_id", "client_secret", "client_id_issued_at", "client_secret_expires_at")
+    credentials = ("registration_client_uri", "registration_access_token")
+    return {name: value for name, value in client.items() if name not in (*issued, *credentials)}
 
 
 async def told(server: Served, kind: str) -> list[dict[str, object]]:
@@ -230,6 +238,36 @@ async def test_an_agreement_is_remembered_for_a_client_that_proves_itself(server
     assert "Read your name and profile profile new" in browser.words
     await browser.open(asking(client, prompt="consent"))
     assert "Allow access" in browser.words
+
+
+@pytest.mark.requirement("SEED-70")
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        ({"redirect_uris": ["https://app.example/cb", "https://other.example/cb"]}, True),
+        ({"client_name": "Other"}, True),
+        ({"redirect_uris": ["https://app.example/cb", "https://app.example/other"]}, False),
+        ({"contacts": ["a@b.example"]}, False),
+    ],
+)
+async def test_an_agreement_does_not_cover_what_its_client_became(
+    server: Served, browser: Browser, change: dict[str, object], asked: bool
+) -> None:
+    """A client that got more than it had is asked about again; once, and what it had before stays as it was."""
+    client = await at_consent(server, browser)
+    await browser.submit(ALLOW)
+    server.clock.advance(10)
+    members = {**server_metadata(client), **change}
+    await client_administration.change(
+        server.registry, server.issuer, server.operator, str(client["client_id"]), Presented(members)
+    )
+    server.clock.advance(10)
+    await browser.open(asking(client))
+    assert ("Allow access" in browser.words) is asked
+    if asked:
+        await browser.submit(ALLOW)
+        await browser.open(asking(client))
+        assert browser.answer["code"]
 
 
 @pytest.mark.requirement("BASE-27")

@@ -15,7 +15,7 @@ from registrar.authorization import clients, code, grant, id_token, signing, tok
 from registrar.authorization.grant import Grant
 from registrar.authorization.request import Authentication, AuthorizationRequest, ReturnAddress
 from registrar.authorization.sender import Binding
-from registrar.domain.client import Client
+from registrar.domain.client import Client, State
 from registrar.domain.errors import ProtocolError
 from registrar.service.ports import Change
 from registrar.service.registry import Issuer, Registry
@@ -134,6 +134,8 @@ async def refuse(
 
 async def _client(registry: Registry, issuer: Issuer, client_id: str) -> Client:
     client = await clients.find(registry, issuer, client_id)
+    if client is not None and client.state is State.PENDING:
+        raise ProtocolError("access_denied", "This application waits for its operator's review.")
     if client is None or not client.usable:
         raise ProtocolError("access_denied", "This application has been suspended or removed.")
     return client

@@ -15,7 +15,7 @@ from registrar.authorization.call import Call
 from registrar.domain import certificate as certificates
 from registrar.domain import jwks
 from registrar.domain.certificate import Certificate
-from registrar.domain.client import Client
+from registrar.domain.client import Client, State
 from registrar.domain.coherence import TLS_SUBJECTS
 from registrar.domain.errors import ProtocolError
 from registrar.domain.jws import UnverifiedJWS
@@ -60,6 +60,8 @@ async def authenticate(registry: Registry, issuer: Issuer, call: Call, now: int)
             registry.attempts.failed(who, now)
         raise
     registry.attempts.succeeded(who)
+    if client.state is State.PENDING:
+        raise ProtocolError("access_denied", "This client waits for its operator's review. Do not register anew.")
     if not client.usable:
         raise ProtocolError(
             "access_denied", "This client is suspended; its operator can tell why. Do not register anew."

@@ -16,7 +16,7 @@ from registrar.authorization import clients, request_object, resource, signing
 from registrar.authorization.call import Parameters
 from registrar.domain import redirect_uri, strict_json
 from registrar.domain.access_token import SCOPE
-from registrar.domain.client import Client
+from registrar.domain.client import Client, State
 from registrar.domain.errors import ProtocolError
 from registrar.domain.settings import Clients
 from registrar.domain.strict_json import NotStrict
@@ -158,7 +158,12 @@ async def _client(registry: Registry, issuer: Issuer, given: Parameters) -> Clie
         said = "There is no such client here, or there is no more." if client_id else "client_id is missing."
         raise RequestError(ProtocolError("invalid_client" if client_id else "invalid_request", said))
     if not client.usable:
-        raise RequestError(ProtocolError("access_denied", "This client is suspended; its operator can tell why."))
+        why = (
+            "waits for its operator's review"
+            if client.state is State.PENDING
+            else "is suspended; its operator can tell why"
+        )
+        raise RequestError(ProtocolError("access_denied", f"This client {why}."))
     return client
 
 

@@ -9,7 +9,7 @@ import click
 
 from registrar.cli.render import Failure
 from registrar.config import Configuration, assemble
-from registrar.domain.settings import Mode, Server
+from registrar.domain.settings import LogFormat, Mode, Server
 from registrar.http.logs import configure
 from registrar.http.server import listen, serve
 from registrar.http.workers import supervise
@@ -63,7 +63,8 @@ def _announce(configuration: Configuration) -> None:
             log.warning("issuer %s: registration is open: anybody who reaches it can register a client", issuer.name)
     if configuration.loopback:
         log.warning("every issuer is on loopback: this is for development")
-    click.echo(_welcome(configuration))
+    if configuration.settings.server.log.format is LogFormat.TEXT:  # who has programs read it is no newcomer
+        click.echo(_welcome(configuration))
 
 
 def _assembled(configuration: Configuration) -> Registry:

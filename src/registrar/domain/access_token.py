@@ -27,6 +27,7 @@ ADMINISTRATION: Final[Mapping[str, str]] = {
     "admin.statements": "Software statements are issued, listed and revoked.",
     "admin.tokens": "Initial access tokens are issued, listed and revoked.",
     "admin.webhooks": "Webhooks are listed, tried out and enabled, and messages sent again.",
+    "admin.reviews": "Registrations and updates that are held are listed, shown, approved and rejected.",
     "admin.clients": "Clients are listed, created, changed, suspended, resumed and deleted.",
 }
 """The scopes of an operator's token, and what each opens of the administration API."""

@@ -108,6 +108,8 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
     """Seconds since 1970 when the registry has to look at it next, to see whether it is still used; 0 is never."""
     flags: tuple[str, ...] = ()
     """The rules that found something odd about who it says that it is, when it was judged last; it stays visible."""
+    expanded_at: int = 0
+    """Seconds since 1970 when it last got more than it had; consents from before do not cover what came."""
     labels: dict[str, str] = {}
     """What its operator or its initial access token says that it is for: tenant, package, connector, workflow, …"""
 
@@ -175,4 +177,6 @@ def information(
     if registration_client_uri:
         answer["registration_client_uri"] = registration_client_uri
         answer["registration_access_token"] = registration_access_token
+    if client.state is State.PENDING:
+        answer["registration_state"] = client.state.value
     return answer | client.metadata

@@ -61,6 +61,12 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
         "It was done to all of them; `count` tells to how many. Each has an event of its own, whose `endpoint` ends with the job.",
     ),
     ("bulk.stopped", "An operator stopped it; what was done stays done."),
+    ("client.expanded", "A client got more than it had; `reason` names the kinds of expansion."),
+    ("registration.held", "A registration is held until somebody has looked at it; `reason` tells why."),
+    ("update.held", "An update is held until somebody has looked at it; `reason` names what it would expand."),
+    ("review.approved", "What was held was approved by an operator, and is in force; `reason` tells why."),
+    ("review.rejected", "What was held was rejected by an operator; `reason` tells why."),
+    ("review.superseded", "A held update was taken back: another one came, or its client changed otherwise."),
     ("registration.refused", "A request was refused; `error` and `findings` tell why. Under a quota."),
     (
         "registration.refusals_suppressed",

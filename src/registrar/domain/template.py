@@ -48,6 +48,8 @@ class Template(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether it is disabled because the configuration has it no more; it is enabled again where that has it again."""
     created_at: int = 0
     updated_at: int = 0
+    expanded_at: int = 0
+    """When its instances last got more than they had."""
 
     def allows(self, member: str) -> bool:
         """Whether an instance may choose a member, or a translation of it, for itself."""
@@ -82,6 +84,7 @@ def compose(client: Client, template: Template | None) -> Client:
         metadata=Registered({**template.metadata, **own}),
         provenance={**dict.fromkeys(template.metadata.keys() - own.keys(), "template"), **said},
         policy=template.policy,
+        expanded_at=max(client.expanded_at, template.expanded_at),
         suspended_by_template=template.state is TemplateState.DISABLED,
     )
 

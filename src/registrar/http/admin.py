@@ -27,6 +27,7 @@ from registrar.service import (
     bulk,
     client_administration,
     explanation,
+    review,
     statements,
     templates,
     webhooks,
@@ -457,6 +458,41 @@ async def _enable_webhook(call: Call) -> Answer:
     return wire.answer(200, await webhooks.public(call.registry, call.issuer, call.name))
 
 
+# --- reviews ----------------------------------------------------------------------------------------------------------
+
+
+class Decided(_Strict, frozen=True):
+    """A decision about what is held."""
+
+    digest: str
+    """Of what was looked at: nothing else is decided about."""
+    reason: str = ""
+
+
+async def _list_reviews(call: Call) -> Answer:
+    found = review.every(call.registry, call.issuer, call.query.get("after", ""))
+    rows = (
+        {"client_id": one.client_id, "what": one.what, "digest": one.digest, **one.pending()} async for one in found
+    )
+    return await _page(call, "reviews", "client_id", rows)
+
+
+async def _show_review(call: Call) -> Answer:
+    return wire.answer(200, await review.show(call.registry, call.issuer, call.name))
+
+
+async def _approve(call: Call) -> Answer:
+    asked = _read(call, Decided)
+    after, secret = await review.approve(*call.acting, call.name, digest=asked.digest, reason=asked.reason)
+    return wire.answer(200, after.public() | ({"client_secret": secret} if secret else {}))
+
+
+async def _reject(call: Call) -> Answer:
+    asked = _read(call, Decided)
+    rejected = await review.reject(*call.acting, call.name, digest=asked.digest, reason=asked.reason)
+    return wire.answer(200, rejected.public())
+
+
 # --- clients ----------------------------------------------------------------------------------------------------------
 
 
@@ -604,6 +640,10 @@ ROUTES: Final = (
     Row("POST", "webhooks/{}/replay", "admin.webhooks", _replay_webhook),
     Row("POST", "webhooks/{}/test", "admin.webhooks", _try_webhook),
     Row("POST", "webhooks/{}/enable", "admin.webhooks", _enable_webhook),
+    Row("GET", "reviews", "admin.reviews", _list_reviews),
+    Row("GET", "reviews/{}", "admin.reviews", _show_review),
+    Row("POST", "reviews/{}/approve", "admin.reviews", _approve),
+    Row("POST", "reviews/{}/reject", "admin.reviews", _reject),
     Row("GET", "clients", "admin.clients", _list_clients),
     Row("POST", "clients", "admin.clients", _create_client),
     Row("GET", "clients/{}", "admin.clients", _show_client),

@@ -10,7 +10,7 @@ import msgspec
 
 from registrar.policy.policy import Policy
 
-_SECTIONS: Final = ("request", "management", "repeat", "lifetime", "rotation", "statement")
+_SECTIONS: Final = ("request", "management", "repeat", "lifetime", "rotation", "changes", "review", "statement")
 
 
 class Difference(NamedTuple):

@@ -14,6 +14,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, Final
 
+from registrar.domain.expansion import KINDS
 from registrar.domain.metadata import MEMBERS, Presented, Role, reader
 from registrar.domain.server_metadata import EXTRA, OFFERED, Offered, with_features
 from registrar.domain.software_statement import Claim, Form, Roles, Use
@@ -21,7 +22,20 @@ from registrar.policy.document import Document
 from registrar.policy.evidence import Alternatives, ManagementProof, Proof
 from registrar.policy.operators import Operators, as_words
 from registrar.policy.pattern import compiled
-from registrar.policy.policy import Contradiction, Lifetime, Management, Policy, Repeat, Request, Rotation, all_of
+from registrar.policy.policy import (
+    NOTHING,
+    Changes,
+    Contradiction,
+    Lifetime,
+    Management,
+    Policy,
+    Repeat,
+    Request,
+    Review,
+    Rotation,
+    Verdict,
+    all_of,
+)
 from registrar.policy.rules import RULE_FUNCTIONS, AppliedRule, RuleFunction
 
 _LISTS: Final = ("add", "one_of", "subset_of", "superset_of")
@@ -121,6 +135,8 @@ _KEYS: Final = {
     "repeat": (str, "text"),
     "lifetime": (dict, "a table"),
     "rotation": (dict, "a table"),
+    "changes": (dict, "a table"),
+    "review": (dict, "a table"),
 }
 
 
@@ -162,6 +178,8 @@ def _load(name: str, at: Written, parent: Callable[[str], Policy], functions: Ma
         repeat=Repeat(table.get("repeat", "new")),
         lifetime=_section(Lifetime, table, "lifetime", document, path),
         rotation=_section(Rotation, table, "rotation", document, path),
+        changes=_changes(table.get("changes", {}), document, (*path, "changes")),
+        review=_section(Review, table, "review", document, path),
     )
     try:
         whole = all_of([*parents, own])
@@ -236,6 +254,19 @@ def _section(kind: type[Any], table: Mapping[str, Any], key: str, document: Docu
         if name in taken and taken[name] not in choice:
             raise document.error(f"{name} is one of {', '.join(choice)}", *path, key, name)
     return kind(**taken)
+
+
+def _changes(table: Mapping[str, Any], document: Document, path: _Path) -> Changes:
+    """What kinds of expansion are answered with; `default` is for those that are not named."""
+    verdicts: dict[str, Verdict] = {}
+    for kind, said in table.items():
+        if kind != "default" and kind not in KINDS:
+            raise document.error(f"{kind} is no expansion; these are: default, {', '.join(KINDS)}", *path, kind)
+        if said not in tuple(Verdict):
+            raise document.error(f"{kind} is one of {', '.join(Verdict)}", *path, kind)
+        verdicts[kind] = Verdict(said)
+    default = verdicts.pop("default", Verdict.ALLOW)
+    return Changes(MappingProxyType(verdicts) if verdicts else NOTHING, default)
 
 
 _SPOKEN: Final = {str: "a string", int: "a whole number", bool: "true or false"}

@@ -80,6 +80,73 @@ class Rotation:
     """Seconds for which a replaced secret still works; 0 is as long as the issuer's settings say."""
 
 
+class Verdict(enum.StrEnum):
+    """What an expansion is answered with, the mildest first."""
+
+    ALLOW = "allow"
+    REVIEW = "review"
+    """It is held until somebody has looked at it."""
+    REFUSE = "refuse"
+
+
+_STRICTNESS: Final = {verdict: at for at, verdict in enumerate(Verdict)}
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """`changes`: what each kind of expansion is answered with, where a client updates itself."""
+
+    verdicts: Mapping[str, Verdict] = field(default_factory=lambda: NOTHING)
+    default: Verdict = Verdict.ALLOW
+    """Of kinds that are not named."""
+
+    def of(self, kind: str) -> Verdict:
+        """What a kind of expansion is answered with."""
+        return self.verdicts.get(kind, self.default)
+
+    def stricter(self, other: Changes) -> Changes:
+        """The stricter answer of two policies, kind by kind."""
+        named = {*self.verdicts, *other.verdicts}
+        both = {kind: max(self.of(kind), other.of(kind), key=_STRICTNESS.__getitem__) for kind in sorted(named)}
+        default = max(self.default, other.default, key=_STRICTNESS.__getitem__)
+        return Changes(MappingProxyType(both) if both else NOTHING, default)
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """`review`: which registrations are held until somebody has looked at them; any of these is enough."""
+
+    all: bool = False
+    """Every registration."""
+    flagged: bool = False
+    """Those that say of themselves what cannot be so (the rules of identity)."""
+    scopes: tuple[str, ...] = ()
+    """Those with one of these scopes."""
+    grants: tuple[str, ...] = ()
+    """Those with one of these grant types."""
+
+    def why(self, metadata: Mapping[str, Any], flags: Iterable[str]) -> str:
+        """Why a registration is held; empty where it is not."""
+        if self.all:
+            return "every registration is looked at"
+        if self.flagged and (found := sorted(flags)):
+            return f"flagged: {', '.join(found)}"
+        if found := sorted(set(self.scopes) & set(str(metadata.get("scope", "")).split())):
+            return f"scopes: {', '.join(found)}"
+        if found := sorted(set(self.grants) & set(metadata.get("grant_types", ()))):
+            return f"grants: {', '.join(found)}"
+        return ""
+
+    def with_(self, other: Review) -> Review:
+        """What either holds."""
+        return Review(
+            self.all or other.all,
+            self.flagged or other.flagged,
+            tuple(dict.fromkeys((*self.scopes, *other.scopes))),
+            tuple(dict.fromkeys((*self.grants, *other.grants))),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A named policy. `digest` is the SHA-256 of the text that it was loaded from, and goes into every audit event."""
@@ -100,6 +167,8 @@ class Policy:
     repeat: Repeat = Repeat.NEW
     lifetime: Lifetime = Lifetime()
     rotation: Rotation = Rotation()
+    changes: Changes = Changes()
+    review: Review = Review()
 
     def permits(self, member: str, value: str) -> bool:
         """Whether `value` can be the result for `member`, or an item of it: what discovery publishes."""
@@ -144,6 +213,8 @@ def merged(one: Policy, other: Policy) -> Policy:
         repeat=one.repeat if other.repeat is Repeat.NEW else other.repeat,
         lifetime=shortest,
         rotation=rotation,
+        changes=one.changes.stricter(other.changes),
+        review=one.review.with_(other.review),
     )
 
 

@@ -14,6 +14,7 @@ from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessTo
 from registrar.domain.client import Client, State, tombstone
 from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord, Unreadable
 from registrar.domain.events import Actor
+from registrar.domain.metadata import Registered
 from registrar.policy import Contradiction, Policy
 from registrar.policy.evidence import ManagementProof
 from registrar.policy.rules.applied import Networks
@@ -382,3 +383,26 @@ async def _change(
             continue
         return after
     raise Refused(f"{client_id} is being changed by others; try again")
+
+
+def credentials_after(
+    registry: Registry, issuer: Issuer, client: Client, metadata: Registered, now: int, policy: Policy
+) -> tuple[str, Credentials]:
+    """What a client has after a change that its token was not there for, and its new secret where it needs one now.
+
+    What only its registration access token opens is completed with that.
+
+    Raises:
+        Refused: it needs a secret, and there is no key-encryption key to keep one under.
+    """
+    held = client.credentials
+    if not coherence.needs_secret(metadata):
+        return "", Credentials(tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens))
+    if held.secrets:
+        return "", held
+    if not registry.keys:
+        raise Refused("a secret that no token is at hand for needs a key-encryption key (server.key_file)")
+    cabinet = issuance.new_cabinet(registry, issuer, client.client_id)
+    secret, record = cabinet.mint_secret(1, now, policy.lifetime.secret)
+    tokens = tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens)
+    return secret, Credentials(tokens, (record,), cabinet.wrap_for_server())

@@ -6,14 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
-from registrar.domain import coherence, events
+from registrar.domain import events
 from registrar.domain.client import Admission, Assurance, Client, State
-from registrar.domain.credentials import Credentials, TokenRecord
 from registrar.domain.errors import ProtocolError
-from registrar.domain.metadata import Presented, Registered
-from registrar.policy import Policy
+from registrar.domain.metadata import Presented
 from registrar.policy.rules import identity
-from registrar.service import administration, instances, issuance, management, registration, versions
+from registrar.service import administration, instances, management, registration, review, versions
 from registrar.service.administration import Operator, Refused
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
@@ -82,7 +80,9 @@ async def change(
         admitted = Admitted(before.admission, before.policy, actor=operator.actor())
         update = Presented({"client_id": client_id, **presented})
         parts, decision = await management.judge_update(registry, issuer, judge, admitted, before, update, caller)
-        secret, credentials = _credentials(registry, issuer, before, decision.metadata, now_ms // 1000, judge.policy)
+        secret, credentials = administration.credentials_after(
+            registry, issuer, before, decision.metadata, now_ms // 1000, judge.policy
+        )
         after = msgspec.structs.replace(
             before,
             version=before.version + 1,
@@ -95,7 +95,14 @@ async def change(
         )
         if before.template and (template := await instances.find(registry, issuer, before.template)):
             after = msgspec.structs.replace(after, own=instances.own(template, decision))
+        after, more = review.expanded(registry, before, after, operator.actor(), operator.door)
+        if held := await registry.store.item(issuer.name, review.KIND, client_id):
+            if before.state is State.PENDING:
+                more = (*more, review.anew(held, after, judge.policy.digest))
+            else:
+                more = (*more, *review.superseded(registry, issuer, client_id, operator.actor(), operator.door))
         parts = await versions.moved(registry, before, parts, now_ms // 1000)
+        parts = msgspec.structs.replace(parts, changes=(*parts.changes, *more))
         detail = events.registration_detail(after, parts.requested, decision.findings, judge.policy.digest)
         detail["difference"] = events.difference(before.metadata, after.metadata)
         event = registry.audit.event(
@@ -119,20 +126,3 @@ async def change(
 
 def _caller(operator: Operator) -> Caller:
     return Caller(operator.door, address=operator.address)
-
-
-def _credentials(
-    registry: Registry, issuer: Issuer, client: Client, metadata: Registered, now: int, policy: Policy
-) -> tuple[str, Credentials]:
-    """What the client has after the change. What only its registration access token opens is completed with that."""
-    held = client.credentials
-    if not coherence.needs_secret(metadata):
-        return "", Credentials(tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens))
-    if held.secrets:
-        return "", held
-    if not registry.keys:
-        raise Refused("a secret that no token is at hand for needs a key-encryption key (server.key_file)")
-    cabinet = issuance.new_cabinet(registry, issuer, client.client_id)
-    secret, record = cabinet.mint_secret(1, now, policy.lifetime.secret)
-    tokens = tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens)
-    return secret, Credentials(tokens, (record,), cabinet.wrap_for_server())

@@ -7,16 +7,17 @@ from typing import Any, Final
 
 import msgspec
 
-from registrar.domain import credentials, events
-from registrar.domain.client import Client, information, tombstone
+from registrar.domain import credentials, events, expansion
+from registrar.domain.client import Client, State, information, tombstone
 from registrar.domain.credentials import Credentials
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.events import Actor, Event
 from registrar.domain.findings import Finding, rule
 from registrar.domain.metadata import NOT_IN_PUT, Presented, SignedRequest
 from registrar.policy import Decision, Judge
+from registrar.policy.policy import Verdict
 from registrar.policy.rules import identity
-from registrar.service import instances, software, versions
+from registrar.service import instances, review, software, versions
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, gather, used
@@ -44,6 +45,14 @@ SECRET_DIFFERS: Final = rule(
 )
 
 
+EXPANDS: Final = rule(
+    "update.expands",
+    "RFC 7592 §2.2",
+    "would give this client more than it has ({kind}), which the policy does not let it give itself",
+    "a registration of its own for that, or a change by the operator",
+)
+
+
 _ATTEMPTS: Final = 8
 """How often a write is tried again after another writer came first."""
 
@@ -67,15 +76,22 @@ async def read(registry: Registry, issuer: Issuer, client_id: str, caller: Calle
                 except StoreUnavailable:
                     registry.audit.forget_read(issuer.name, client_id)  # nothing was answered, so nothing was read
                     raise
-            return _answer(issuer, client, renewal)
+            return await _read_answer(registry, issuer, client, renewal)
         after = msgspec.structs.replace(client, version=client.version + 1, credentials=renewal.credentials)
         happened = [
             _event(registry, "client.read", after, caller, now_ms),
             *_rotations(registry, session, renewal, caller, now_ms),
         ]
         if await _stored(registry, after, happened, client.version):
-            return _answer(issuer, after, renewal)
+            return await _read_answer(registry, issuer, after, renewal)
     raise ProtocolError("temporarily_unavailable")
+
+
+async def _read_answer(registry: Registry, issuer: Issuer, client: Client, renewal: Renewal) -> dict[str, Any]:
+    """What is in force, and what of an update waits for somebody's decision."""
+    answer = _answer(issuer, client, renewal)
+    held = await review.of_client(registry, issuer, client.client_id)
+    return {**answer, "pending_update": held.pending()} if held and held.what == review.UPDATE else answer
 
 
 async def update(
@@ -125,10 +141,72 @@ async def update(
             _event(registry, "client.updated", after, caller, now_ms, detail),
             *_rotations(registry, session, renewal, caller, now_ms),
         ]
+        by = _actor(client, caller)
+        kinds = expansion.expansions(client.metadata, after.metadata)
+        answered = review.verdict(judge, kinds) if client.state is State.ACTIVE else Verdict.ALLOW
+        if answered is Verdict.REFUSE:
+            raise RegistrationError(_refused(judge, kinds), requested=parts.requested)
+        if answered is Verdict.REVIEW:
+            shown = renew(registry, issuer, session, client.metadata, now, updating=False)
+            if pending := await _hold(registry, judge, client, after, shown, parts, kinds, caller):
+                return {**_answer(issuer, client, shown), "pending_update": pending}
+            continue
+        after, more = review.expanded(registry, client, after, by, caller.endpoint)
+        before = await registry.store.item(issuer.name, review.KIND, client_id)
+        if before is not None and client.state is State.PENDING:
+            more = (*more, review.anew(before, after, judge.policy.digest))
+        elif before is not None:
+            more = (*more, *review.superseded(registry, issuer, client_id, by, caller.endpoint))
         parts = await versions.moved(registry, client, parts, now)
+        parts = msgspec.structs.replace(parts, changes=(*parts.changes, *more))
         if await _stored(registry, after, happened, client.version, parts):
             return _answer(issuer, after, renewal)
     raise ProtocolError("temporarily_unavailable")
+
+
+def _refused(judge: Judge, kinds: tuple[str, ...]) -> list[Finding]:
+    """A finding for each expansion that the policy refuses."""
+    found = [expansion.KINDS[kind] for kind in kinds if judge.policy.changes.of(kind) is Verdict.REFUSE]
+    return [EXPANDS.refuse(kind.member, kind=kind.name) for kind in found]
+
+
+async def _hold(
+    registry: Registry,
+    judge: Judge,
+    client: Client,
+    after: Client,
+    shown: Renewal,
+    parts: Parts,
+    kinds: tuple[str, ...],
+    caller: Caller,
+) -> dict[str, Any] | None:
+    """Hold an update whole, in the place of one that was held before; None where another writer was first."""
+    held = review.Held(
+        client.client_id,
+        review.UPDATE,
+        registry.clock() // 1000,
+        ", ".join(kinds),
+        review.base(client),
+        judge.policy.digest,
+        after.metadata,
+        after.provenance,
+        after.flags,
+        after.own,
+        kinds,
+        after.admission if after.admission != client.admission else None,
+    )
+    before = await registry.store.item(client.issuer, review.KIND, client.client_id)
+    number = before.version if before else 0
+    detail = events.registration_detail(after, parts.requested, (), judge.policy.digest) | {"reason": held.why}
+    detail["difference"] = events.difference(client.metadata, after.metadata)
+    event = _event(registry, "update.held", client, caller, registry.clock(), detail)
+    # The client goes on as it is; its version moves, so that whoever writes at the same moment sees what is held.
+    marked = msgspec.structs.replace(client, version=client.version + 1, credentials=shown.credentials)
+    parts = msgspec.structs.replace(
+        parts, changes=(*parts.changes, review.put(client.issuer, held, number + 1, number))
+    )
+    stored = await _stored(registry, marked, [event], client.version, parts)
+    return held.pending() if stored else None
 
 
 async def judge_update(
@@ -246,11 +324,15 @@ def _rotations(registry: Registry, session: Session, renewal: Renewal, caller: C
 def _event(
     registry: Registry, kind: str, client: Client, caller: Caller, now_ms: int, detail: Mapping[str, Any] | None = None
 ) -> Event:
-    by = "registration_access_token" if client.credentials.tokens else "access_token"
-    actor = Actor("client", by, address=caller.address)
+    actor = _actor(client, caller)
     return registry.audit.event(
         kind, client.issuer, actor, endpoint=caller.endpoint, client_id=client.client_id, time_ms=now_ms, detail=detail
     )
+
+
+def _actor(client: Client, caller: Caller) -> Actor:
+    by = "registration_access_token" if client.credentials.tokens else "access_token"
+    return Actor("client", by, address=caller.address)
 
 
 def _answer(issuer: Issuer, client: Client, renewal: Renewal) -> dict[str, Any]:

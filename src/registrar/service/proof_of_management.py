@@ -64,7 +64,7 @@ async def authenticate(registry: Registry, issuer: Issuer, client_id: str, calle
             raise _not_of_this_client()
     if ManagementProof.CERTIFICATE in management.proofs:
         _check_certificate(issuer, client, caller, now)
-    if not client.usable:
+    if not client.usable and client.state is not State.PENDING:
         raise ProtocolError("access_denied", "This client is suspended; its operator can tell why.")
     if operation not in management.operations:
         allowed = ", ".join(method for method, name in _METHODS.items() if name in management.operations)

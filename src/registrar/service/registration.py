@@ -19,11 +19,11 @@ from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import demanded
 from registrar.policy.policy import Repeat
 from registrar.policy.rules import identity
-from registrar.service import classification, instances, issuance, replacement, software, versions
+from registrar.service import classification, instances, issuance, replacement, review, software, versions
 from registrar.service.admission import Admitted, actor, admit, recorded, spent, used_up
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, documents, gather, of_software, used
-from registrar.service.ports import Conflict, Put, TokenSpent
+from registrar.service.ports import Change, Conflict, Put, Tell, TokenSpent
 from registrar.service.registry import Issuer, Registry
 from registrar.service.replacement import Registration
 from registrar.service.tracing import within
@@ -102,6 +102,9 @@ async def enter(
         ),
     )
     changes = (*parts.changes, *admitted.uses)
+    if why := policy.review.why(client.metadata, client.flags):
+        client = msgspec.structs.replace(client, state=State.PENDING)
+        changes = (*changes, *_held(registry, client, policy.digest, why, admitted, caller))
     if parts.software:
         changes = (*changes, Put(of_software(client, parts.software), 0, now))
     changes = (*changes, *versions.claimed(client, parts, now))
@@ -116,6 +119,24 @@ async def enter(
             raise taken from None
         raise  # an identifier of 128 random bits was taken: not to be expected, and nothing was stored
     return Registration(issuance.answer(issuer, client, issued))
+
+
+def _held(
+    registry: Registry, client: Client, digest: str, why: str, admitted: Admitted, caller: Caller
+) -> tuple[Change, ...]:
+    """The changes that hold a registration for review."""
+    held = review.Held(
+        client.client_id, review.REGISTRATION, client.created_at, why, review.base(client), digest, client.metadata
+    )
+    event = registry.audit.event(
+        "registration.held",
+        client.issuer,
+        actor(admitted, caller),
+        endpoint=caller.endpoint,
+        client_id=client.client_id,
+        detail={"reason": why},
+    )
+    return review.put(client.issuer, held, expected=0), Tell(event)
 
 
 class Considered(msgspec.Struct, frozen=True):

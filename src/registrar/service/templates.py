@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from registrar.domain import coherence, events, template
+from registrar.domain import coherence, events, expansion, template
 from registrar.domain import settings as configured
 from registrar.domain.client import Assurance
 from registrar.domain.errors import RegistrationError
@@ -284,6 +284,8 @@ async def _replace(
         updated_at=registry.clock() // 1000,
         **more,
     )
+    if expansion.asks_again(expansion.expansions(before.metadata, after.metadata)):
+        after = msgspec.structs.replace(after, expanded_at=after.updated_at)
     detail = {**judged.detail, "difference": events.difference(before.metadata, after.metadata)}
     await _store(registry, issuer, operator, after, "template.changed", before.version, detail)
     return Changed(after, judged.decision.findings, await _waiting(registry, issuer, before, after))

@@ -148,6 +148,7 @@ def a_client(client_id: str = "c1", *, issuer: str = "main", **changed: Any) -> 
         expires_at=_LATER,
         due_at=_LATER,
         flags=("rule.brands",),
+        expanded_at=NOW,
         labels={"tenant": f"acme {_UNICODE}"},
     )
     return msgspec.structs.replace(client, **changed)

@@ -15,7 +15,7 @@ from registrar.authorization import request as requests
 from registrar.authorization.authorization_response import FormPost, Redirect
 from registrar.authorization.interaction import SILENT, Interaction, Step, Waiting
 from registrar.authorization.request import AuthorizationRequest, RequestError
-from registrar.domain.client import Assurance, Client
+from registrar.domain.client import Assurance, Client, State
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Actor
 from registrar.http.wire import Answer
@@ -148,6 +148,8 @@ def _go_to(visitor: Visitor, waiting: Waiting, step: Step) -> Answer:
 async def _client(visitor: Visitor, request: AuthorizationRequest) -> Client:
     """The client, which may have ended since it asked."""
     client = await clients.find(visitor.registry, visitor.issuer, request.client_id)
+    if client is not None and client.state is State.PENDING:
+        raise ProtocolError("access_denied", "This application waits for its operator's review.")
     if client is None or not client.usable:
         raise ProtocolError("access_denied", "This application has been suspended or removed.")
     return client

@@ -1,0 +1,136 @@
+"""Expansions: every kind is found in a change that makes it, and in none that only takes away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registrar.domain.expansion import KINDS, asks_again, expansions
+from registrar.domain.metadata import MEMBERS
+
+WEB: dict[str, Any] = {
+    "redirect_uris": ["https://app.example/cb"],
+    "grant_types": ["authorization_code"],
+    "response_types": ["code"],
+    "token_endpoint_auth_method": "private_key_jwt",
+    "jwks_uri": "https://keys.example/jwks",
+    "scope": "openid email",
+    "client_name": "Reader",
+    "application_type": "web",
+    "dpop_bound_access_tokens": True,
+    "require_pushed_authorization_requests": True,
+    "subject_type": "pairwise",
+    "software_id": "s-1",
+    "post_logout_redirect_uris": ["https://app.example/out"],
+}
+EC = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+    "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+}
+OKP = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+
+CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("scope", {}, {"scope": "openid email phone"}),
+    ("scope", {}, {"scope": None}),
+    ("grant", {}, {"grant_types": ["authorization_code", "refresh_token"]}),
+    ("response", {}, {"response_types": ["code", "code id_token"]}),
+    ("redirect_host", {}, {"redirect_uris": ["https://app.example/cb", "https://evil.example/cb"]}),
+    ("redirect_host", {}, {"redirect_uris": ["https://app.example:8443/cb", "http://127.0.0.1/cb"]}),
+    ("redirect_host", {}, {"redirect_uris": ["com.example.app:/cb"]}),
+    ("redirect_uri", {}, {"redirect_uris": ["https://app.example/other"]}),
+    ("redirect_uri", {"redirect_uris": ["http://127.0.0.1/a"]}, {"redirect_uris": ["http://localhost:9/b"]}),
+    ("authentication", {}, {"token_endpoint_auth_method": "client_secret_basic"}),
+    ("authentication", {"token_endpoint_auth_method": "client_secret_post"}, {"token_endpoint_auth_method": "none"}),
+    ("key_host", {}, {"jwks_uri": "https://evil.example/jwks"}),
+    ("key_host", {"jwks_uri": None, "jwks": {"keys": [EC]}}, {"jwks_uri": "https://keys.example/jwks", "jwks": None}),
+    ("keys", {"jwks": {"keys": [EC]}}, {"jwks": {"keys": [EC, OKP]}}),
+    ("details", {}, {"authorization_details_types": ["payment"]}),
+    ("software", {}, {"software_id": "s-2"}),
+    ("name", {}, {"client_name": "Writer"}),
+    ("name", {}, {"client_name#fr": "Lecteur"}),
+    ("name", {}, {"logo_uri": "https://app.example/l.png"}),
+    ("type", {}, {"application_type": "native"}),
+    ("unbound", {}, {"dpop_bound_access_tokens": False}),
+    ("unsigned", {}, {"require_pushed_authorization_requests": None}),
+    ("destination", {}, {"backchannel_logout_uri": "https://evil.example/out"}),
+    ("sector", {}, {"subject_type": "public"}),
+    ("sector", {}, {"sector_identifier_uri": "https://s.example/uris"}),
+]
+
+
+def changed(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Metadata after a change; None takes a member away."""
+    return {name: value for name, value in {**base, **change}.items() if value is not None}
+
+
+@pytest.mark.requirement("SEED-70")
+@pytest.mark.parametrize(("kind", "base", "change"), CASES)
+def test_an_expansion_is_found(kind: str, base: dict[str, Any], change: dict[str, Any]) -> None:
+    """By its own kind, and the change back is not one of it."""
+    before = changed(WEB, base)
+    after = changed(before, change)
+    assert expansions(before, after) == (kind,)
+    if kind not in ("redirect_uri", "name", "software", "type", "redirect_host", "key_host", "sector"):
+        assert kind not in expansions(after, before)
+
+
+def test_every_kind_is_shown() -> None:
+    """None is in the table that nothing reaches, and each names a member."""
+    assert {kind for kind, _, _ in CASES} == set(KINDS)
+    assert {kind.member for kind in KINDS.values()} <= set(MEMBERS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scope": "openid"},
+        {"redirect_uris": []},
+        {"grant_types": []},
+        {"client_name": None},
+        {"contacts": ["a@b.example"]},
+        {"tos_uri": "https://app.example/tos"},
+        {"post_logout_redirect_uris": ["https://app.example/elsewhere"]},
+        {"token_endpoint_auth_method": "tls_client_auth"},
+        {"application_type": None},
+        {"jwks_uri": "https://keys.example/other"},
+    ],
+)
+def test_what_takes_away_is_none(change: dict[str, Any]) -> None:
+    """Nor what leaves everything where it was."""
+    assert expansions(WEB, changed(WEB, change)) == ()
+
+
+def test_keys_and_paths_ask_nobody_again() -> None:
+    """They are told, and a consent goes on to cover them; with anything else it does not."""
+    assert not asks_again(("keys", "redirect_uri"))
+    assert asks_again(("keys", "scope"))
+    assert not asks_again(())
+
+
+URLS = st.sampled_from(
+    ["https://a.example/1", "https://a.example/2", "https://b.example/", "http://localhost/", "x.y:/"]
+)
+METADATA = st.fixed_dictionaries(
+    {},
+    optional={
+        "redirect_uris": st.lists(URLS, max_size=3),
+        "scope": st.sampled_from(["a", "a b", "b"]),
+        "grant_types": st.lists(st.sampled_from(["x", "y"]), max_size=2),
+        "token_endpoint_auth_method": st.sampled_from(["none", "client_secret_basic", "private_key_jwt", "odd"]),
+        "jwks_uri": URLS,
+        "client_name": st.sampled_from(["A", "B"]),
+    },
+)
+
+
+@given(METADATA, METADATA, METADATA)
+def test_nothing_is_gained_on_the_way(first: dict[str, Any], second: dict[str, Any], third: dict[str, Any]) -> None:
+    """What expands a registration in one step expands it in one of two steps: no detour is silent."""
+    assert expansions(first, first) == ()
+    whole = {kind for kind in expansions(first, third) if kind != "redirect_uri"}
+    assert whole <= {*expansions(first, second), *expansions(second, third)}
