@@ -100,7 +100,7 @@ async def try_out(registry: Registry, issuer: Issuer, name: str) -> dict[str, An
     found = find(registry, issuer, name)
     try:
         keys = await asyncio.to_thread(delivery.read_keys, found)
-    except ValueError as problem:
+    except delivery.NoKeys as problem:
         raise Refused(str(problem)) from None
     now_ms = registry.clock()
     identifier = f"test_{now_ms:011x}{registry.entropy(8).hex()}"
