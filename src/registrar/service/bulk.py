@@ -38,6 +38,8 @@ _SKEW_MS: Final = 60_000
 nobody may slip through by it."""
 _AGAIN: Final = 15
 """Seconds after which a server looks for jobs that another one has left behind."""
+_REASON: Final = 500
+"""Characters of a reason at the most, which is repeated for every client."""
 _NAMED: Final = 20
 """Clients of which a job tells why they were left alone."""
 
@@ -230,10 +232,12 @@ async def start(
         whenever: whether clients are meant that come later too; of a token that is revoked none does.
 
     Raises:
-        Refused: nothing is selected, or there is no key-encryption key to rotate secrets under.
+        Refused: nothing is selected, the reason is too long, or there is no key-encryption key to rotate secrets under.
         StoreUnavailable: nothing was written down.
     """
     selection.check()
+    if len(reason) > _REASON:
+        raise Refused(f"a reason has {_REASON} characters at the most: it goes into the event of every client")
     if act is Act.ROTATE_SECRET and not registry.keys:
         raise Refused("rotating secrets needs a key-encryption key (server.key_file)")
     now_ms = registry.clock()
