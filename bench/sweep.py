@@ -54,8 +54,8 @@ policy = "short"
     return dataclasses.replace(assemble(parse(Document("registrar.toml", text))), clock=lambda: NOW * 1000)
 
 
-def fill(folder: Path, count: int) -> None:
-    """Clients that are due, as the store would have them."""
+def fill(folder: Path, count: int, *, ending: bool) -> None:
+    """Clients that are due, as the store would have them: such as have come to an end, or are to be looked at again."""
     client = Client(
         issuer="main",
         client_id="",
@@ -69,10 +69,15 @@ def fill(folder: Path, count: int) -> None:
         policy="short",
         due_at=NOW - 1,
     )
+    young = msgspec.structs.replace(client, created_at=NOW - DAY)
     kinds = (
-        client,
-        msgspec.structs.replace(client, warned_at=NOW - 8 * DAY),
-        msgspec.structs.replace(client, state=State.SUSPENDED, suspended_by=IDLE, suspended_at=NOW - 11 * DAY),
+        (young,) * 3
+        if not ending
+        else (
+            client,
+            msgspec.structs.replace(client, warned_at=NOW - 8 * DAY),
+            msgspec.structs.replace(client, state=State.SUSPENDED, suspended_by=IDLE, suspended_at=NOW - 11 * DAY),
+        )
     )
     db = connect(folder / "registrar.db")
     db.execute("DELETE FROM client_term")
@@ -126,12 +131,13 @@ async def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--clients", type=int, default=1_000_000)
     count = arguments.parse_args().clients
-    for beside in (False, True):
+    for ending, beside in ((False, False), (False, True), (True, False), (True, True)):
+        print(f"--- {count:,} clients {'at an end' if ending else 'to be looked at again later'}")
         with tempfile.TemporaryDirectory(dir=".") as name:
             folder = Path(name)
             create_key_file(folder / "registrar.key")
             registry = opened(folder)
-            fill(folder, count)
+            fill(folder, count, ending=ending)
             usual = 0.0
             loading, stop = None, asyncio.Event()
             if beside:
@@ -142,7 +148,7 @@ async def main() -> None:
                 usual = told("alone", await loading, 5)
                 loading = asyncio.create_task(load(registry, stop))
             began = time.perf_counter()
-            counts = await sweep.sweep(registry)
+            counts = await sweep.sweep(registry, rest=0.0001 if beside else 0)
             seconds = time.perf_counter() - began
             print(
                 f"{counts.total():,} clients swept in {seconds:.1f} s ({counts.total() / seconds:,.0f}/s): {dict(counts)}"

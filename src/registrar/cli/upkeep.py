@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from registrar.cli.commands import common, configured, main
-from registrar.cli.render import Failure, Output
+from registrar.cli.render import Failure, Output, counting
 
 
 @main.command()
@@ -43,14 +43,10 @@ def sweep(config: Path | None, dev: bool, issuer: str, as_json: bool, dry_run: b
     from registrar.service import sweep as sweeping
 
     async def act(desk: operating.Desk) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        with Progress(console=Console(stderr=True, quiet=as_json), transient=True) as progress:
-            bar = progress.add_task("clients", total=None)
+        with counting("clients", quiet=as_json) as told:
             if not dry_run:
-                await sweeping.adopt(desk.registry)
-            counts = await sweeping.sweep(desk.registry, dry=dry_run, told=lambda count: progress.advance(bar, count))
+                await sweeping.adopt(desk.registry, told)
+            counts = await sweeping.sweep(desk.registry, dry=dry_run, told=told)
         Output(as_json).record({step.value: counts[step] for step in Step}, "Would be." if dry_run else "Done.")
 
     operating.run(configured(config, dev=dev), issuer, act)

@@ -32,6 +32,8 @@ INTERVAL: Final = 60
 KIND: Final = "sweep"
 """The item that says how far those were looked at that had no date."""
 _PAGE: Final = 200
+_AT_ONCE: Final = 32
+_REST: Final = 0.0001
 _ADOPTED: Final = 1_000
 _GRANTS: Final = 100
 _TIME: Final = Actor("time", "none")
@@ -40,13 +42,14 @@ log = logging.getLogger("registrar")
 
 
 async def sweep(
-    registry: Registry, *, dry: bool = False, told: Callable[[int], None] = lambda _: None
+    registry: Registry, *, dry: bool = False, rest: float = 0, told: Callable[[int], None] = lambda _: None
 ) -> Counter[Step]:
     """Look at every client whose date has come; what became of how many.
 
     Args:
         registry: what every use case is given.
         dry: whether only to say what would become of the first that are due.
+        rest: seconds to rest for each client that something became of: whoever registers goes first.
         told: is told how many more were looked at.
 
     Raises:
@@ -65,15 +68,17 @@ async def sweep(
             if look.step is Step.NOTHING
         ]
         acts = [(one, look) for one, look in found if look.step is not Step.NOTHING]
-        done = await asyncio.gather(
-            *([registry.store.change(later)] if later else []), *(_act(registry, one, look) for one, look in acts)
-        )
-        counts[Step.NOTHING] += len(later)
-        counts.update(step for step in done if step is not None)
+        if later:
+            await registry.store.change(later)
+            counts[Step.NOTHING] += len(later)
+        for at in range(0, len(acts), _AT_ONCE):
+            few = acts[at : at + _AT_ONCE]
+            done = await asyncio.gather(*(_act(registry, one, look) for one, look in few))
+            counts.update(step for step in done if step is not None)
+            await asyncio.sleep(rest * len(few))
         told(len(page))
         if counts.total() == before:
             break  # others are at the same clients
-        await asyncio.sleep(0)
     return counts
 
 
@@ -226,6 +231,6 @@ async def keep_sweeping(registry: Registry) -> None:
         try:
             if await leases.take(registry.store, KIND, holder, registry.clock() // 1000, 5 * INTERVAL):
                 await adopt(registry)
-                await sweep(registry)
+                await sweep(registry, rest=_REST)
         except StoreUnavailable as problem:
             log.warning("clients that are due are not looked at: %s", problem)
