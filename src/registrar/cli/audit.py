@@ -202,7 +202,7 @@ def verify_events(
         raise click.UsageError(f"what was kept cannot be read: {problem}") from None
 
     async def act(desk: operating.Desk) -> None:
-        with _progress("batches", quiet=as_json) as told:
+        with _progress("events", quiet=as_json) as told:
             report = await verification.verify(desk.registry, kept=checkpoints, keys=trusted, told=told)
         if as_json:
             Output(as_json=True).dump({"sound": report.sound, **operating.built(report)})
@@ -243,16 +243,16 @@ def _tell(report: Any) -> None:
 @contextmanager
 def _progress(what: str, *, quiet: bool) -> Iterator[Any]:
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True, quiet=quiet)
     if not console.is_terminal:
-        yield lambda _: None
+        yield lambda _done, _of: None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(what, total=None)
-        yield lambda count: progress.advance(bar, count)
+        yield lambda done, of: progress.update(bar, completed=done, total=of)
 
 
 @audit.command("checkpoint")

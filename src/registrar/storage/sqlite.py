@@ -99,8 +99,8 @@ _ERASE_PERSONAL: Final = "UPDATE event SET personal = x'' WHERE sequence = ?"
 _PLACE: Final = "UPDATE audit_batch SET place = ? WHERE writer = ? AND number = ? AND place = 0"
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
 # The index has the first event of each batch; the others come after it in the sequence.
-_UNCHAINED: Final = (
-    "SELECT (SELECT count(*) FROM event), "
+_TALLY: Final = (
+    "SELECT (SELECT count(*) FROM event), (SELECT coalesce(sum(events), 0) FROM audit_batch), "
     "(SELECT count(*) FROM event JOIN audit_unchained ON audit_unchained.writer = event.writer)"
 )
 _TOLD: Final = (
@@ -289,9 +289,9 @@ class SQLiteStore:
     async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
         return [_event(row) for row in self._query(_TOLD, (writer, first, last))]
 
-    async def unchained(self) -> tuple[int, int]:
-        ((every, unchained),) = self._query(_UNCHAINED, ())
-        return every, unchained
+    async def tally(self) -> tuple[int, int, int]:
+        ((every, batched, unchained),) = self._query(_TALLY, ())
+        return every, batched, unchained
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         await self._writes.write(lambda: self._engine.with_changes(changes, lambda: self._engine.add_key(key, event)))
