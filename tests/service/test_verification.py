@@ -50,9 +50,9 @@ async def write(registry: Registry, count: int = EVENTS) -> None:
         await asyncio.gather(*(tell(registry, f"c{at}-{one}") for one in range(4)))
 
 
-async def tell(registry: Registry, client_id: str) -> None:
+async def tell(registry: Registry, client_id: str, kind: str = "client.suspended") -> None:
     """One event."""
-    event = registry.audit.event("client.suspended", "main", ACTOR, client_id=client_id, detail={"reason": "test"})
+    event = registry.audit.event(kind, "main", ACTOR, client_id=client_id, detail={"reason": "test"})
     await registry.store.record(event)
 
 
@@ -432,7 +432,12 @@ async def test_the_log_is_shown_to_have_only_grown(registry: Registry) -> None:
 async def test_a_receipt_is_believed_for_its_keys_alone(registry: Registry) -> None:
     """Not one that was changed, nor one of another type, nor with a proof of something else."""
     keys = (await checkpoints.published(registry))["keys"]
-    good: dict[str, Any] = {"iss": "x", "event": {"leaf": ""}}
+    for client_id in ("mine", "another"):
+        await tell(registry, client_id, "client.registered")
+    (own,), (other,) = [
+        await registry.store.events(EventQuery("main", client_id=client_id)) for client_id in ("mine", "another")
+    ]
+    good: dict[str, Any] = {"client_id": "mine", "event": {"body": own.event.body.decode()}}
     assert receipts.verify(await checkpoints.sign(registry, good, receipts.TYPE), keys).proof is None
     compact = await checkpoints.sign(registry, good, receipts.TYPE)
     wrong: list[tuple[str, Callable[[], str]]] = [
@@ -446,12 +451,20 @@ async def test_a_receipt_is_believed_for_its_keys_alone(registry: Registry) -> N
     with pytest.raises(checkpoint.Refused):
         receipts.verify(compact, [])
     await checkpoints.make(registry)
-    proof = await proof_of(registry, "c5-0")
+    proof = await proof_of(registry, "mine")
     assert proof is not None
-    for leaf in ("", checkpoint.text(b"\0" * 32)):
-        forged = {**good, "event": {"leaf": leaf}, "proof": msgspec.to_builtins(proof)}
-        with pytest.raises(checkpoint.Refused, match="does not lead"):
-            receipts.verify(await checkpoints.sign(registry, forged, receipts.TYPE), keys)
-    for odd in ({"proof": 1}, {"proof": {}}, {"proof": msgspec.to_builtins(proof), "event": 7}):
+    proved = {**good, "proof": msgspec.to_builtins(proof)}
+    assert receipts.verify(await checkpoints.sign(registry, proved, receipts.TYPE), keys).proof == proof
+    (suspended,) = await registry.store.events(EventQuery("main", client_id="c5-0"))
+    forgeries: list[tuple[str, dict[str, Any]]] = [
+        ("does not lead", {"event": {"body": own.event.body.decode() + " "}}),
+        ("not of this registration", {"event": {"body": other.event.body.decode()}}),
+        ("not of this registration", {"client_id": "another"}),
+        ("not of this registration", {"client_id": "c5-0", "event": {"body": suspended.event.body.decode()}}),
+    ]
+    for reason, forged in forgeries:
+        with pytest.raises(checkpoint.Refused, match=reason):
+            receipts.verify(await checkpoints.sign(registry, {**proved, **forged}, receipts.TYPE), keys)
+    for odd in ({"proof": 1}, {"proof": {}}, {"event": 7}, {"event": {"body": 7}}, {"event": {"body": "{"}}):
         with pytest.raises(checkpoint.Malformed):
-            receipts.verify(await checkpoints.sign(registry, {**good, **odd}, receipts.TYPE), keys)
+            receipts.verify(await checkpoints.sign(registry, {**proved, **odd}, receipts.TYPE), keys)

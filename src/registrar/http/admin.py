@@ -27,6 +27,7 @@ from registrar.service import (
     bulk,
     client_administration,
     explanation,
+    receipts,
     review,
     statements,
     templates,
@@ -525,6 +526,11 @@ async def _change_client(call: Call) -> Answer:
     return wire.answer(200, changed.public() | ({"client_secret": secret} if secret else {}))
 
 
+async def _receipt(call: Call) -> Answer:
+    client = await administration.find(call.registry, call.issuer, call.name)
+    return wire.jwt(await receipts.issue(call.registry, call.issuer, client))
+
+
 async def _suspend_client(call: Call) -> Answer:
     reason = _read(call, Reason).reason
     return wire.answer(200, (await administration.suspend(*call.acting, call.name, reason)).public())
@@ -649,6 +655,7 @@ ROUTES: Final = (
     Row("GET", "clients/{}", "admin.clients", _show_client),
     Row("PUT", "clients/{}", "admin.clients", _change_client),
     Row("DELETE", "clients/{}", "admin.clients", _delete_client),
+    Row("GET", "clients/{}/receipt", "admin.clients", _receipt),
     Row("POST", "clients/{}/suspend", "admin.clients", _suspend_client),
     Row("POST", "clients/{}/resume", "admin.clients", _resume_client),
     Row("POST", "clients/{}/rotate-secret", "admin.clients", _rotate_secret),

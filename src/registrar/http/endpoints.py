@@ -104,8 +104,7 @@ async def receipt(exchange: Exchange) -> Answer:
 async def _receipt(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
     registry, issuer = exchange.registry, exchange.issuer
     session = await authenticate(registry, issuer, exchange.client_id, caller, "read")
-    compact = await receipts.issue(registry, issuer, session.client)
-    return Answer(200, [(b"content-type", b"application/jwt"), *wire.NO_STORE[1:]], compact.encode())
+    return wire.jwt(await receipts.issue(registry, issuer, session.client))
 
 
 async def _read(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
