@@ -261,7 +261,7 @@ def event(
 
 
 def _commitment(salt: bytes, name: str, value: str) -> str:
-    return hashlib.sha256(salt + name.encode() + b"\0" + value.encode()).hexdigest()
+    return hashlib.sha256(salt + f"{name}\0{value}".encode()).hexdigest()
 
 
 def discloses(committed: str, salt: bytes, name: str, value: str) -> bool:

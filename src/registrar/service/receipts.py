@@ -23,7 +23,7 @@ from registrar.service.registry import Issuer, Registry
 
 TYPE: Final = "registration-receipt+jwt"
 """The `typ` of a receipt (RFC 8725 §3.11)."""
-_REGISTERED: Final = ("client.registered", "client.updated")
+_REGISTERED: Final = ("client.registered", "client.updated", "review.approved")
 
 
 class Proof(msgspec.Struct, frozen=True):
