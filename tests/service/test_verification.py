@@ -25,6 +25,8 @@ from registrar.service import checkpoints, receipts, retention, verification
 from registrar.service.ports import EventQuery
 from registrar.service.registry import Registry
 from registrar.service.verification import Report
+from registrar.storage.copying import copy, open_rows
+from registrar.storage.migrations import scripts
 
 pytestmark = pytest.mark.anyio
 
@@ -352,6 +354,55 @@ async def test_nothing_is_sealed_twice(registry: Registry) -> None:
     made = await checkpoints.make(registry)
     assert await checkpoints.make(registry) == made
     assert await checkpoints.latest(registry) == made
+
+
+async def test_a_copy_verifies_as_its_source_does(registry: Registry, tmp_path: Path, own_database: str) -> None:
+    """The chains, the log and the checkpoints come along, and what was kept elsewhere still holds."""
+    kept = await checkpoints.make(registry)
+    assert kept is not None
+    keys = (await checkpoints.published(registry))["keys"]
+    before = await verification.verify(registry)
+    source, target = await open_rows(f"sqlite:///{tmp_path}/registrar.db"), await open_rows(own_database)
+    await copy(source, target, lambda *_: None)
+    await source.close()
+    await target.close()
+    copied = assemble(configured(tmp_path, own_database))
+    try:
+        after = await verification.verify(copied, kept=[kept], keys=keys)
+        assert after.sound, told(after)
+        assert (after.events, after.batches, after.placed) == (before.events, before.batches, before.placed)
+        await write(copied, 8)
+        await checkpoints.make(copied)
+        assert (await verification.verify(copied, kept=[kept], keys=keys)).sound
+    finally:
+        await copied.store.close()
+
+
+async def test_events_from_before_there_were_chains(tmp_path: Path) -> None:
+    """They are counted apart; everything that is written from then on is held together."""
+    db = apsw.Connection(str(tmp_path / "registrar.db"))
+    for script in scripts("sqlite")[:4]:
+        db.execute(script)
+    db.pragma("user_version", 4)
+    body = b'{"client_id":"old","issuer":"main","kind":"client.suspended","time":1}'
+    db.execute(
+        "INSERT INTO event (writer, batch, position, issuer, kind, time_ms, client_id, body, personal) "
+        "VALUES ('early', 1, 0, 'main', 'client.suspended', 1, 'old', ?, x'')",
+        (body,),
+    )
+    db.close()
+    create_key_file(tmp_path / "registrar.key")
+    registry = assemble(configured(tmp_path))
+    try:
+        await write(registry)
+        await checkpoints.make(registry)
+        report = await verification.verify(registry)
+        assert report.sound, told(report)
+        assert (report.unchained, report.events) == (1, EVENTS + 1)
+        tampered(tmp_path, "UPDATE event SET writer = 'early', batch = 2 WHERE client_id = 'c3-1'")
+        assert not (await verification.verify(registry)).sound  # nothing becomes old afterwards
+    finally:
+        await registry.store.close()
 
 
 # --- what is taken away on purpose ----------------------------------------------------------------------------------------
