@@ -50,6 +50,7 @@ from registrar.service.ports import (
     Erase,
     EventQuery,
     Item,
+    Look,
     NotFound,
     Place,
     Put,
@@ -148,6 +149,9 @@ def a_client(client_id: str = "c1", *, issuer: str = "main", **changed: Any) -> 
         expires_at=_LATER,
         due_at=_LATER,
         flags=("rule.brands",),
+        warned_at=NOW,
+        suspended_at=NOW,
+        suspended_by="idle",
         expanded_at=NOW,
         labels={"tenant": f"acme {_UNICODE}"},
     )
@@ -494,6 +498,9 @@ class StoreRecords(_Tier):
         await store.change(LastUse().note("main", "a", NOW - 5))
         assert [(one.client.client_id, one.used_at) for one in await store.due(NOW)] == [("b", 0), ("a", NOW - 5)]
         assert [one.client for one in await store.due(NOW, limit=1)] == [a_client("b", due_at=NOW - 1)]
+        await store.change([Look("main", "b", NOW - 2, NOW), Look("main", "b", NOW + 7, NOW - 1), Look("main", "x", 1)])
+        assert [one.client.client_id for one in await store.due(NOW)] == ["a"]
+        assert [one.client.client_id for one in await store.due(NOW + 7)] == ["a", "c", "b"]
         await store.update(_next(a_client("b", due_at=NOW + 9)), [], expected=1)
         assert [one.client.client_id for one in await store.due(NOW)] == ["a"]
 
