@@ -257,6 +257,7 @@ class Application:
                 await self._registry.fetch.close()
                 if (way_out := self._registry.webhooks.fetch) is not None:
                     await way_out.close()
+                await self._registry.windows.close()
                 await self._registry.store.close()
                 if self._registry.tracer is not None:
                     await asyncio.to_thread(self._registry.tracer.close)
