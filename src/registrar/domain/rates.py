@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Final, NamedTuple
 
 ACCEPTED: Final = "such as 60/minute, or 60/minute;1000/day"
+_REMEMBERED: Final = 4_096
+"""Addresses of which it is remembered whose they are: to read one takes longer than to count it."""
 _UNITS: Final = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 _RATE: Final = re.compile(r"([1-9][0-9]{0,9}) ?(?:/|per) ?(?:([1-9][0-9]{0,3}) ?)?(second|minute|hour|day)s?")
 
@@ -35,6 +38,7 @@ def read(text: str) -> tuple[Rate, ...]:
     return tuple(rates)
 
 
+@lru_cache(_REMEMBERED)
 def of_address(address: str, prefix: int, shared: tuple[str, ...] = ()) -> tuple[str, bool]:
     """Who an address counts as, and whether that is a network that many share.
 

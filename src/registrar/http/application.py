@@ -183,6 +183,9 @@ class Application:
             await self._registry.store.ready()
         except StoreUnavailable:
             return wire.answer(503, {"status": "the store does not answer"})
+        waiting, limit, *_ = self._registry.store.load()
+        if limit and waiting >= limit:  # the next registration would be answered 503 as well
+            return wire.answer(503, {"status": "as many writes wait for the store as may"})
         return wire.answer(200, {"status": "ready"})
 
     async def _answer(self, route: Route, client_id: str, scope: Scope, receive: Receive) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -40,8 +41,9 @@ class Windows(Protocol):
 class OwnWindows:
     """The windows of this process alone."""
 
-    _kept: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Key -> how often, and when it ends; in the order in which they began."""
+    _kept: OrderedDict[str, tuple[int, int]] = field(default_factory=OrderedDict)
+    """Key -> how often, and when it ends; in the order in which they began. A plain dictionary would look for its first
+    entry through all that were taken away before."""
 
     async def hit(self, key: str, seconds: int, now: int) -> int:
         found = self._kept.get(key)
