@@ -63,7 +63,7 @@ def _on_postgresql(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     if not request.config.getoption("--on-postgresql"):
         return
     server: postgresql.PostgreSQL = request.getfixturevalue("postgres")
-    from registrar import config
+    from registrar.config import assembly
     from registrar.storage import MEMORY, open_store
 
     def opened(url: str, **settings: Any) -> Store:
@@ -74,7 +74,7 @@ def _on_postgresql(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
             beside.submit(asyncio.run, server.empty("shared")).result()
         return open_store(server.url("shared"), **settings)
 
-    monkeypatch.setattr(config, "open_store", opened)
+    monkeypatch.setattr(assembly, "open_store", opened)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -246,3 +246,15 @@ def test_what_cannot_be_copied_is_said(desk: Desk, source: str, target: str, com
     assert complaint in refusal
     assert "s3cr3t" not in refusal
     assert not Path("one.db").exists()
+
+
+# --- sweep ------------------------------------------------------------------------------------------------------------
+
+
+def test_clients_are_swept_by_command(desk: Desk) -> None:
+    """What would become of them, and what has; a client that is not due is not among them."""
+    desk.register()
+    nothing = {"nothing": 0, "warn": 0, "suspend": 0, "delete": 0, "expire": 0}
+    assert desk.told("sweep", "--dry-run") == nothing
+    assert desk.told("sweep") == nothing
+    assert "Done." in desk.done("sweep")

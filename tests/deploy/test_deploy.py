@@ -234,7 +234,7 @@ def test_every_value_that_is_watched_exists() -> None:
         "verdict": set(Verdict),
         "endpoint": endpoints,
         "method": {"GET", "POST", "PUT", "DELETE"},
-        "outcome": {"durable", "failed", "fetched"},
+        "outcome": {"durable", "failed", "fetched", "delivered", "again", "given_up"},
         "state": {"used", "free"},
     }
     checked = 0

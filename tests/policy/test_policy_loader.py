@@ -314,7 +314,7 @@ def test_sections() -> None:
         (1, "a certificate alone does not say", "[management]\nauthentication = ['certificate']"),
         (2, "scope is a string", "[management]\nscope = ''"),
         # repeat and lifetime
-        (1, "repeat is one of new, refuse, replace", "repeat = 'again'"),
+        (1, "repeat is one of new, refuse, same, replace", "repeat = 'again'"),
         (1, "repeat is text", "repeat = true"),
         (1, "a software_id that anybody can claim would let them take another's registration", "repeat = 'replace'"),
         (2, "lifetime has no token; it takes client, secret", "[lifetime]\ntoken = 3"),

@@ -16,7 +16,7 @@ from registrar.domain.webhook import DELAYS
 from registrar.http.fetch import Fetcher
 from registrar.service import administration, delivery, outbox, webhooks
 from registrar.service.administration import Refused, Unknown
-from registrar.service.delivery import Line, keep_delivering
+from registrar.service.delivery import Line, NoKeys, keep_delivering
 from registrar.service.ports import EventQuery, Item, Put, StoreUnavailable
 from registrar.testing import FrozenClock, Served, served
 from webhook_receiver import Delivered, Receiver, key_file, receiving, says
@@ -330,7 +330,8 @@ async def test_keys_change_without_a_restart(tmp_path: Path) -> None:
         assert len(receiver.came[0].headers["webhook-signature"].split(" ")) == 2
         (tmp_path / "webhook.keys").write_text("nonsense")
         await register(server)
-        assert not await deliver(server)
+        with pytest.raises(delivery.NoKeys, match="line 1"):
+            await deliver(server)
         with pytest.raises(Refused, match="line 1"):
             await webhooks.try_out(server.registry, server.issuer, "gateway")
         key_file(tmp_path, receiver.key)
@@ -457,10 +458,11 @@ async def test_a_bell_wakes_the_delivery(tmp_path: Path, monkeypatch: pytest.Mon
         await receiver.until(1, 5)
 
 
-@pytest.mark.parametrize("problem", [StoreUnavailable("down"), RuntimeError("a mistake of ours")])
+@pytest.mark.parametrize("problem", [StoreUnavailable("down"), NoKeys("none"), RuntimeError("a mistake of ours")])
 async def test_nothing_ends_the_delivery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
     """It goes on when the store answers again, and when something unexpected happened."""
     monkeypatch.setattr(delivery, "_POLL", 0.01)
+    monkeypatch.setattr(delivery, "_AGAIN", 0.01)
     async with following(tmp_path) as (server, receiver):
         failures = 3
         real: Callable[[Line], Awaitable[bool]] = Line.deliver

@@ -147,6 +147,15 @@ async def test_the_end_of_a_client_is_told(store: Store) -> None:
     assert json.loads(bytes(deleted.payload))["data"]["client"]["state"] == "deleted"
 
 
+async def test_what_nobody_delivers_goes_in_the_end(store: Store) -> None:
+    """Messages of a webhook that is configured no more are taken away with what has expired, and not before."""
+    await store.create(a_client("c1"), an_event("c1"))
+    await store.purge(outbox.ABANDONED - 1)
+    assert len(await waiting(store)) == 1
+    await store.purge(outbox.ABANDONED + 1)
+    assert not await waiting(store)
+
+
 async def test_each_is_told_what_it_wants() -> None:
     """By kind and by issuer; one that is disabled is told nothing, and nothing is kept for it."""
     store = with_outbox(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,23 @@ async def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
         found = await rewrapping.rewrap(server.registry, server.operator)
         assert (found.changed, found.unreadable) == (0, 1)
         assert (await labels(server))[lost] == 1
+
+
+def test_whatever_is_wrapped_is_wrapped_anew() -> None:
+    """Whoever wraps something else under a key-encryption key has to see to it here, or a retired key takes it along."""
+    source = Path(rewrapping.__file__).parents[1]
+    wrapping = {
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        if re.search(r"keys\.wrap\b", path.read_text("utf-8"))
+    }
+    assert wrapping == {
+        "authorization/sender.py",  # nonces, which last for minutes
+        "authorization/subject.py",
+        "service/issuance.py",
+        "service/keys.py",
+        "service/rewrapping.py",
+    }
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------

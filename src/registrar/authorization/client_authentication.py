@@ -19,7 +19,7 @@ from registrar.domain.client import Client, State
 from registrar.domain.coherence import TLS_SUBJECTS
 from registrar.domain.errors import ProtocolError
 from registrar.domain.jws import UnverifiedJWS
-from registrar.service import parts
+from registrar.service import parts, sweep
 from registrar.service.audit import Caller
 from registrar.service.key_sets import KeysUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -60,6 +60,7 @@ async def authenticate(registry: Registry, issuer: Issuer, call: Call, now: int)
             registry.attempts.failed(who, now)
         raise
     registry.attempts.succeeded(who)
+    client = await sweep.used(registry, issuer, client, Caller(call.endpoint, address=call.address))
     if client.state is State.PENDING:
         raise ProtocolError("access_denied", "This client waits for its operator's review. Do not register anew.")
     if not client.usable:

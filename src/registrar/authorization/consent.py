@@ -60,7 +60,9 @@ def covers(before: Consent | None, client: Client, request: AuthorizationRequest
     """
     if before is None or request.authorization_details or not proves_itself(client, request.redirect_uri):
         return False
-    if before.given_at <= client.expanded_at:  # it was for less, or for somebody whom it knew by something else
+    if (
+        client.expanded_at and before.given_at <= client.expanded_at
+    ):  # it was for less, or for somebody whom it knew by something else
         return False
     asked = ((request.scope, before.scope), (request.resource, before.resource), (claims_of(request), before.claims))
     return all(set(wanted) <= set(had) for wanted, had in asked)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from registrar.cli.commands import common, configured, main
-from registrar.cli.render import Failure, Output, printable
+from registrar.cli.render import Failure, Output, counting, printable
 
 if TYPE_CHECKING:
     from registrar.cli import operating
@@ -202,7 +201,7 @@ def verify_events(
         raise click.UsageError(f"what was kept cannot be read: {problem}") from None
 
     async def act(desk: operating.Desk) -> None:
-        with _progress("batches", quiet=as_json) as told:
+        with counting("batches", quiet=as_json) as told:
             report = await verification.verify(desk.registry, kept=checkpoints, keys=trusted, told=told)
         if as_json:
             Output(as_json=True).dump({"sound": report.sound, **operating.built(report)})
@@ -238,21 +237,6 @@ def _tell(report: Any) -> None:
     if report.more:
         click.echo(f"and {report.more} more", err=True)
     click.echo("everything is as it was written" if report.sound else "NOT everything is as it was written")
-
-
-@contextmanager
-def _progress(what: str, *, quiet: bool) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True, quiet=quiet)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task(what, total=None)
-        yield lambda count: progress.advance(bar, count)
 
 
 @audit.command("checkpoint")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from registrar.cli.commands import configured, main
-from registrar.cli.render import Failure
+from registrar.cli.commands import common, configured, main
+from registrar.cli.render import Failure, Output, counting
 
 
 @main.command()
@@ -31,6 +31,25 @@ def migrate(config: Path | None) -> None:
     except (StoreUnavailable, ValueError) as problem:
         raise Failure(str(problem)) from None
     click.echo(f"schema {before} is now {after}" if before != after else f"schema {after} is the newest already")
+
+
+@main.command()
+@common
+@click.option("--dry-run", is_flag=True, help="Say what would become of the first that are due, and do nothing.")
+def sweep(config: Path | None, dev: bool, issuer: str, as_json: bool, dry_run: bool) -> None:
+    """Look at clients whose date has come: warn, suspend or delete those that nobody uses. Servers do it by themselves."""
+    from registrar.cli import operating
+    from registrar.domain.lifecycle import Step
+    from registrar.service import sweep as sweeping
+
+    async def act(desk: operating.Desk) -> None:
+        with counting("clients", quiet=as_json) as told:
+            if not dry_run:
+                await sweeping.adopt(desk.registry, told)
+            counts = await sweeping.sweep(desk.registry, dry=dry_run, told=told)
+        Output(as_json).record({step.value: counts[step] for step in Step}, "Would be." if dry_run else "Done.")
+
+    operating.run(configured(config, dev=dev), issuer, act)
 
 
 @main.command()

@@ -12,7 +12,7 @@ from registrar.domain import uri as grammar
 from registrar.domain import webhook as messages
 from registrar.domain.settings import Server, Webhook
 from registrar.policy.document import Document
-from registrar.service.delivery import read_keys
+from registrar.service.delivery import NoKeys, read_keys
 
 
 def webhook(name: str, table: Any, document: Document, issuers: Iterable[str], server: Server) -> Webhook:
@@ -34,7 +34,7 @@ def webhook(name: str, table: Any, document: Document, issuers: Iterable[str], s
     check_secret_file(found.secret_file, document, *at, "secret_file")
     try:
         read_keys(found)
-    except ValueError as problem:
+    except NoKeys as problem:
         raise document.error(str(problem), *at, "secret_file") from None
     known = tuple(issuers)
     for issuer in found.issuers:

@@ -110,6 +110,11 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
     """The rules that found something odd about who it says that it is, when it was judged last; it stays visible."""
     expanded_at: int = 0
     """Seconds since 1970 when it last got more than it had; consents from before do not cover what came."""
+    warned_at: int = 0
+    """Seconds since 1970 when it was last told that it will be suspended, since nobody uses it."""
+    suspended_at: int = 0
+    suspended_by: str = ""
+    """`idle` where nobody used it, so that it comes back by being used; empty for an operator's word."""
     labels: dict[str, str] = {}
     """What its operator or its initial access token says that it is for: tenant, package, connector, workflow, …"""
 
@@ -142,6 +147,8 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
             "class": self.admission.client_class,
             "statement_issuer": self.admission.statement_issuer,
             "flags": self.flags,
+            "suspended_by": self.suspended_by,
+            "warned_at": self.warned_at or None,
             "labels": self.labels,
             "expires_at": self.expires_at,
             "client_secret_expires_at": current.expires_at if current else None,

@@ -20,7 +20,7 @@ from registrar.http.logs import REQUEST_ID
 from registrar.http.observation import Observation, Observer, observer
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import bulk, checkpoints, delivery, keys, lifecycle, retention, templates, udap
+from registrar.service import bulk, checkpoints, delivery, keys, lifecycle, retention, sweep, templates, udap
 from registrar.service.administration import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -236,6 +236,7 @@ class Application:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
                 self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
+                self._registry.errands.start(sweep.keep_sweeping(self._registry), "the sweep")
                 if seconds := self._limits.audit.checkpoint_seconds:
                     self._registry.errands.start(checkpoints.keep(self._registry, seconds), "the checkpoints")
                 if days := self._limits.audit.retention_days:

@@ -7,8 +7,9 @@ import random
 import re
 import secrets
 import time
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
+
+import msgspec
 
 from registrar.domain.settings import Log
 from registrar.http import proxies
@@ -23,8 +24,7 @@ _HEADER: Final = b"x-request-id"
 _NAME: Final = re.compile(rb"[A-Za-z0-9._:+/=\-]{1,128}")
 
 
-@dataclass(slots=True)
-class Observation:
+class Observation(msgspec.Struct):
     """What is known of a request: from its beginning, and once it was answered."""
 
     at: float

@@ -14,7 +14,10 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+
 from registrar.domain.expansion import KINDS
+from registrar.domain.lifecycle import Lifetime
 from registrar.domain.metadata import MEMBERS, Presented, Role, reader
 from registrar.domain.server_metadata import EXTRA, OFFERED, Offered, with_features
 from registrar.domain.software_statement import Claim, Form, Roles, Use
@@ -26,7 +29,6 @@ from registrar.policy.policy import (
     NOTHING,
     Changes,
     Contradiction,
-    Lifetime,
     Management,
     Policy,
     Repeat,
@@ -234,7 +236,7 @@ def alternatives(words: Iterable[str], document: Document, *path: str, known: Se
 def _section(kind: type[Any], table: Mapping[str, Any], key: str, document: Document, path: _Path) -> Any:
     """A section of which every key is a field of its type, with the type of that field's default."""
     given = table.get(key, {})
-    defaults = {field.name: field.default for field in fields(kind)}
+    defaults = _defaults(kind)
     taken: dict[str, Any] = {}
     for name, value in given.items():
         if name not in defaults:
@@ -254,6 +256,12 @@ def _section(kind: type[Any], table: Mapping[str, Any], key: str, document: Docu
         if name in taken and taken[name] not in choice:
             raise document.error(f"{name} is one of {', '.join(choice)}", *path, key, name)
     return kind(**taken)
+
+
+def _defaults(kind: type[Any]) -> dict[str, Any]:
+    if issubclass(kind, msgspec.Struct):
+        return {field.name: field.default for field in msgspec.structs.fields(kind)}
+    return {field.name: field.default for field in fields(kind)}
 
 
 def _changes(table: Mapping[str, Any], document: Document, path: _Path) -> Changes:
@@ -399,7 +407,7 @@ def _check_whole(policy: Policy, document: Document, path: _Path) -> None:
         )
     if any(Proof.SIGNED_REQUEST in one for one in policy.proofs) and policy.request.signed == "no":
         raise document.error("a signed request is demanded and not taken; set request.signed", *path, "registration")
-    if policy.repeat is not Repeat.NEW and not any(Proof.STATEMENT in one for one in policy.proofs):
+    if policy.repeat in (Repeat.REFUSE, Repeat.REPLACE) and not any(Proof.STATEMENT in one for one in policy.proofs):
         raise document.error(
             f"repeat = {policy.repeat} goes by the software that a statement attests, so a statement has to be demanded; "
             "a software_id that anybody can claim would let them take another's registration",

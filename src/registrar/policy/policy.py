@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from registrar.domain.lifecycle import Lifetime
 from registrar.domain.software_statement import Form
 from registrar.policy.evidence import Alternatives, ManagementProof, both
 from registrar.policy.operators import Operators
@@ -29,6 +30,8 @@ class Repeat(enum.StrEnum):
     NEW = "new"
     """It is another client."""
     REFUSE = "refuse"
+    SAME = "same"
+    """A public client that says the same as an earlier one, under the same policy and admission, is that client."""
     REPLACE = "replace"
     """It takes the place of the earlier one, under the same identifier; empty `grant_types` end that."""
 
@@ -61,14 +64,6 @@ class Management:
     scope: str = ""
     """The scope of the access token, where one is demanded."""
     operations: tuple[str, ...] = ("read", "update", "delete")
-
-
-@dataclass(frozen=True, slots=True)
-class Lifetime:
-    """`lifetime`: how long what is registered lasts, in seconds; 0 is without an end."""
-
-    client: int = 0
-    secret: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +187,10 @@ def merged(one: Policy, other: Policy) -> Policy:
         except ValueError as problem:
             raise Contradiction(f"{one.name} and {other.name} contradict each other: {problem}") from None
     shortest = Lifetime(
-        client=_shorter(one.lifetime.client, other.lifetime.client),
-        secret=_shorter(one.lifetime.secret, other.lifetime.secret),
+        **{
+            name: _shorter(getattr(one.lifetime, name), getattr(other.lifetime, name))
+            for name in Lifetime.__struct_fields__
+        }
     )
     rotation = Rotation(
         secret_on_update=one.rotation.secret_on_update or other.rotation.secret_on_update,

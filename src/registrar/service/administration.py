@@ -14,6 +14,7 @@ from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessTo
 from registrar.domain.client import Client, State, tombstone
 from registrar.domain.credentials import Credentials, PresentedToken, TokenRecord, Unreadable
 from registrar.domain.events import Actor
+from registrar.domain.lifecycle import DAY
 from registrar.domain.metadata import Registered
 from registrar.policy import Contradiction, Policy
 from registrar.policy.evidence import ManagementProof
@@ -355,7 +356,17 @@ async def _move(
     def moved(client: Client) -> Client:
         if client.state is not source:
             raise Refused(f"{client_id} is {client.state}, not {source}")
-        return msgspec.structs.replace(client, version=client.version + 1, updated_at=now, state=target)
+        suspended = target is State.SUSPENDED
+        return msgspec.structs.replace(
+            client,
+            version=client.version + 1,
+            updated_at=now,
+            state=target,
+            suspended_at=now if suspended else 0,
+            suspended_by="",
+            # One that comes back is looked at soon, by its last use.
+            due_at=client.due_at if suspended else now + DAY,
+        )
 
     return await _change(registry, issuer, operator, client_id, kind, reason, moved)
 

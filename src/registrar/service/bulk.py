@@ -31,9 +31,15 @@ OPEN: Final = "bulk_open"
 KEPT: Final = 2_592_000
 """Seconds for which a job is kept that is over, or was never gone on with."""
 _PAGE: Final = 100
-_LEASE: Final = 60
+_LEASE: Final = 20
+_BUSY: Final = "another process is at the job {}, or was killed at it some seconds ago; try again"
+_SKEW_MS: Final = 60_000
+"""Clients that were registered so much later are meant too: the clock of another process may be ahead of this one's, and
+nobody may slip through by it."""
 _AGAIN: Final = 15
 """Seconds after which a server looks for jobs that another one has left behind."""
+_REASON: Final = 500
+"""Characters of a reason at the most, which is repeated for every client."""
 _NAMED: Final = 20
 """Clients of which a job tells why they were left alone."""
 
@@ -137,7 +143,7 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     door: str
     token_id: str = ""
     before_ms: int = 0
-    """Clients that were registered later are not meant; 0 is all."""
+    """Milliseconds since 1970; clients that were registered from then on are not meant, so that a job has an end. 0 is none."""
     started_at: int
     finished_at: int = 0
     stopped: bool = False
@@ -226,10 +232,12 @@ async def start(
         whenever: whether clients are meant that come later too; of a token that is revoked none does.
 
     Raises:
-        Refused: nothing is selected, or there is no key-encryption key to rotate secrets under.
+        Refused: nothing is selected, the reason is too long, or there is no key-encryption key to rotate secrets under.
         StoreUnavailable: nothing was written down.
     """
     selection.check()
+    if len(reason) > _REASON:
+        raise Refused(f"a reason has {_REASON} characters at the most: it goes into the event of every client")
     if act is Act.ROTATE_SECRET and not registry.keys:
         raise Refused("rotating secrets needs a key-encryption key (server.key_file)")
     now_ms = registry.clock()
@@ -242,7 +250,7 @@ async def start(
         person=operator.person,
         door=operator.door,
         token_id=operator.token_id,
-        before_ms=0 if whenever else now_ms + 1,
+        before_ms=0 if whenever else now_ms + _SKEW_MS,
         started_at=now_ms // 1000,
     )
     changes: list[Change] = [Put(_item(issuer, job, 1), 0)]
@@ -273,11 +281,11 @@ async def run(
         raise Refused(f"the job {job_id} is {job.state}")
     holder, task = registry.entropy(8).hex(), f"bulk {job_id}"
     if not await leases.take(registry.store, task, holder, registry.clock() // 1000, _LEASE):
-        raise Refused(f"another process is at the job {job_id}")
+        raise Refused(_BUSY.format(job_id))
     try:
         async for page in _pages(registry, issuer, job.selection.query(issuer.name, job.before_ms), job.after):
             if not await leases.take(registry.store, task, holder, registry.clock() // 1000, _LEASE):
-                raise Refused(f"another process is at the job {job_id}")
+                raise Refused(_BUSY.format(job_id))
             job = await _page_done(registry, issuer, job, page, hand_out)
             version = await _kept(registry, issuer, job, version)
             if tell is not None:

@@ -25,6 +25,8 @@ STATE: Final = "webhook"
 """What is kept of a webhook among the items of a store: that its endpoint is gone. Its key is the webhook's name."""
 _POLL: Final = 1.0
 """Seconds after which the outbox is looked at for what other processes have put there, and for what is due again."""
+_AGAIN: Final = 5.0
+"""And after something went wrong here."""
 _PAGE: Final = 256
 _LEASE: Final = 10
 """Seconds at the least for which one process delivers before another may."""
@@ -43,16 +45,15 @@ async def keep_delivering(registry: Registry, issuer: str, name: str) -> None:
         while True:
             bell.clear()
             try:
-                busy = await line.deliver()
-            except StoreUnavailable as problem:
+                if not await line.deliver():
+                    await _rung(bell)
+                continue
+            except (StoreUnavailable, NoKeys) as problem:
                 log.warning("messages to the webhook %s wait: %s", name, problem)
-                busy = False
             except Exception:
                 # Whatever it is, it is ours, and what waits must not wait for a restart.
                 log.exception("messages to the webhook %s wait", name)
-                busy = False
-            if not busy:
-                await _rung(bell)
+            await asyncio.sleep(_AGAIN)
     finally:
         await line.leave()
 
@@ -86,6 +87,7 @@ class Line:
 
         Raises:
             StoreUnavailable: the store does not answer; what was not taken out of the outbox is tried again.
+            NoKeys: there is nothing to sign with.
         """
         if not await self._due(1) or not await self._hold():
             return False
@@ -93,11 +95,7 @@ class Line:
         if await gone(self._registry, self._issuer, self._name):
             await self._give_up(due)
             return True
-        try:
-            keys = await asyncio.to_thread(read_keys, self._webhook)
-        except ValueError as problem:
-            log.error("nothing is sent to the webhook %s: %s", self._name, problem)  # noqa: TRY400 (the operator reads one line)
-            return False
+        keys = await asyncio.to_thread(read_keys, self._webhook)
         done = await asyncio.gather(*(self._attempt(one, keys) for one in due), return_exceptions=True)
         for failure in done:
             if isinstance(failure, BaseException):
@@ -175,8 +173,7 @@ class Line:
         changes: list[Change] = []
         for one in items:
             held = message or outbox.decode(one.body)
-            kept = now_ms // 1000 + self._webhook.keep_given_up
-            kind = outbox.given_up(self._name)
+            kept, kind = self._webhook.keep_given_up, outbox.given_up(self._name)
             changes += [
                 Drop(one.issuer, one.kind, one.key, one.version),
                 Put(outbox.item(one.issuer, kind, held, now_ms, kept)),
@@ -211,16 +208,20 @@ async def send(registry: Registry, to: Webhook, keys: SigningKeys, identifier: s
         raise FetchError(f"it did not answer within {to.seconds:g} seconds") from None
 
 
+class NoKeys(Exception):  # noqa: N818 (a state of things)
+    """The file with the keys of a webhook cannot be read, or holds none; the message says why."""
+
+
 def read_keys(to: Webhook) -> SigningKeys:
     """The keys of a webhook, as they are in its file now.
 
     Raises:
-        ValueError: the file cannot be read, or holds none.
+        NoKeys: there are none.
     """
     try:
         return SigningKeys.read(Path(to.secret_file).read_text("ascii"))
     except (OSError, ValueError) as problem:
-        raise ValueError(f"{to.secret_file}: {problem}") from None
+        raise NoKeys(f"{to.secret_file}: {problem}") from None
 
 
 async def gone(registry: Registry, issuer: str, name: str) -> int:

@@ -72,7 +72,8 @@ async def read(registry: Registry, issuer: Issuer, client_id: str, caller: Calle
         if not renewal.changes(client):
             if registry.audit.read_is_due(issuer.name, client_id, now_ms):
                 try:
-                    await registry.store.record(_event(registry, "client.read", client, caller, now_ms))
+                    noted = registry.last_use.note(issuer.name, client_id, now_ms // 1000)
+                    await registry.store.change(noted, [_event(registry, "client.read", client, caller, now_ms)])
                 except StoreUnavailable:
                     registry.audit.forget_read(issuer.name, client_id)  # nothing was answered, so nothing was read
                     raise
@@ -158,7 +159,8 @@ async def update(
         elif before is not None:
             more = (*more, *review.superseded(registry, issuer, client_id, by, caller.endpoint))
         parts = await versions.moved(registry, client, parts, now)
-        parts = msgspec.structs.replace(parts, changes=(*parts.changes, *more))
+        noted = registry.last_use.note(issuer.name, client_id, now)
+        parts = msgspec.structs.replace(parts, changes=(*parts.changes, *more, *noted))
         if await _stored(registry, after, happened, client.version, parts):
             return _answer(issuer, after, renewal)
     raise ProtocolError("temporarily_unavailable")

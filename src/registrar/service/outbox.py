@@ -28,6 +28,10 @@ _encode: Final = msgspec.json.Encoder().encode
 decode: Final = msgspec.json.Decoder(Message).decode
 
 
+ABANDONED: Final = 5_184_000
+"""Seconds after which a message goes that nobody tries to deliver: its webhook is configured no more."""
+
+
 def waiting(name: str) -> str:
     """What the messages that wait for a webhook are called among the items of a store."""
     return f"webhook_waiting {name}"
@@ -48,8 +52,9 @@ def time_of(item_key: str) -> int:
     return int(item_key.partition(".")[0], 16)
 
 
-def item(issuer: str, kind: str, message: Message, time_ms: int, expires_at: int = 0) -> Item:
-    """A message as it is stored. It belongs to no client, whose end it may have to tell of."""
+def item(issuer: str, kind: str, message: Message, time_ms: int, kept: int = ABANDONED) -> Item:
+    """A message as it is stored, and kept for some seconds. It belongs to no client, whose end it may have to tell of."""
+    expires_at = time_ms // 1000 + kept
     return Item(issuer, kind, key(time_ms, message.identifier), _encode(message), expires_at=expires_at)
 
 

@@ -298,7 +298,18 @@ class Erase(msgspec.Struct, frozen=True):
     whole: bool = False
 
 
-Change = Put | Drop | DropAll | Tell | Place | Erase
+class Look(msgspec.Struct, frozen=True):
+    """Look at a client at another time. It is no change of the client: neither its version nor an event tells of it."""
+
+    issuer: str
+    client_id: str
+    due_at: int
+    """Seconds since 1970; 0 is never."""
+    seen: int = 0
+    """The time that it had: where it has another by now, it keeps that."""
+
+
+Change = Put | Drop | DropAll | Tell | Place | Erase | Look
 
 
 class EventQuery(msgspec.Struct, frozen=True):

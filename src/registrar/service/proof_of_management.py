@@ -13,7 +13,7 @@ from registrar.domain.errors import BearerError, ProtocolError
 from registrar.policy import Contradiction
 from registrar.policy.evidence import ManagementProof
 from registrar.policy.policy import Management
-from registrar.service import access
+from registrar.service import access, sweep
 from registrar.service.audit import Caller
 from registrar.service.parts import vouched
 from registrar.service.registry import Issuer, Registry
@@ -64,6 +64,7 @@ async def authenticate(registry: Registry, issuer: Issuer, client_id: str, calle
             raise _not_of_this_client()
     if ManagementProof.CERTIFICATE in management.proofs:
         _check_certificate(issuer, client, caller, now)
+    client = await sweep.used(registry, issuer, client, caller)
     if not client.usable and client.state is not State.PENDING:
         raise ProtocolError("access_denied", "This client is suspended; its operator can tell why.")
     if operation not in management.operations:

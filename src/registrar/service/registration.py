@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from registrar.domain import coherence, credentials, events
+from registrar.domain import coherence, credentials, events, lifecycle
 from registrar.domain.client import Client, State
-from registrar.domain.credentials import CLIENT_ID_BYTES
+from registrar.domain.credentials import CLIENT_ID_BYTES, Credentials
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.findings import Finding, Verdict
 from registrar.domain.metadata import Presented, Registered, SignedRequest
@@ -19,7 +19,18 @@ from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import demanded
 from registrar.policy.policy import Repeat
 from registrar.policy.rules import identity
-from registrar.service import caps, classification, instances, issuance, limits, replacement, review, software, versions
+from registrar.service import (
+    caps,
+    classification,
+    instances,
+    issuance,
+    limits,
+    replacement,
+    review,
+    sameness,
+    software,
+    versions,
+)
 from registrar.service.admission import Admitted, actor, admit, recorded, spent, used_up
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, documents, gather, of_software, used
@@ -69,9 +80,19 @@ async def enter(
     replaces = policy.repeat is Repeat.REPLACE
     if replaces and await replacement.held(registry, issuer, parts, now):
         return await replacement.replace(registry, issuer, considered.judge, admitted, parts, decision, caller)
+    same = sameness.key(policy, admitted, decision.metadata) if template is None else ""
+    named = None
+    if same:
+        named, found = await sameness.held(registry, issuer, same)
+        if found is not None:
+            return Registration(sameness.answer(found, decision.metadata))
     client_id = credentials.client_id(now_ms, registry.entropy(CLIENT_ID_BYTES))
     lifetime = policy.lifetime
-    issued = issuance.mint(registry, issuer, client_id, decision.metadata, now, policy)
+    issued = (
+        issuance.Issued(Credentials())
+        if same
+        else issuance.mint(registry, issuer, client_id, decision.metadata, now, policy)
+    )
     client = Client(
         issuer=issuer.name,
         client_id=client_id,
@@ -91,6 +112,7 @@ async def enter(
     )
     if admitted.actor is None:
         await limits.registers(registry, issuer, client, caller.address)
+    client = msgspec.structs.replace(client, due_at=lifecycle.first(client, lifetime))
     event = registry.audit.event(
         "client.registered",
         issuer.name,
@@ -109,6 +131,16 @@ async def enter(
         changes = (*changes, *_held(registry, client, policy.digest, why, admitted, caller))
     if parts.software:
         changes = (*changes, Put(of_software(client, parts.software), 0, now))
+    if same:
+        first = sameness.put(client, same, now)
+        changes = (
+            *changes,
+            msgspec.structs.replace(
+                first, expected=named.version, item=msgspec.structs.replace(first.item, version=named.version + 1)
+            )
+            if named
+            else first,
+        )
     changes = (*changes, *versions.claimed(client, parts, now))
     try:
         await caps.create(registry, issuer, client, event, admitted.spend, changes, caller.address)
@@ -117,6 +149,11 @@ async def enter(
     except Conflict as conflict:
         if replaces and str(conflict) == parts.software:  # another one came first, and this one comes after it
             return await replacement.replace(registry, issuer, considered.judge, admitted, parts, decision, caller)
+        if same and str(conflict) == same:  # another one came first, and this one is that
+            _, found = await sameness.held(registry, issuer, same)
+            if found is not None:
+                return Registration(sameness.answer(found, decision.metadata))
+            raise ProtocolError("temporarily_unavailable") from None
         if taken := used_up(str(conflict), admitted) or used(str(conflict), parts):
             raise taken from None
         raise  # an identifier of 128 random bits was taken: not to be expected, and nothing was stored

@@ -6,6 +6,7 @@ halves of signing keys, and the secret of pairwise identifiers. Nonces of DPoP d
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -85,9 +86,9 @@ async def rewrap(registry: Registry, operator: Operator, tell: Callable[[int], N
     unreadable = 0
     after, issuers = await _place(registry, newest), dict.fromkeys([*registry.issuers, EVERYWHERE])
     while page := await registry.store.clients(ClientQuery(), after=after, limit=_PAGE):
-        for one in page:
+        outcomes = await asyncio.gather(*(_client(registry, one, newest) for one in page))
+        for one, done in zip(page, outcomes, strict=True):
             issuers[one.issuer] = None
-            done = await _client(registry, one, newest)
             changed[one.issuer] += done is True
             unreadable += done is None
         after = (page[-1].issuer, page[-1].client_id)

@@ -17,7 +17,7 @@ from registrar.service.ports import Conflict, Drop, EventQuery, FetchError, Item
 from registrar.service.registry import Issuer, Registry
 
 _PAGE: Final = 200
-MOST_COUNTED: Final = 10_000
+MOST_COUNTED: Final = 2_000
 """Messages that are counted one by one; beyond that it is only known that there are more."""
 _LAST: Final = 2**62
 _DISORDER_MS: Final = 60_000
@@ -65,7 +65,7 @@ async def public(registry: Registry, issuer: Issuer, name: str) -> dict[str, Any
 async def _counted(registry: Registry, issuer: Issuer, kind: str) -> tuple[int, str]:
     number, after, first = 0, "", ""
     while number < MOST_COUNTED:
-        page = await registry.store.items(issuer.name, kind, after=after, limit=1_000)
+        page = await registry.store.items(issuer.name, kind, after=after, limit=500)
         if not page:
             break
         first, after, number = first or page[0].key, page[-1].key, number + len(page)
@@ -100,7 +100,7 @@ async def try_out(registry: Registry, issuer: Issuer, name: str) -> dict[str, An
     found = find(registry, issuer, name)
     try:
         keys = await asyncio.to_thread(delivery.read_keys, found)
-    except ValueError as problem:
+    except delivery.NoKeys as problem:
         raise Refused(str(problem)) from None
     now_ms = registry.clock()
     identifier = f"test_{now_ms:011x}{registry.entropy(8).hex()}"

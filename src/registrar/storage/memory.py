@@ -27,6 +27,7 @@ from registrar.service.ports import (
     EventQuery,
     Item,
     Load,
+    Look,
     NotFound,
     Place,
     Put,
@@ -263,7 +264,7 @@ class MemoryStore:
             if isinstance(one, Place):
                 self._unplaced(one)
                 continue
-            if isinstance(one, (DropAll, Tell, Erase)) or one.expected is None:
+            if isinstance(one, (DropAll, Tell, Erase, Look)) or one.expected is None:
                 continue
             at = one.item if isinstance(one, Put) else one
             stored = self._items.get((at.issuer, at.kind, at.key))
@@ -281,10 +282,17 @@ class MemoryStore:
                 self._items.pop((one.issuer, one.kind, one.key), None)
             elif isinstance(one, Place):
                 self._batches[self._unplaced(one)] = chain.placed(self._batches[self._unplaced(one)], one.place)
+            elif isinstance(one, Look):
+                self._look(one)
             elif isinstance(one, Erase):
                 self._events = [*_erased(self._events, one)]
             elif isinstance(one, DropAll):
                 self._items = {key: item for key, item in self._items.items() if not _goes(item, one)}
+
+    def _look(self, one: Look) -> None:
+        key = (one.issuer, one.client_id)
+        if (record := self._clients.get(key)) and (held := records.decode_own(record)).due_at == one.seen:
+            self._clients[key] = records.encode_own(msgspec.structs.replace(held, due_at=one.due_at))
 
     def _unplaced(self, one: Place) -> int:
         """Where the batch stands that is to be placed."""

@@ -10,7 +10,7 @@ from registrar.domain import template
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client
 from registrar.domain.template import Template
-from registrar.service.ports import SigningKey
+from registrar.service.ports import Due, SigningKey
 
 encode: Final = msgspec.json.Encoder().encode
 """A record as JSON: readable with the database's own tools when a server is not at hand."""
@@ -26,6 +26,11 @@ def encode_client(client: Client) -> bytes:
     return encode(template.alone(client) if client.template else client)
 
 
+def encode_own(client: Client) -> bytes:
+    """A client as `decode_own` gave it."""
+    return encode(client)
+
+
 def decode_own(record: bytes) -> Client:
     """A client as it is stored: an instance without what it has from its template."""
     return _decode_client(record)
@@ -37,3 +42,9 @@ def decode_client(record: bytes, of_template: bytes | None = None) -> Client:
     if not client.template:
         return client
     return template.compose(client, _decode_template(of_template) if of_template else None)
+
+
+def decode_due(record: bytes, of_template: bytes | None, used: bytes | None, due_at: int) -> Due:
+    """A client whose date has come. The date stands beside the record: moving it must not rewrite that."""
+    client = msgspec.structs.replace(decode_client(record, of_template), due_at=due_at)
+    return Due(client, int(used or 0))

@@ -37,6 +37,7 @@ from registrar.service.ports import (
     EventQuery,
     Item,
     Load,
+    Look,
     NotFound,
     Place,
     Put,
@@ -82,7 +83,7 @@ _STATE: Final = (
     "'deleted', client.state)"
 )
 _DUE: Final = (
-    f"{_CLIENTS.replace(' FROM', ', used.body FROM', 1)} "
+    f"{_CLIENTS.replace(' FROM', ', used.body, client.due_at FROM', 1)} "
     f"LEFT JOIN item AS used ON used.issuer = client.issuer AND used.kind = '{last_use.KIND}' AND used.key = client.client_id "
     "WHERE client.due_at <> 0 AND client.due_at <= ? ORDER BY client.due_at LIMIT ?"
 )
@@ -96,6 +97,7 @@ _INSERT_BATCH: Final = "INSERT INTO audit_batch (writer, number, events, root, l
 _BATCHES: Final = "SELECT writer, number, events, root, link, place FROM audit_batch"
 _ERASE_EVENT: Final = "DELETE FROM event WHERE sequence = ?"
 _ERASE_PERSONAL: Final = "UPDATE event SET personal = x'' WHERE sequence = ?"
+_LOOK: Final = "UPDATE client SET due_at = ? WHERE issuer = ? AND client_id = ? AND due_at = ?"
 _PLACE: Final = "UPDATE audit_batch SET place = ? WHERE writer = ? AND number = ? AND place = 0"
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
 # The index has the first event of each batch; the others come after it in the sequence.
@@ -240,7 +242,7 @@ class SQLiteStore:
 
     async def due(self, now: int, *, limit: int = 500) -> Sequence[Due]:
         rows = self._query(_DUE, (now, limit))
-        return [Due(records.decode_client(*row[:2]), int(row[2] or 0)) for row in rows]
+        return [records.decode_due(*row) for row in rows]
 
     async def add_token(self, token: InitialAccessToken, event: Event, changes: Sequence[Change] = ()) -> None:
         await self._writes.write(
@@ -506,6 +508,8 @@ class _Engine:
                 self.tell(one.event)
             elif isinstance(one, Place):
                 self._place(one)
+            elif isinstance(one, Look):
+                self._db.execute(_LOOK, (one.due_at, one.issuer, one.client_id, one.seen))
             elif isinstance(one, Erase):
                 self._db.execute(_ERASE_EVENT if one.whole else _ERASE_PERSONAL, (one.sequence,))
             else:
@@ -604,7 +608,7 @@ class _Engine:
 def _refuses_first(changes: Sequence[Change]) -> bool:
     """Whether only the first of several changes can be refused, when nothing has been written yet."""
     return all(
-        isinstance(one, (DropAll, Tell, Erase)) or (not isinstance(one, Place) and one.expected is None)
+        isinstance(one, (DropAll, Tell, Erase, Look)) or (not isinstance(one, Place) and one.expected is None)
         for one in changes[1:]
     )
 

@@ -50,6 +50,7 @@ from registrar.service.ports import (
     Erase,
     EventQuery,
     Item,
+    Look,
     NotFound,
     Place,
     Put,
@@ -148,6 +149,9 @@ def a_client(client_id: str = "c1", *, issuer: str = "main", **changed: Any) -> 
         expires_at=_LATER,
         due_at=_LATER,
         flags=("rule.brands",),
+        warned_at=NOW,
+        suspended_at=NOW,
+        suspended_by="idle",
         expanded_at=NOW,
         labels={"tenant": f"acme {_UNICODE}"},
     )
@@ -494,6 +498,9 @@ class StoreRecords(_Tier):
         await store.change(LastUse().note("main", "a", NOW - 5))
         assert [(one.client.client_id, one.used_at) for one in await store.due(NOW)] == [("b", 0), ("a", NOW - 5)]
         assert [one.client for one in await store.due(NOW, limit=1)] == [a_client("b", due_at=NOW - 1)]
+        await store.change([Look("main", "b", NOW - 2, NOW), Look("main", "b", NOW + 7, NOW - 1), Look("main", "x", 1)])
+        assert [one.client.client_id for one in await store.due(NOW)] == ["a"]
+        assert [one.client.client_id for one in await store.due(NOW + 7)] == ["a", "c", "b"]
         await store.update(_next(a_client("b", due_at=NOW + 9)), [], expected=1)
         assert [one.client.client_id for one in await store.due(NOW)] == ["a"]
 
@@ -886,6 +893,35 @@ class StoreTransactions(_Tier):
             with pytest.raises(NotFound):
                 await store.remove_key(issuer, kid, an_event("", kind="issuer.key_removed"))
         assert len(await _events(store)) == 5  # noqa: PLR2004 (two keys made, one wrapped anew twice, one removed)
+
+    async def test_changes_go_with_tokens_and_keys(self, store: Store) -> None:
+        """What comes with a token or a key is stored with it, and neither where one of the two is refused."""
+        there = an_item("there", expires_at=0)
+        await store.change([Put(there)])
+        told = an_event("", kind="statement.used")
+        await store.add_token(a_token(), an_event("", kind="token.issued"), [Put(an_item("a")), Tell(told)])
+        await store.add_key(a_key(), an_event("", kind="issuer.key_created"), [Put(an_item("b"))])
+        await store.rewrap_key(a_key(), an_event("", kind="issuer.key_rewrapped"), [Put(an_item("c"))])
+        wrong = [Put(an_item("d")), Put(there, 7)]
+        refused = [
+            store.add_token(a_token("t2"), an_event("", kind="token.issued"), wrong),
+            store.add_token(a_token(), an_event("", kind="token.issued"), [Put(an_item("d"))]),
+            store.revoke_token("main", "t1", NOW, an_event("", kind="token.revoked"), wrong),
+            store.add_key(a_key("k2", algorithm="ES256"), an_event("", kind="issuer.key_created"), wrong),
+            store.rewrap_key(a_key("k9"), an_event("", kind="issuer.key_rewrapped"), [Put(an_item("d"))]),
+            store.remove_key("main", "k1", an_event("", kind="issuer.key_removed"), wrong),
+        ]
+        for attempt in refused:
+            with pytest.raises((Conflict, NotFound)):
+                await attempt
+        assert [one.key for one in await store.items("main", "code")] == ["a", "b", "c", "there"]
+        assert [token.status(NOW) for token in await store.tokens("main")] == ["active"]
+        assert [key.kid for key in await store.keys("main")] == ["k1"]
+        kinds = ["issuer.key_created", "issuer.key_rewrapped", "statement.used", "token.issued"]
+        assert sorted(one.event.kind for one in await _events(store)) == kinds
+        await store.revoke_token("main", "t1", NOW, an_event("", kind="token.revoked"), [Drop("main", "code", "a")])
+        await store.remove_key("main", "k1", an_event("", kind="issuer.key_removed"), [Drop("main", "code", "b")])
+        assert [one.key for one in await store.items("main", "code")] == ["c", "there"]
 
     async def test_an_update_needs_the_version_that_is_stored(self, store: Store) -> None:
         """Another version is a Conflict, no such client NotFound; neither changes anything or leaves an event."""

@@ -23,6 +23,7 @@ from registrar.service.ports import (
     DropAll,
     Erase,
     Item,
+    Look,
     NotFound,
     Place,
     Put,
@@ -57,6 +58,7 @@ class Write:
     changes: Sequence[Touch] = ()
     places: Sequence[Place] = ()
     erased: Sequence[Erase] = ()
+    looks: Sequence[Look] = ()
     alone: Callable[[Any], Awaitable[None]] | None = None
 
     @classmethod
@@ -67,8 +69,9 @@ class Write:
         told = [change.event for change in changes if isinstance(change, Tell)]
         places = [change for change in changes if isinstance(change, Place)]
         erased = [change for change in changes if isinstance(change, Erase)]
-        touches = [change for change in changes if not isinstance(change, Tell | Place | Erase)]
-        return cls([*told, *events], changes=touches, places=places, erased=erased, **rest)
+        looks = [change for change in changes if isinstance(change, Look)]
+        touches = [change for change in changes if not isinstance(change, Tell | Place | Erase | Look)]
+        return cls([*told, *events], changes=touches, places=places, erased=erased, looks=looks, **rest)
 
     @property
     def client(self) -> tuple[str, str] | None:
@@ -104,6 +107,7 @@ class Company:
             return False
         rows: set[Hashable] = {write.client} if write.client else set()
         rows.update((one.writer, one.number, "") for one in write.places)
+        rows.update((one.issuer, one.client_id) for one in write.looks)
         if write.changes:
             rows.update(write.items())
             if self._sweeps or (write.sweeps and self._items):
@@ -345,6 +349,12 @@ PARTS: Final[Mapping[str, Part]] = {
         "UPDATE audit_batch AS one SET place = given.place FROM {given} "
         "WHERE one.writer = given.writer AND one.number = given.number AND one.place = 0 RETURNING 1",
     ),
+    "looked": Part(
+        {"issuer": "text", "client_id": "text", "due_at": "bigint", "seen": "bigint"},
+        "UPDATE client SET due_at = given.due_at FROM {given} WHERE client.issuer = given.issuer "
+        "AND client.client_id = given.client_id AND client.due_at = given.seen",
+        whole=False,
+    ),
     "personal_erased": Part(
         {"sequence": "bigint"},
         "UPDATE event SET personal = ''::bytea FROM {given} WHERE event.sequence = given.sequence",
@@ -394,6 +404,9 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
         if write.token is not None and write.spend is not None:
             asked, now = claims.get(write.token, (0, 0))
             claims[write.token] = asked + 1, max(now, write.spend.now)
+        if write.looks:
+            looked = ((one.issuer, one.client_id, one.due_at, one.seen) for one in write.looks)
+            first.setdefault("looked", []).extend(looked)
         for one in write.erased:
             first.setdefault("events_erased" if one.whole else "personal_erased", []).append((one.sequence,))
         if write.places:

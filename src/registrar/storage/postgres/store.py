@@ -49,7 +49,7 @@ _CLIENTS: Final = (
     f"AND item.issuer = client.issuer AND item.kind = '{template.KIND}' AND item.key = client.template"
 )
 _DUE: Final = (
-    f"{_CLIENTS.replace(' FROM', ', used.body FROM', 1)} "
+    f"{_CLIENTS.replace(' FROM', ', used.body, client.due_at FROM', 1)} "
     f"LEFT JOIN item AS used ON used.issuer = client.issuer AND used.kind = '{last_use.KIND}' AND used.key = client.client_id "
     "WHERE client.due_at <> 0 AND client.due_at <= $1 ORDER BY client.due_at LIMIT $2"
 )
@@ -204,7 +204,7 @@ class PostgresStore:
 
     async def due(self, now: int, *, limit: int = 500) -> Sequence[Due]:
         rows = await self._rows(_DUE, now, limit)
-        return [Due(records.decode_client(row[0], row[1]), int(row[2] or 0)) for row in rows]
+        return [records.decode_due(*row) for row in rows]
 
     async def add_token(self, token: InitialAccessToken, event: Event, changes: Sequence[Change] = ()) -> None:
         row = (

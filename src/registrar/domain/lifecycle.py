@@ -1,0 +1,138 @@
+"""The life of a client that nobody uses: when it is looked at, warned, suspended and deleted. Pure.
+
+What counts is the last use, and not how long ago it was registered. A client that was never used has a time of its own,
+which is shorter. What a person allowed and what still lives protects it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+import msgspec
+
+from registrar.domain.client import Client, State
+
+DAY: Final = 86_400
+IDLE: Final = "idle"
+"""Who suspended a client that nobody used: it comes back by being used."""
+
+
+class Lifetime(msgspec.Struct, frozen=True):
+    """`lifetime` of a policy: how long what is registered lasts, in seconds; 0 is without an end."""
+
+    client: int = 0
+    """From its registration, whatever it does."""
+    secret: int = 0
+    unused: int = 0
+    """Of a client that was never used, from its registration."""
+    idle: int = 0
+    """From its last use."""
+    warning: int = 604_800
+    """Before it is suspended, that it is told."""
+    suspended: int = 2_592_000
+    """From the suspension to the end."""
+
+
+class Step(enum.StrEnum):
+    """What becomes of a client that is looked at."""
+
+    NOTHING = "nothing"
+    WARN = "warn"
+    SUSPEND = "suspend"
+    DELETE = "delete"
+    """Nobody used it, and nobody came back."""
+    EXPIRE = "expire"
+    """The time that it was registered for is over."""
+
+
+class Look(NamedTuple):
+    """What becomes of a client now, and when to look at it again, in seconds since 1970; 0 is never."""
+
+    step: Step
+    due_at: int
+
+
+def first(client: Client, lifetime: Lifetime) -> int:
+    """When a new client is looked at for the first time."""
+    ends = [client.created_at + lifetime.unused] if lifetime.unused else []
+    before = min(lifetime.warning, lifetime.unused)
+    return min([one - before for one in ends] + ([client.expires_at] if client.expires_at else []), default=0)
+
+
+def look(client: Client, used_at: int, lifetime: Lifetime, now: int, *, protected: bool) -> Look:
+    """What becomes of a client.
+
+    Args:
+        client: it, as it is stored.
+        used_at: when it was last used, in seconds since 1970; 0 where it never was.
+        lifetime: of its policy.
+        now: seconds since 1970.
+        protected: whether something that a person allowed it still lives.
+    """
+    if client.state is State.DELETED:
+        return Look(Step.NOTHING, 0)
+    if client.expires_at and now >= client.expires_at:
+        return Look(Step.EXPIRE, 0)
+    found = _of_idleness(client, used_at, lifetime, now, protected=protected)
+    if not client.expires_at or found.step in (Step.DELETE, Step.EXPIRE):
+        return found
+    return Look(found.step, min(found.due_at or client.expires_at, client.expires_at))
+
+
+def _of_idleness(client: Client, used_at: int, lifetime: Lifetime, now: int, *, protected: bool) -> Look:
+    if client.state is State.SUSPENDED:
+        if client.suspended_by != IDLE:
+            return Look(Step.NOTHING, 0)  # the operator's to end
+        end = client.suspended_at + lifetime.suspended
+        return Look(Step.DELETE, 0) if now >= end and not protected else Look(Step.NOTHING, max(end, now + DAY))
+    last = used_at or client.created_at
+    lasts = lifetime.idle if used_at else lifetime.unused
+    if not lasts:
+        # One that was never used may come to be used, and then be idle; one that is used has another look.
+        return Look(Step.NOTHING, last + lifetime.idle if used_at == 0 and lifetime.idle else 0)
+    end, warning = last + lasts, min(lifetime.warning, lasts)
+    if now < end - warning:
+        return Look(Step.NOTHING, end - warning)
+    if protected:
+        return Look(Step.NOTHING, now + DAY)
+    if warning and client.warned_at < last:
+        return Look(Step.WARN, max(end, now + warning))
+    if now < end or (warning and now < client.warned_at + warning):
+        return Look(Step.NOTHING, max(end, client.warned_at + warning))
+    if client.state is State.PENDING or not lifetime.suspended:
+        return Look(Step.DELETE, 0)
+    return Look(Step.SUSPEND, now + lifetime.suspended)
+
+
+class Transition(NamedTuple):
+    """A way from one state to another: who may take it, and the event that tells of it."""
+
+    source: State
+    target: State
+    by: tuple[str, ...]
+    event: str
+
+
+TRANSITIONS: Final = (
+    Transition(State.PENDING, State.ACTIVE, ("operator",), "review.approved"),
+    Transition(State.PENDING, State.DELETED, ("operator",), "review.rejected"),
+    Transition(State.PENDING, State.DELETED, ("client", "operator", "time"), "client.deleted"),
+    Transition(State.ACTIVE, State.SUSPENDED, ("operator", "time"), "client.suspended"),
+    Transition(State.SUSPENDED, State.ACTIVE, ("operator", "client"), "client.resumed"),
+    Transition(State.ACTIVE, State.DELETED, ("client", "operator", "time"), "client.deleted"),
+    Transition(State.SUSPENDED, State.DELETED, ("operator", "time"), "client.deleted"),
+)
+"""Every way from a state to another. A client comes back by itself only where it was time that suspended it."""
+
+EVENT: Final[Mapping[Step, str]] = MappingProxyType(
+    {
+        Step.WARN: "client.expiring",
+        Step.SUSPEND: "client.suspended",
+        Step.DELETE: "client.deleted",
+        Step.EXPIRE: "client.deleted",
+    }
+)
+"""What tells of a step."""

@@ -1,0 +1,122 @@
+"""The life of a client that nobody uses, day by day."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registrar.domain.client import Admission, Assurance, Client, State
+from registrar.domain.credentials import Credentials
+from registrar.domain.events import EVENTS
+from registrar.domain.lifecycle import DAY, EVENT, IDLE, TRANSITIONS, Lifetime, Look, Step, first, look
+from registrar.domain.metadata import Registered
+
+BORN = 1_790_000_000
+LIFE = Lifetime(unused=30 * DAY, idle=90 * DAY, warning=7 * DAY, suspended=20 * DAY)
+
+
+def client(**more: object) -> Client:
+    """A client of the first day."""
+    made = Client(
+        issuer="main",
+        client_id="c",
+        version=1,
+        state=State.ACTIVE,
+        created_at=BORN,
+        updated_at=BORN,
+        metadata=Registered({}),
+        credentials=Credentials(),
+        admission=Admission(Assurance.OPEN),
+        policy="default",
+    )
+    return msgspec.structs.replace(made, **more)
+
+
+def day(number: float) -> int:
+    """A day of its life."""
+    return BORN + int(number * DAY)
+
+
+def on(number: float, used: float = 0, *, protected: bool = False, life: Lifetime = LIFE, **more: object) -> Look:
+    """What becomes of it on a day, and when it is looked at again, in days."""
+    found = look(client(**more), day(used) if used else 0, life, day(number), protected=protected)
+    return Look(found.step, (found.due_at - BORN) // DAY if found.due_at else 0)
+
+
+@pytest.mark.requirement("SEED-74")
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (on(1), (Step.NOTHING, 23)),
+        (on(23), (Step.WARN, 30)),
+        (on(24, warned_at=day(23)), (Step.NOTHING, 30)),
+        (on(30, warned_at=day(23)), (Step.SUSPEND, 50)),
+        (on(49, state=State.SUSPENDED, suspended_by=IDLE, suspended_at=day(30)), (Step.NOTHING, 50)),
+        (on(50, state=State.SUSPENDED, suspended_by=IDLE, suspended_at=day(30)), (Step.DELETE, 0)),
+        # a sweep that comes late still warns first, and for the whole time
+        (on(200), (Step.WARN, 207)),
+        (on(203, warned_at=day(200)), (Step.NOTHING, 207)),
+        (on(207, warned_at=day(200)), (Step.SUSPEND, 227)),
+        # it counts from the last use, and a warning before that counts no more
+        (on(30, 20), (Step.NOTHING, 103)),
+        (on(103, 20, warned_at=day(10)), (Step.WARN, 110)),
+        (on(110, 20, warned_at=day(103)), (Step.SUSPEND, 130)),
+        # what a person allowed protects it
+        (on(30, protected=True, warned_at=day(23)), (Step.NOTHING, 31)),
+        (on(60, protected=True, state=State.SUSPENDED, suspended_by=IDLE, suspended_at=day(30)), (Step.NOTHING, 61)),
+        # the operator's suspension is the operator's
+        (on(500, state=State.SUSPENDED, suspended_at=day(30)), (Step.NOTHING, 0)),
+        (on(500, state=State.DELETED), (Step.NOTHING, 0)),
+        # the end that it was registered for comes in any case
+        (on(5, expires_at=day(5)), (Step.EXPIRE, 0)),
+        (on(5, 4, expires_at=day(5), protected=True), (Step.EXPIRE, 0)),
+        (on(1, expires_at=day(5)), (Step.NOTHING, 5)),
+        (on(500, state=State.SUSPENDED, expires_at=day(499)), (Step.EXPIRE, 0)),
+        # one that waits for review is deleted and not suspended
+        (on(30, state=State.PENDING, warned_at=day(23)), (Step.DELETE, 0)),
+        # settings that are not there
+        (on(500, life=Lifetime()), (Step.NOTHING, 0)),
+        (on(10, life=Lifetime(idle=90 * DAY)), (Step.NOTHING, 90)),
+        (on(500, 20, life=Lifetime(unused=30 * DAY)), (Step.NOTHING, 0)),
+        (on(30, life=Lifetime(unused=30 * DAY, warning=0, suspended=0)), (Step.DELETE, 0)),
+        (on(2, life=Lifetime(unused=2 * DAY)), (Step.WARN, 4)),
+    ],
+)
+def test_what_becomes_of_it(found: Look, expected: tuple[Step, int]) -> None:
+    """Warned, suspended, deleted; never without the steps before."""
+    assert found == expected
+
+
+def test_the_first_look() -> None:
+    """In time for a warning, or at its end; never, where nothing ends it."""
+    assert first(client(), LIFE) == day(23)
+    assert first(client(expires_at=day(2)), LIFE) == day(2)
+    assert first(client(), Lifetime()) == 0
+
+
+TIMES = st.integers(0, 400)
+
+
+@given(TIMES, TIMES, TIMES, st.booleans(), st.sampled_from([State.ACTIVE, State.PENDING]))
+def test_nobody_in_use_is_ended(now: int, used: int, warned: int, protected: bool, state: State) -> None:
+    """Whatever the clocks and the order: who was used lately, or is protected, or was not warned, goes on."""
+    found = on(now, used, protected=protected, warned_at=day(warned), state=state)
+    last = used or 0
+    if found.step in (Step.SUSPEND, Step.DELETE):
+        assert not protected
+        assert now >= last + (90 if used else 30)
+        assert warned >= last
+        assert now >= warned + 7
+    if found.step is Step.NOTHING and found.due_at:
+        assert found.due_at > now or now < last
+
+
+def test_transitions_are_told() -> None:
+    """Every way has its event, none leads back from the end, and every step is one of time."""
+    for one in TRANSITIONS:
+        assert one.event in EVENTS
+        assert one.source is not State.DELETED
+    assert {one.event for one in TRANSITIONS if "time" in one.by} == {"client.suspended", "client.deleted"}
+    assert set(EVENT.values()) <= set(EVENTS)
