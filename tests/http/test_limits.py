@@ -210,6 +210,35 @@ def test_a_limit_that_is_none_is_refused_at_start(table: str, named: str) -> Non
         parse(Document("test", configured(tables=f"[issuer.main.limits]\n{table}")))
 
 
+async def test_a_bad_token_costs_its_neighbours_in_a_shared_network_nothing() -> None:
+    """Bad tokens are counted for the single address, for registrations and for the administration API alike."""
+    text = limited('address = "2/minute"\nshared_addresses = ["160.79.104.0/21"]', issuer="admin_api = true")
+    async with served(text) as server:
+        token, _ = await issue(server, max_uses=0, scope=("dcr", "admin.clients"))
+
+        async def administer(address: str, token: str) -> int:
+            headers = {"x-forwarded-for": address, "x-forwarded-proto": "https", **bearer(token)}
+            return (await server.client.get("/admin/api/clients", headers=headers)).status_code
+
+        assert [await administer("160.79.104.1", "guess") for _ in range(3)] == [401, 401, 429]
+        assert (await come(server, "160.79.104.1", token=token)).status_code == 429
+        assert (await come(server, "160.79.104.2", token=token)).status_code == 201
+        assert await administer("160.79.104.2", token) == 200
+
+
+@pytest.mark.parametrize("path", ["/par", "/device_authorization"])
+async def test_what_is_stored_before_anybody_signs_in_has_a_rate(path: str) -> None:
+    """Before the body is read, and before the client is looked for."""
+    async with served(limited('requests = "2/minute"')) as server:
+
+        async def ask(address: str) -> int:
+            headers = {"x-forwarded-for": address, "x-forwarded-proto": "https"}
+            return (await server.client.post(path, data={"client_id": "nobody"}, headers=headers)).status_code
+
+        assert [await ask("192.0.2.1") for _ in range(3)] == [401, 401, 429]
+        assert await ask("192.0.2.2") == 401
+
+
 # --- caps -------------------------------------------------------------------------------------------------------------
 
 

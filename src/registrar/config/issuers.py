@@ -269,7 +269,7 @@ def _check_authorization(issuer: IssuerSettings, document: Document, *path: str)
 
 
 def _check_limits(limits: Limits, document: Document, *path: str) -> None:
-    for key in ("address", "shared", "initial_token", "software_id", "redirect_host", "total"):
+    for key in ("address", "shared", "initial_token", "software_id", "redirect_host", "total", "requests"):
         try:
             rates.read(getattr(limits, key))
         except ValueError as problem:

@@ -142,7 +142,7 @@ ERRORS: Final = _table(
         "temporarily_unavailable",
         429,
         "RFC 7591 §3, RFC 6585 §4",
-        "A limit is used up; the description says which, and Retry-After when the next registration is looked at.",
+        "A limit is used up; the description says which, and Retry-After when the next request is looked at.",
     ),
     ErrorKind(
         "too_many_clients",

@@ -274,6 +274,10 @@ class Limits:
         "", "The rate of one redirect host, told apart as `software_id` is. Loopback has none, which everybody shares."
     )
     total: str = _setting("", "The rate of all registrations.")
+    requests: str = _setting(
+        "600/minute",
+        "The rate of one address for pushed authorization requests and device authorizations, which are stored before anybody has signed in.",
+    )
     near: int = _setting(
         80, "Per cent of a limit from which on an event `limit.near` warns, once in a window; 0: never."
     )

@@ -29,6 +29,8 @@ _NAMES: Final = {
     "software_id": "registrations of this software",
     "redirect_host": "registrations with this redirect host",
     "total": "registrations",
+    "requests": "requests from this address",
+    "bad_token": "bad tokens from this address",
 }
 
 log = logging.getLogger("registrar")
@@ -38,38 +40,47 @@ async def arrives(registry: Registry, issuer: Issuer, address: str, *, token: bo
     """Take the share of an address, before anything of a request is read.
 
     Who presents a token is held to the token's own rate, so that many who share an address do not wait for one another;
-    but not where bad tokens have come from there too often.
+    but not where as many bad tokens have come from that very address as its rate allows.
 
     Raises:
         ProtocolError: `too_many_registrations`.
     """
     settings = issuer.settings.limits
-    if not settings.address and not settings.shared:
+    if token:
+        now, who = registry.clock() // 1000, _single(settings, address)
+        for rate in read_once(settings.address) if who else ():
+            key = _key(issuer, "bad_token", who, rate)
+            if await registry.windows.look(key, now) >= rate.amount:
+                raise _refusal("bad_token", rate, await registry.windows.left(key, now))
         return
     who, shared = of_address(address, settings.ipv6_prefix, settings.shared_addresses)
-    if not who:
-        return
-    name = "shared" if shared else "address"
-    rates = read_once(settings.shared if shared else settings.address)
-    if not token:
-        await _take(registry, issuer, name, who, rates)
-        return
-    now = registry.clock() // 1000
-    for rate in rates:
-        key = _key(issuer, f"bad_token.{name}", who, rate)
-        if await registry.windows.look(key, now) >= rate.amount:
-            raise _refusal(name, rate, await registry.windows.left(key, now))
+    if who:
+        name = "shared" if shared else "address"
+        await _take(registry, issuer, name, who, read_once(getattr(settings, name)))
 
 
 async def bad_token(registry: Registry, issuer: Issuer, address: str) -> None:
     """Count a token that was presented and is none."""
     settings = issuer.settings.limits
-    who, shared = of_address(address, settings.ipv6_prefix, settings.shared_addresses)
-    name = "shared" if shared else "address"
-    if who:
-        now = registry.clock() // 1000
-        for rate in read_once(settings.shared if shared else settings.address):
-            await registry.windows.hit(_key(issuer, f"bad_token.{name}", who, rate), rate.seconds, now)
+    now, who = registry.clock() // 1000, _single(settings, address)
+    for rate in read_once(settings.address) if who else ():
+        await registry.windows.hit(_key(issuer, "bad_token", who, rate), rate.seconds, now)
+
+
+def _single(settings: Settings, address: str) -> str:
+    """Who an address counts as by itself: in a network that many share, one must not use up the share of another."""
+    return of_address(address, settings.ipv6_prefix)[0]
+
+
+async def asks(registry: Registry, issuer: Issuer, address: str) -> None:
+    """Take the share of an address that asks for something to be stored before anybody has signed in.
+
+    Raises:
+        ProtocolError: `too_many_registrations`.
+    """
+    settings = issuer.settings.limits
+    if who := _single(settings, address):
+        await _take(registry, issuer, "requests", who, read_once(settings.requests))
 
 
 async def registers(registry: Registry, issuer: Issuer, client: Client, address: str) -> None:
@@ -102,9 +113,7 @@ def _claimed(settings: Settings, client: Client, member: str, value: str, addres
     """Who a claim counts as: itself where it was attested, else together with who makes it."""
     if client.provenance.get(member, "").startswith("attested:"):
         return value
-    who, shared = of_address(address, settings.ipv6_prefix, settings.shared_addresses)
-    # In a network that many share, the single address tells one from another.
-    return f"{value} {address if shared else who}"
+    return f"{value} {_single(settings, address)}"
 
 
 async def _take(registry: Registry, issuer: Issuer, name: str, who: str, rates: tuple[Rate, ...]) -> None:
@@ -147,7 +156,7 @@ def _key(issuer: Issuer, name: str, who: str, rate: Rate) -> str:
 def _refusal(name: str, rate: Rate, seconds: int) -> ProtocolError:
     return ProtocolError(
         "too_many_registrations",
-        f"The limit of {rate.text} for {_NAMES[name]} is used up; the next is looked at in {seconds} seconds.",
+        f"The limit of {rate.text} for {_NAMES[name]} is used up; the next one is looked at in {seconds} seconds.",
         headers=[(b"retry-after", str(seconds).encode())],
     )
 
