@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from registering import MEMBERS, bearer, configured, events, issue, on_disk, post, register
 
-from registrar.config import ConfigurationError, parse
+from registrar.config import ConfigurationError, create_key_file, parse
 from registrar.domain.client import State
 from registrar.policy.document import Document
 from registrar.service.last_use import KIND
@@ -296,6 +296,20 @@ async def test_two_processes_count_the_same_clients(tmp_path: Path) -> None:
         answers = await asyncio.gather(*both)
         assert {answer.status_code for answer in answers} <= {201, 503}
         assert len(await _living(one)) == 3
+
+
+async def test_two_replicas_count_the_same_clients(database: str, tmp_path: Path) -> None:
+    """The same on PostgreSQL, for clients that a term finds and for those that items do."""
+    create_key_file(tmp_path / "keys")
+    text = limited(clients="address = 3\nowner = 2", database=database)
+    text = text.replace("[server]", f'[server]\nkey_file = "{tmp_path}/keys"', 1)
+    async with served(text) as one, served(text, clock=FrozenClock(1_790_000_001_000)) as other:
+        token, _ = await issue(one, owner="ann", max_uses=0)
+        both = [come(server, "192.0.2.1") for _ in range(10) for server in (one, other)]
+        both += [come(server, "192.0.2.2", token=token) for _ in range(10) for server in (one, other)]
+        answers = await asyncio.gather(*both)
+        assert {answer.status_code for answer in answers} <= {201, 503}
+        assert len(await _living(one)) == 3 + 2
 
 
 async def test_a_client_that_goes_leaves_its_place() -> None:
