@@ -46,6 +46,7 @@ class OwnWindows:
     entry through all that were taken away before."""
 
     async def hit(self, key: str, seconds: int, now: int) -> int:
+        """Count once, and tell how often that makes it."""
         found = self._kept.get(key)
         if found is not None and now < found[1]:
             number = found[0] + 1
@@ -58,13 +59,16 @@ class OwnWindows:
         return 1
 
     async def look(self, key: str, now: int) -> int:
+        """How often it happened, without counting."""
         number, ends = self._kept.get(key, (0, 0))
         return number if now < ends else 0
 
     async def left(self, key: str, now: int) -> int:
+        """Seconds until the window ends, 1 at the least."""
         return max(1, self._kept.get(key, (0, 0))[1] - now)
 
     async def close(self) -> None:
+        """Let go."""
         self._kept.clear()
 
     def _make_room(self, now: int) -> None:

@@ -47,6 +47,7 @@ class SharedWindows:
         self._away_until = 0
 
     async def hit(self, key: str, seconds: int, now: int) -> int:
+        """Count once, and tell how often that makes it."""
         if now >= self._away_until:
             try:
                 return await self._storage.incr(_name(key), seconds)
@@ -55,6 +56,7 @@ class SharedWindows:
         return await self._own.hit(key, seconds, now)
 
     async def look(self, key: str, now: int) -> int:
+        """How often it happened, without counting."""
         if now >= self._away_until:
             try:
                 return await self._storage.get(_name(key))
@@ -63,6 +65,7 @@ class SharedWindows:
         return await self._own.look(key, now)
 
     async def left(self, key: str, now: int) -> int:
+        """Seconds until the window ends, 1 at the least."""
         if now >= self._away_until:
             try:
                 return max(1, math.ceil(await self._storage.get_expiry(_name(key)) - time.time()))
@@ -71,6 +74,7 @@ class SharedWindows:
         return await self._own.left(key, now)
 
     async def close(self) -> None:
+        """Let go."""
         await self._pool.disconnect()
         await self._own.close()
 
