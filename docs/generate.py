@@ -93,6 +93,8 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.people", settings.People),
     ("issuer.NAME.upstream", settings.Upstream),
     ("issuer.NAME.audit", settings.Audit),
+    ("issuer.NAME.limits", settings.Limits),
+    ("issuer.NAME.limits.clients", settings.ClientLimits),
     ("issuer.NAME.template.ID", settings.Template),
     ("statement_issuer.NAME", settings.StatementIssuer),
     ("webhook.NAME", settings.Webhook),

@@ -73,6 +73,11 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
         "registration.refusals_suppressed",
         "More refusals than the quota allows to be recorded one by one; `count` tells how many.",
     ),
+    (
+        "limit.near",
+        "A limit is nearly used up; `limit` names it and `reason` tells how far. Once in a window, and under a quota.",
+    ),
+    ("client.evicted", "A client that was never used made room for another; `limit` names the cap that was full."),
     ("template.created", "A template was created (`template`, `version`), by an operator or by the configuration."),
     ("template.changed", "A template was changed, and every instance with it; `difference` tells what changed."),
     ("template.enabled", "A template was enabled: its instances may do what they did before."),
@@ -175,6 +180,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     kid: str = ""
     kind: str
     kind_of_token: str = ""
+    limit: str = ""
     max_uses: int | None = None
     personal: dict[str, str] | None = None
     policy: str = ""

@@ -33,6 +33,7 @@ from registrar.service import (
     templates,
     webhooks,
 )
+from registrar.service import limits as rates
 from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.audit import Caller
 from registrar.service.bulk import Job, Selection
@@ -105,6 +106,8 @@ async def serve(exchange: Exchange) -> Answer:
         attestation = wire.attestation(scope) if issuer.attest else ""
         token, certificate = wire.bearer(scope, given), certificates.presented(scope)
         caller = Caller(door, token, address, certificate, attestation=attestation)
+        if token is not None:
+            await rates.arrives(registry, issuer, address, token=True)
         row, name = _row(scope["method"], path)
         held = await admission.operator(registry, issuer, caller, row.scope)
         body = await _body(exchange, given)
@@ -116,6 +119,8 @@ async def serve(exchange: Exchange) -> Answer:
     except Refused as problem:
         raise await _refused(exchange, caller, ProtocolError("conflict", _said(problem)), body) from None
     except ProtocolError as error:
+        if error.kind.name == "invalid_token":
+            await rates.bad_token(registry, issuer, address)
         await _refused(exchange, caller, error, body)
         raise
 

@@ -19,7 +19,18 @@ from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import demanded
 from registrar.policy.policy import Repeat
 from registrar.policy.rules import identity
-from registrar.service import classification, instances, issuance, replacement, review, sameness, software, versions
+from registrar.service import (
+    caps,
+    classification,
+    instances,
+    issuance,
+    limits,
+    replacement,
+    review,
+    sameness,
+    software,
+    versions,
+)
 from registrar.service.admission import Admitted, actor, admit, recorded, spent, used_up
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, documents, gather, of_software, used
@@ -99,6 +110,8 @@ async def enter(
         expires_at=now + lifetime.client if lifetime.client else 0,
         flags=identity.flags(decision.findings),
     )
+    if admitted.actor is None:
+        await limits.registers(registry, issuer, client, caller.address)
     client = msgspec.structs.replace(client, due_at=lifecycle.first(client, lifetime))
     event = registry.audit.event(
         "client.registered",
@@ -130,7 +143,7 @@ async def enter(
         )
     changes = (*changes, *versions.claimed(client, parts, now))
     try:
-        await registry.store.create(client, event, admitted.spend, changes)
+        await caps.create(registry, issuer, client, event, admitted.spend, changes, caller.address)
     except TokenSpent:
         raise spent() from None
     except Conflict as conflict:
