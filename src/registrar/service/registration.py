@@ -19,7 +19,17 @@ from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import demanded
 from registrar.policy.policy import Repeat
 from registrar.policy.rules import identity
-from registrar.service import classification, instances, issuance, replacement, review, sameness, software, versions
+from registrar.service import (
+    classification,
+    instances,
+    issuance,
+    labels,
+    replacement,
+    review,
+    sameness,
+    software,
+    versions,
+)
 from registrar.service.admission import Admitted, actor, admit, recorded, spent, used_up
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, documents, gather, of_software, used
@@ -98,7 +108,10 @@ async def enter(
         own=instances.own(template, decision) if template else (),
         expires_at=now + lifetime.client if lifetime.client else 0,
         flags=identity.flags(decision.findings),
+        labels=dict(admitted.labels),
     )
+    if client.labels:
+        await labels.check_room(registry, issuer, client.labels)
     client = msgspec.structs.replace(client, due_at=lifecycle.first(client, lifetime))
     event = registry.audit.event(
         "client.registered",
