@@ -50,6 +50,7 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ("client.suspended", "A client was suspended: by an operator, or because nobody used it (`reason`)."),
     ("client.expiring", "Nobody uses a client; it will be suspended when `expires_at` has come, unless it is used."),
     ("client.resumed", "A suspended client was resumed: by an operator, or by being used where nobody had used it."),
+    ("client.labelled", "An operator labelled a client anew; `difference` tells how."),
     ("client.secret_rotated", "A client got a new secret; the old one lives on for the overlap."),
     ("client.token_rotated", "A registration access token was replaced."),
     ("client.token_reissued", "An operator gave a client a new registration access token; those that it had ended."),

@@ -234,6 +234,17 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """`[issuer.NAME.labels]`: what clients are labelled with, by their tokens and by operators."""
+
+    names: tuple[str, ...] = _setting(("tenant", "package", "connector", "workflow"), "The labels that there are.")
+    most: dict[str, int] = _setting(
+        {},
+        "Label -> how many living clients there are for each of its values at the most; those not named have no limit.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """`[issuer.NAME.audit]`: what is recorded."""
 
@@ -363,6 +374,7 @@ class Issuer:
     people: People = _setting(People(), "Who signs in.")
     upstream: Upstream = _setting(Upstream(), "Who signs people in for this issuer.")
     authorization: Authorization = _setting(Authorization(), "What registered clients can get.")
+    labels: Labels = _setting(Labels(), "What clients are labelled with.")
     audit: Audit = _setting(Audit(), "What is recorded.")
     limits: Limits = _setting(Limits(), "How fast clients may be registered, and how many.")
     template: dict[str, Template] = _setting({}, "The templates by name.")

@@ -21,7 +21,7 @@ from registrar.service import instances, review, software, versions
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, gather, used
-from registrar.service.ports import Conflict, NotFound, StoreUnavailable
+from registrar.service.ports import Change, Conflict, NotFound, StoreUnavailable
 from registrar.service.proof_of_management import Session, authenticate
 from registrar.service.registration import decide, policy_in_force
 from registrar.service.registry import Issuer, Registry
@@ -295,7 +295,12 @@ def provenance_after(client: Client, parts: Parts, decision: Decision) -> dict[s
 
 
 async def _stored(
-    registry: Registry, client: Client, happened: Sequence[Event], expected: int, parts: Parts | None = None
+    registry: Registry,
+    client: Client,
+    happened: Sequence[Event],
+    expected: int,
+    parts: Parts | None = None,
+    more: Sequence[Change] = (),
 ) -> bool:
     """Whether the write was first; NotFound means that the client was purged meanwhile, and the next look says so.
 
@@ -304,7 +309,7 @@ async def _stored(
     """
     changes = parts.changes if parts else ()
     try:
-        await registry.store.update(client, happened, expected=expected, changes=changes)
+        await registry.store.update(client, happened, expected=expected, changes=[*changes, *more])
     except Conflict as conflict:
         if parts is not None and (refusal := used(str(conflict), parts)):
             raise refusal from None

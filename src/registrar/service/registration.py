@@ -24,6 +24,7 @@ from registrar.service import (
     classification,
     instances,
     issuance,
+    labels,
     limits,
     replacement,
     review,
@@ -109,9 +110,12 @@ async def enter(
         own=instances.own(template, decision) if template else (),
         expires_at=now + lifetime.client if lifetime.client else 0,
         flags=identity.flags(decision.findings),
+        labels=dict(admitted.labels),
     )
     if admitted.actor is None:
         await limits.registers(registry, issuer, client, caller.address)
+    if client.labels:
+        await labels.check_room(registry, issuer, client.labels)
     client = msgspec.structs.replace(client, due_at=lifecycle.first(client, lifetime))
     event = registry.audit.event(
         "client.registered",

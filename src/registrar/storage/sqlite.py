@@ -70,7 +70,7 @@ _UPDATE_CLIENT: Final = (
     "UPDATE client SET version = ?, state = ?, owner = ?, due_at = ?, record = ? "
     "WHERE issuer = ? AND client_id = ? AND version = ?"
 )
-_INSERT_TERM: Final = "INSERT INTO client_term (issuer, term, client_id) VALUES (?, ?, ?)"
+_INSERT_TERM: Final = "INSERT OR IGNORE INTO client_term (issuer, term, client_id) VALUES (?, ?, ?)"
 _DELETE_TERM: Final = "DELETE FROM client_term WHERE issuer = ? AND term = ? AND client_id = ?"
 # The template comes with the instance, in one statement: the two are of one moment.
 _CLIENTS: Final = (
@@ -460,7 +460,7 @@ class _Engine:
         then, now = {*terms(records.decode_own(before[0]))}, {*terms(client)}
         for one in then - now:
             self._db.execute(_DELETE_TERM, (key[0], one, key[1]))
-        for one in now - then:
+        for one in now:  # all of them: a client from before there were terms gets its own with its next change
             self._db.execute(_INSERT_TERM, (key[0], one, key[1]))
         for event in events:
             self.tell(event)
