@@ -7,11 +7,12 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from registrar import __version__
 from registrar.domain.access_token import ADMINISTRATION
 from registrar.domain.errors import ERRORS
 from registrar.domain.metadata import MEMBERS, Role
 
+VERSION: Final = "1"
+"""Of what is described, which moves when a caller has to."""
 _JSON_TYPES: Final[Mapping[str, dict[str, Any]]] = {
     "array": {"type": "array", "items": {"type": "string"}},
     "boolean": {"type": "boolean"},
@@ -73,7 +74,7 @@ def document(url: str, prefix: str, registration: str, rows: Iterable[Row]) -> d
     paths |= _protocol(registration)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Registrar", "version": __version__},
+        "info": {"title": "Registrar", "version": VERSION},
         "servers": [{"url": url}],
         "paths": paths,
         "components": {

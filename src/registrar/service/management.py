@@ -160,8 +160,7 @@ async def update(
             more = (*more, *review.superseded(registry, issuer, client_id, by, caller.endpoint))
         parts = await versions.moved(registry, client, parts, now)
         noted = registry.last_use.note(issuer.name, client_id, now)
-        parts = msgspec.structs.replace(parts, changes=(*parts.changes, *more, *noted))
-        if await _stored(registry, after, happened, client.version, parts):
+        if await _stored(registry, after, happened, client.version, parts, (*more, *noted)):
             return _answer(issuer, after, renewal)
     raise ProtocolError("temporarily_unavailable")
 
@@ -204,10 +203,8 @@ async def _hold(
     event = _event(registry, "update.held", client, caller, registry.clock(), detail)
     # The client goes on as it is; its version moves, so that whoever writes at the same moment sees what is held.
     marked = msgspec.structs.replace(client, version=client.version + 1, credentials=shown.credentials)
-    parts = msgspec.structs.replace(
-        parts, changes=(*parts.changes, review.put(client.issuer, held, number + 1, number))
-    )
-    stored = await _stored(registry, marked, [event], client.version, parts)
+    put = review.put(client.issuer, held, number + 1, number)
+    stored = await _stored(registry, marked, [event], client.version, parts, (put,))
     return held.pending() if stored else None
 
 
