@@ -32,6 +32,7 @@ from registrar.domain.findings import RULES, Rule
 from registrar.domain.metadata import ECHOED_EMPTY, LIMITS, MEMBERS, Member, Role
 from registrar.domain.metrics import METRICS
 from registrar.domain.software_statement import Form
+from registrar.http import admin, openapi
 from registrar.policy import classes
 from registrar.policy.classes import When
 from registrar.policy.evidence import ManagementProof, Proof
@@ -86,6 +87,7 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.registration_access_token", settings.RegistrationAccessToken),
     ("issuer.NAME.client_secret", settings.ClientSecret),
     ("issuer.NAME.udap", settings.Udap),
+    ("issuer.NAME.labels", settings.Labels),
     ("issuer.NAME.scopes", settings.Scopes),
     ("issuer.NAME.openid", settings.OpenID),
     ("issuer.NAME.authorization", settings.Authorization),
@@ -93,6 +95,8 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.people", settings.People),
     ("issuer.NAME.upstream", settings.Upstream),
     ("issuer.NAME.audit", settings.Audit),
+    ("issuer.NAME.limits", settings.Limits),
+    ("issuer.NAME.limits.clients", settings.ClientLimits),
     ("issuer.NAME.template.ID", settings.Template),
     ("statement_issuer.NAME", settings.StatementIssuer),
     ("webhook.NAME", settings.Webhook),
@@ -620,6 +624,12 @@ def _test(name: str) -> str:
     return f"[{function.removeprefix('test_').replace('_', ' ')}](../../tests/{path})"
 
 
+def openapi_document() -> Iterator[str]:
+    """`openapi.json`: the administration API and the protocol's endpoints, for programs."""
+    told = openapi.document("https://as.example.com", admin.PREFIX, "/register", admin.ROUTES)
+    yield json.dumps(told, indent=1, ensure_ascii=False)
+
+
 PAGES: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
@@ -631,12 +641,15 @@ PAGES: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "server-metadata.md": server_metadata_page,
     "cli.md": cli_page,
     "threat-model.md": threat_model_page,
+    "openapi.json": openapi_document,
 }
 
 
 def text_of(page: Callable[[], Iterator[str]]) -> str:
     """A page as it stands in its file."""
     lines = list(page())
+    if page is openapi_document:  # no place for a note in JSON
+        return lines[0] + "\n"
     return "\n".join([lines[0], "", NOTE, *lines[1:]]).rstrip("\n") + "\n"
 
 

@@ -23,8 +23,10 @@ import apsw
 import httpx2
 import pytest
 
+from registrar.config import assemble, read
 from registrar.domain.client import State
 from registrar.domain.credentials import Credentials
+from registrar.service import verification
 from registrar.service.ports import ClientQuery, EventQuery
 from registrar.storage.sqlite import SQLiteStore
 
@@ -99,6 +101,14 @@ class Server:
         if self._process.poll() is None:
             self._process.terminate()
             assert self._process.wait(timeout=30) == 0, self._log.read_text()
+
+    async def verified(self) -> None:
+        """Fail unless the chains of all its starts are whole, whatever they were doing when they ended."""
+        registry = assemble(read(self._configuration))
+        report = await verification.verify(registry)
+        await registry.store.close()
+        assert report.sound, report.problems
+        assert report.writers > 1
 
     def limit_files(self, size: int) -> None:
         """Let no file of the process grow beyond `size`: to it, the disk is full."""
@@ -304,6 +314,7 @@ async def test_what_was_answered_survives_kill_9(
         await check(client, list(known.values()))
     stored = await whole(server.database)
     assert known.keys() <= stored
+    await server.verified()
     deleted = sum(one.gone == {True} for one in known.values())
     announce(
         f"storm {storm_number}, {KILLS} kills: {len(known)} of {len(known)} answered clients are whole ({answers['updated']} updates, "

@@ -19,7 +19,7 @@ import postgresql
 from registrar.config import assemble, read
 from registrar.domain.access_token import Kind
 from registrar.domain.metadata import Presented
-from registrar.service import templates
+from registrar.service import checkpoints, templates, verification
 from registrar.service.administration import Operator, issue_token
 from registrar.service.ports import ClientQuery, EventQuery
 from registrar.service.registry import Registry
@@ -107,7 +107,10 @@ async def stored_with(registry: Registry, token: str) -> set[str]:
 
 
 async def test_a_token_is_used_exactly_as_often_as_it_may(replicas: Replicas, announce: Callable[[str], None]) -> None:
-    """Ten times as many come as may register, to three replicas of which one is killed; round after round the count is exact."""
+    """Ten times as many come as may register, to three replicas of which one is killed: the count is exact in every round.
+
+    The audit of all of them verifies together, while they go on and after each of them was killed.
+    """
     three = await replicas.start(3)
     registry = assemble(read(replicas.configuration))
     totals: Counter[int] = Counter()
@@ -120,6 +123,13 @@ async def test_a_token_is_used_exactly_as_often_as_it_may(replicas: Replicas, an
         assert told <= await stored_with(registry, token)
         totals += statuses
         await victim.launch().ready(replicas.client)
+        report = await verification.verify(registry)
+        assert report.sound, report.problems
+    await checkpoints.make(registry)
+    report = await verification.verify(registry)
+    assert report.sound, report.problems
+    assert report.placed == report.batches
+    assert report.writers > len(three)
     await registry.store.close()
     announce(
         f"{ROUNDS} rounds of {10 * USES} at 3 replicas, one killed in each: {ROUNDS * USES} clients of {ROUNDS * USES} uses; "

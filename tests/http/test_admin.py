@@ -11,7 +11,7 @@ from registering import MEMBERS, bearer, configured, events, everything_recorded
 
 from registrar.domain.access_token import ADMINISTRATION
 from registrar.http import admin
-from registrar.service import administration, keys
+from registrar.service import administration, checkpoints, keys, receipts
 from registrar.testing import Served, served
 
 pytestmark = pytest.mark.anyio
@@ -154,6 +154,11 @@ async def test_clients() -> None:
         assert public.json()["metadata"]["token_endpoint_auth_method"] == "none"
         assert again.json()["client_secret"] != made["client_secret"]
         assert (await manage(server, made)).json()["client_secret"] == again.json()["client_secret"]
+        receipt = await call(server, token, "GET", f"{path}/receipt")
+        keys_of_audit = (await checkpoints.published(server.registry))["keys"]
+        assert receipt.headers["content-type"] == "application/jwt"
+        assert receipts.verify(receipt.text, keys_of_audit).claims["client_id"] == made["client_id"]
+        refused(await call(server, token, "GET", "clients/nobody/receipt"), "not_found", status=404)
         assert (await call(server, token, "POST", f"{path}/suspend", {"reason": "odd"})).json()["state"] == "suspended"
         refused(await manage(server, made), "access_denied", status=403)
         refused(await call(server, token, "POST", f"{path}/suspend"), "invalid_request", status=409)

@@ -32,6 +32,8 @@ ELSEWHERE: Final = {
     "login_required",
     "consent_required",
     "interaction_required",
+    "too_many_registrations",
+    "too_many_clients",
 }
 """Rows that take more than one request to reach; the tests of their endpoints do."""
 UNSIGNED: Final = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2VsLmV4YW1wbGUifQ.AA"

@@ -9,7 +9,7 @@ import pytest
 from registering import PUBLIC, as_update, bearer, configured, events, issue, manage, post, refused, register
 
 from registrar.domain.client import State
-from registrar.service import client_administration, review
+from registrar.service import administration, checkpoints, client_administration, receipts, review
 from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
@@ -152,7 +152,14 @@ async def test_an_approved_update_is_in_force() -> None:
         assert "pending_update" not in answer
         (event,) = await events(server, "review.approved")
         assert event["reason"] == "known to us"
-        assert event["difference"]["redirect_uris"][1] == OTHER
+        assert event["difference"]["redirect_uris"][1] == event["redirect_uris"] == OTHER
+        assert event["policy"] == "careful"
+        client = await administration.find(server.registry, server.issuer, made["client_id"])
+        receipt = await receipts.issue(server.registry, server.issuer, client)
+        said = receipts.verify(receipt, (await checkpoints.published(server.registry))["keys"]).claims
+        assert said["metadata"]["redirect_uris"] == OTHER
+        assert said["event"]["kind"] == "review.approved"
+        assert said["policy_digest"] == event["policy_digest"]
         assert len(await events(server, "client.expanded")) == 1
         with pytest.raises(Unknown):
             await review.approve(*acts(server), made["client_id"])

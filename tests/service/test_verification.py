@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import apsw
 import msgspec
 import pytest
 
+from postgresql import PostgreSQL
 from registrar.config import Configuration, assemble, parse
 from registrar.config.key_file import create_key_file
 from registrar.domain import chain, checkpoint, merkle
@@ -22,6 +25,8 @@ from registrar.service import checkpoints, receipts, retention, verification
 from registrar.service.ports import EventQuery
 from registrar.service.registry import Registry
 from registrar.service.verification import Report
+from registrar.storage.copying import copy, open_rows
+from registrar.storage.migrations import scripts
 
 pytestmark = pytest.mark.anyio
 
@@ -29,11 +34,11 @@ ACTOR = Actor("operator", "local", person="ann", address="192.0.2.7")
 EVENTS = 40
 
 
-def configured(folder: Path) -> Configuration:
-    """A registry in a file of the folder."""
+def configured(folder: Path, database: str = "") -> Configuration:
+    """A registry in a file of the folder, or elsewhere."""
     text = f"""
 [server]
-database = "sqlite:///{folder}/registrar.db"
+database = "{database or f"sqlite:///{folder}/registrar.db"}"
 key_file = "{folder}/registrar.key"
 [issuer.main]
 url = "http://127.0.0.1:8000"
@@ -47,9 +52,9 @@ async def write(registry: Registry, count: int = EVENTS) -> None:
         await asyncio.gather(*(tell(registry, f"c{at}-{one}") for one in range(4)))
 
 
-async def tell(registry: Registry, client_id: str) -> None:
+async def tell(registry: Registry, client_id: str, kind: str = "client.suspended") -> None:
     """One event."""
-    event = registry.audit.event("client.suspended", "main", ACTOR, client_id=client_id, detail={"reason": "test"})
+    event = registry.audit.event(kind, "main", ACTOR, client_id=client_id, detail={"reason": "test"})
     await registry.store.record(event)
 
 
@@ -100,7 +105,7 @@ ATTACKS: dict[str, tuple[str, str]] = {
     ),
     "two bodies swapped": (
         (
-            "UPDATE event SET body = (SELECT other.body FROM event AS other WHERE other.client_id = iif(event.client_id = 'c3-1', 'c3-2', 'c3-1')) "
+            "UPDATE event SET body = (SELECT other.body FROM event AS other WHERE other.client_id = CASE event.client_id WHEN 'c3-1' THEN 'c3-2' ELSE 'c3-1' END) "
             "WHERE client_id IN ('c3-1', 'c3-2')"
         ),
         "an event is not what was written",
@@ -116,8 +121,8 @@ ATTACKS: dict[str, tuple[str, str]] = {
     ),
     "an event added": (
         (
-            "INSERT INTO event (writer, batch, position, issuer, kind, time_ms, client_id, body, personal) "
-            "SELECT writer, batch, 9, issuer, kind, time_ms, client_id, body, personal FROM event WHERE client_id = 'c3-1'"
+            "INSERT INTO event (sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal) "
+            "SELECT (SELECT max(sequence) + 1 FROM event), writer, batch, 9, issuer, kind, time_ms, client_id, body, personal FROM event WHERE client_id = 'c3-1'"
         ),
         "are stored, and",
     ),
@@ -162,6 +167,33 @@ async def test_what_was_done_to_it_is_found(registry: Registry, tmp_path: Path, 
         return
     assert not report.sound
     assert expected in told(report)
+
+
+@pytest.mark.requirement("SEED-65")
+@pytest.mark.parametrize("name", [name for name, (_, expected) in ATTACKS.items() if expected])
+async def test_what_was_done_to_postgresql_is_found(
+    tmp_path: Path, database: str, postgres: PostgreSQL, name: str
+) -> None:
+    """There too, and while its writer goes on."""
+    create_key_file(tmp_path / "registrar.key")
+    registry = assemble(configured(tmp_path, database))
+    try:
+        await write(registry)
+        await checkpoints.make(registry)
+        assert (await verification.verify(registry)).sound
+        sql, expected = ATTACKS[name]
+        await postgres.execute(
+            re.sub(
+                r"CAST\(replace\(CAST\((\w+) AS TEXT\), ('\w+'), ('\w+')\) AS BLOB\)",
+                r"convert_to(replace(convert_from(\1, 'UTF8'), \2, \3), 'UTF8')",
+                sql,
+            ),
+            database.rpartition("/")[2],
+        )
+        await write(registry, 8)
+        assert expected in told(await verification.verify(registry))
+    finally:
+        await registry.store.close()
 
 
 async def test_a_chain_made_anew_does_not_agree_with_what_was_signed(registry: Registry, tmp_path: Path) -> None:
@@ -255,11 +287,122 @@ async def test_many_writers_have_one_log(registry: Registry, tmp_path: Path) -> 
             await one.store.close()
 
 
+async def test_what_is_written_meanwhile_is_no_finding(registry: Registry, tmp_path: Path) -> None:
+    """Others write, seal and prune while the audit is verified: nothing of it is taken for an attack."""
+    other = assemble(configured(tmp_path))
+    stopped = asyncio.Event()
+
+    async def going_on() -> None:
+        while not stopped.is_set():
+            await write(other, 8)
+            await checkpoints.make(other)
+
+    def between(_done: int, _of: int) -> None:
+        """In the middle of a verification, whatever the loop would have done: new batches, places and a checkpoint."""
+        beside = assemble(configured(tmp_path))
+
+        async def more() -> None:
+            await write(beside, 8)
+            await checkpoints.make(beside)
+            await retention.prune(beside, beside.clock() // 1000 - 3_600)
+            await beside.store.close()
+
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, more()).result()
+
+    report = await verification.verify(registry, told=between)
+    assert report.sound, told(report)
+    writing = asyncio.create_task(going_on())
+    try:
+        for _ in range(20):
+            report = await verification.verify(registry)
+            assert report.sound, told(report)
+            await asyncio.sleep(0)
+    finally:
+        stopped.set()
+        await writing
+        await other.store.close()
+
+
+async def test_progress_is_told_to_the_end(registry: Registry) -> None:
+    """In events, of all that there are."""
+    seen: list[tuple[int, int]] = []
+    report = await verification.verify(registry, told=lambda done, of: seen.append((done, of)))
+    assert seen == sorted(seen)
+    assert seen[-1] == (report.events, report.events)
+
+
+async def test_places_that_no_checkpoint_covers(registry: Registry, tmp_path: Path) -> None:
+    """Taking the last checkpoint away, and putting an earlier one in its place, leaves places behind."""
+    first = await checkpoints.latest(registry)
+    assert first is not None
+    held = await registry.store.item("*", checkpoints.KIND, "head")
+    assert held is not None
+    await checkpoints.make(registry)
+    db = apsw.Connection(str(tmp_path / "registrar.db"))
+    db.execute("UPDATE item SET body = ? WHERE kind = 'checkpoint' AND key = 'head'", (held.body,))
+    db.execute(
+        "DELETE FROM item WHERE kind = 'checkpoint' AND key <> 'head' AND key > ?", (f"{first.checkpoint.size:016d}",)
+    )
+    db.close()
+    report = await verification.verify(registry)
+    assert f"places after the {first.checkpoint.size} that the last checkpoint covers" in told(report)
+
+
 async def test_nothing_is_sealed_twice(registry: Registry) -> None:
     """Where nothing was written since, the last checkpoint stands."""
     made = await checkpoints.make(registry)
     assert await checkpoints.make(registry) == made
     assert await checkpoints.latest(registry) == made
+
+
+async def test_a_copy_verifies_as_its_source_does(registry: Registry, tmp_path: Path, own_database: str) -> None:
+    """The chains, the log and the checkpoints come along, and what was kept elsewhere still holds."""
+    kept = await checkpoints.make(registry)
+    assert kept is not None
+    keys = (await checkpoints.published(registry))["keys"]
+    before = await verification.verify(registry)
+    source, target = await open_rows(f"sqlite:///{tmp_path}/registrar.db"), await open_rows(own_database)
+    await copy(source, target, lambda *_: None)
+    await source.close()
+    await target.close()
+    copied = assemble(configured(tmp_path, own_database))
+    try:
+        after = await verification.verify(copied, kept=[kept], keys=keys)
+        assert after.sound, told(after)
+        assert (after.events, after.batches, after.placed) == (before.events, before.batches, before.placed)
+        await write(copied, 8)
+        await checkpoints.make(copied)
+        assert (await verification.verify(copied, kept=[kept], keys=keys)).sound
+    finally:
+        await copied.store.close()
+
+
+async def test_events_from_before_there_were_chains(tmp_path: Path) -> None:
+    """They are counted apart; everything that is written from then on is held together."""
+    db = apsw.Connection(str(tmp_path / "registrar.db"))
+    for script in scripts("sqlite")[:4]:
+        db.execute(script)
+    db.pragma("user_version", 4)
+    body = b'{"client_id":"old","issuer":"main","kind":"client.suspended","time":1}'
+    db.execute(
+        "INSERT INTO event (writer, batch, position, issuer, kind, time_ms, client_id, body, personal) "
+        "VALUES ('early', 1, 0, 'main', 'client.suspended', 1, 'old', ?, x'')",
+        (body,),
+    )
+    db.close()
+    create_key_file(tmp_path / "registrar.key")
+    registry = assemble(configured(tmp_path))
+    try:
+        await write(registry)
+        await checkpoints.make(registry)
+        report = await verification.verify(registry)
+        assert report.sound, told(report)
+        assert (report.unchained, report.events) == (1, EVENTS + 1)
+        tampered(tmp_path, "UPDATE event SET writer = 'early', batch = 2 WHERE client_id = 'c3-1'")
+        assert not (await verification.verify(registry)).sound  # nothing becomes old afterwards
+    finally:
+        await registry.store.close()
 
 
 # --- what is taken away on purpose ----------------------------------------------------------------------------------------
@@ -340,7 +483,12 @@ async def test_the_log_is_shown_to_have_only_grown(registry: Registry) -> None:
 async def test_a_receipt_is_believed_for_its_keys_alone(registry: Registry) -> None:
     """Not one that was changed, nor one of another type, nor with a proof of something else."""
     keys = (await checkpoints.published(registry))["keys"]
-    good: dict[str, Any] = {"iss": "x", "event": {"leaf": ""}}
+    for client_id in ("mine", "another"):
+        await tell(registry, client_id, "client.registered")
+    (own,), (other,) = [
+        await registry.store.events(EventQuery("main", client_id=client_id)) for client_id in ("mine", "another")
+    ]
+    good: dict[str, Any] = {"client_id": "mine", "event": {"body": own.event.body.decode()}}
     assert receipts.verify(await checkpoints.sign(registry, good, receipts.TYPE), keys).proof is None
     compact = await checkpoints.sign(registry, good, receipts.TYPE)
     wrong: list[tuple[str, Callable[[], str]]] = [
@@ -354,12 +502,20 @@ async def test_a_receipt_is_believed_for_its_keys_alone(registry: Registry) -> N
     with pytest.raises(checkpoint.Refused):
         receipts.verify(compact, [])
     await checkpoints.make(registry)
-    proof = await proof_of(registry, "c5-0")
+    proof = await proof_of(registry, "mine")
     assert proof is not None
-    for leaf in ("", checkpoint.text(b"\0" * 32)):
-        forged = {**good, "event": {"leaf": leaf}, "proof": msgspec.to_builtins(proof)}
-        with pytest.raises(checkpoint.Refused, match="does not lead"):
-            receipts.verify(await checkpoints.sign(registry, forged, receipts.TYPE), keys)
-    for odd in ({"proof": 1}, {"proof": {}}, {"proof": msgspec.to_builtins(proof), "event": 7}):
+    proved = {**good, "proof": msgspec.to_builtins(proof)}
+    assert receipts.verify(await checkpoints.sign(registry, proved, receipts.TYPE), keys).proof == proof
+    (suspended,) = await registry.store.events(EventQuery("main", client_id="c5-0"))
+    forgeries: list[tuple[str, dict[str, Any]]] = [
+        ("does not lead", {"event": {"body": own.event.body.decode() + " "}}),
+        ("not of this registration", {"event": {"body": other.event.body.decode()}}),
+        ("not of this registration", {"client_id": "another"}),
+        ("not of this registration", {"client_id": "c5-0", "event": {"body": suspended.event.body.decode()}}),
+    ]
+    for reason, forged in forgeries:
+        with pytest.raises(checkpoint.Refused, match=reason):
+            receipts.verify(await checkpoints.sign(registry, {**proved, **forged}, receipts.TYPE), keys)
+    for odd in ({"proof": 1}, {"proof": {}}, {"event": 7}, {"event": {"body": 7}}, {"event": {"body": "{"}}):
         with pytest.raises(checkpoint.Malformed):
-            receipts.verify(await checkpoints.sign(registry, {**good, **odd}, receipts.TYPE), keys)
+            receipts.verify(await checkpoints.sign(registry, {**proved, **odd}, receipts.TYPE), keys)

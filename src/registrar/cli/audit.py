@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from registrar.cli.commands import common, configured, main
-from registrar.cli.render import Failure, Output, counting, printable
+from registrar.cli.render import Failure, Output, measuring, printable
 
 if TYPE_CHECKING:
     from registrar.cli import operating
@@ -201,7 +201,7 @@ def verify_events(
         raise click.UsageError(f"what was kept cannot be read: {problem}") from None
 
     async def act(desk: operating.Desk) -> None:
-        with counting("batches", quiet=as_json) as told:
+        with measuring("events", quiet=as_json) as told:
             report = await verification.verify(desk.registry, kept=checkpoints, keys=trusted, told=told)
         if as_json:
             Output(as_json=True).dump({"sound": report.sound, **operating.built(report)})

@@ -222,6 +222,12 @@ def token() -> None:
     "--certificate", default="", help="The thumbprint (x5t#S256) of the certificate beside which alone it works."
 )
 @click.option("--attestation", is_flag=True, help="It works only with an attestation that the issuer believes.")
+@click.option(
+    "--labelled", multiple=True, metavar="NAME=VALUE", help="A label of every client that is registered with it."
+)
+@click.option(
+    "--within", multiple=True, metavar="NAME=VALUE", help="A label of all that it administers; for scopes admin.*."
+)
 def issue_token(
     config: Path | None,
     dev: bool,
@@ -237,10 +243,13 @@ def issue_token(
     addresses: tuple[str, ...],
     certificate: str,
     attestation: bool,
+    labelled: tuple[str, ...],
+    within: tuple[str, ...],
 ) -> None:
     """Issue an initial access token and print it, this once."""
     from registrar.cli import operating
     from registrar.domain.access_token import Kind
+    from registrar.service.labels import parsed
 
     async def act(desk: operating.Desk) -> None:
         value, issued = await operating.issue_token(
@@ -255,6 +264,8 @@ def issue_token(
             addresses=addresses,
             certificate=certificate,
             attestation=attestation,
+            labels=parsed(labelled),
+            within=parsed(within),
         )
         members = issued.public(desk.now)
         Output(as_json).record(
@@ -349,40 +360,49 @@ def create_client(
     operating.run(configured(config, dev=dev), issuer, act)
 
 
+def _filtering(command: Any) -> Any:
+    """The options that choose clients."""
+    for option in (
+        click.option("--keys-before", type=click.DateTime(), help="Their secret is from before this time (UTC)."),
+        click.option("--expires-before", type=click.DateTime(), help="They, or their secret, end before this time."),
+        click.option("--never-used", is_flag=True, help="Those that were never used."),
+        click.option("--unused-since", type=click.DateTime(), help="Last used before this time, or never."),
+        click.option("--created-before", type=click.DateTime(), help="Registered before this time (UTC)."),
+        click.option("--created-from", type=click.DateTime(), help="Registered at this time or later (UTC)."),
+        click.option("--text", default="", help="A part of their name."),
+        click.option("--labelled", multiple=True, metavar="NAME=VALUE", help="With this label; may be repeated."),
+        click.option("--policy", default="", help="Judged by this policy."),
+        click.option("--template", default="", help="Instances of this template."),
+        click.option("--token", default="", help="Registered with this initial access token."),
+        click.option("--statement", default="", help="With a software statement of this issuer."),
+        click.option("--class", "client_class", default="", help="Of this class."),
+        click.option("--flag", default="", help="Of which this rule found something odd."),
+        click.option("--host", default="", help="Leading people to this host."),
+        click.option("--software", default="", help="Of this software_id."),
+        click.option("--owner", default="", help="Of this owner."),
+        click.option(
+            "--state", type=click.Choice(["pending", "active", "suspended", "deleted"]), help="In this state."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @client.command("list")
 @common
-@click.option("--state", type=click.Choice(["active", "suspended", "deleted"]), help="Only clients in this state.")
-@click.option("--owner", help="Only clients of this owner.")
-@click.option("--token", "token_id", help="Only clients registered with this initial access token.")
-@click.option("--template", help="Only instances of this template.")
+@_filtering
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--after", default="", help="The client_id after which the list begins.")
 def list_clients(
-    config: Path | None,
-    dev: bool,
-    issuer: str,
-    as_json: bool,
-    state: str | None,
-    owner: str | None,
-    token_id: str | None,
-    template: str | None,
-    limit: int,
-    after: str,
+    config: Path | None, dev: bool, issuer: str, as_json: bool, limit: int, after: str, **asked: Any
 ) -> None:
     """List clients in the order in which they registered."""
     from registrar.cli import operating
-    from registrar.domain.client import State
+    from registrar.service import inventory
 
     async def act(desk: operating.Desk) -> None:
-        found = await operating.clients(
-            desk,
-            state=State(state) if state else None,
-            owner=owner,
-            token_id=token_id,
-            template=template,
-            after=after,
-            limit=limit,
-        )
+        filters = operating.filters(**asked)
+        found = await inventory.page(desk.registry, desk.issuer, filters, after=after, limit=limit)
         columns = (
             "client_id",
             "state",
@@ -394,9 +414,88 @@ def list_clients(
             "token_label",
             "template",
         )
-        Output(as_json).table([operating.client_row(one) for one in found], columns)
-        if len(found) == limit and not as_json:
-            click.echo(f"{limit} shown, and there may be more: --after {found[-1].client_id}", err=True)
+        Output(as_json).table([operating.client_row(one) for one in found.clients], columns)
+        if found.after and not as_json:
+            click.echo(f"{len(found.clients)} shown, and there may be more: --after {found.after}", err=True)
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@client.command("export")
+@common
+@_filtering
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+def export_clients(config: Path | None, dev: bool, issuer: str, as_json: bool, form: str, **asked: Any) -> None:
+    """Write clients to standard output, each whole but for its credentials."""
+    import csv
+    import json
+    import sys
+
+    from registrar.cli import operating
+    from registrar.service import inventory
+
+    del as_json
+
+    async def act(desk: operating.Desk) -> None:
+        table = csv.writer(sys.stdout, lineterminator="\n")
+        columns = ("client_id", "state", "client_id_issued_at", "client_name", "software_id", "owner", "policy")
+        if form == "csv":
+            table.writerow(columns)
+        async for one in inventory.every(desk.registry, desk.issuer, operating.filters(**asked)):
+            if form == "csv":
+                row = operating.client_row(one)
+                table.writerow([operating.harmless(row.get(name)) for name in columns])
+            else:
+                click.echo(json.dumps(one.public()))
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@client.command("stats")
+@common
+@_filtering
+def client_statistics(config: Path | None, dev: bool, issuer: str, as_json: bool, **asked: Any) -> None:
+    """Count clients by state, policy, assurance, class, method, template and age."""
+    from registrar.cli import operating
+    from registrar.service import inventory
+
+    async def act(desk: operating.Desk) -> None:
+        Output(as_json).record(await inventory.statistics(desk.registry, desk.issuer, operating.filters(**asked)))
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@client.command("label")
+@common
+@click.argument("client_id")
+@click.argument("labels", nargs=-1, required=True, metavar="NAME=VALUE...")
+def label_client(
+    config: Path | None, dev: bool, issuer: str, as_json: bool, client_id: str, labels: tuple[str, ...]
+) -> None:
+    """Label a client; NAME= takes a label away."""
+    from registrar.cli import operating
+    from registrar.service import administration
+    from registrar.service.labels import parsed
+
+    async def act(desk: operating.Desk) -> None:
+        after = await administration.label(desk.registry, desk.issuer, desk.operator, client_id, parsed(labels))
+        Output(as_json).record({"client_id": client_id, "labels": after.labels}, "Labelled.")
+
+    operating.run(configured(config, dev=dev), issuer, act)
+
+
+@client.command("reindex")
+@common
+def reindex_clients(config: Path | None, dev: bool, issuer: str, as_json: bool) -> None:
+    """Make clients from before there was an inventory findable by host, software and class."""
+    from registrar.cli import operating
+    from registrar.cli.render import counting
+    from registrar.service import inventory
+
+    async def act(desk: operating.Desk) -> None:
+        with counting("clients", quiet=as_json) as told:
+            count = await inventory.reindex(desk.registry, desk.issuer, told)
+        Output(as_json).record({"clients": count}, "Done.")
 
     operating.run(configured(config, dev=dev), issuer, act)
 

@@ -7,6 +7,7 @@ import getpass
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -24,8 +25,10 @@ from registrar.domain.metadata import Presented
 from registrar.policy.document import ConfigurationError
 from registrar.service import administration, client_administration, issuance, keys
 from registrar.service.administration import Operator, Refused
+from registrar.service.inventory import Filters
+from registrar.service.labels import parsed
 from registrar.service.last_use import at as last_use_at
-from registrar.service.ports import ClientQuery, SigningKey, StoreUnavailable
+from registrar.service.ports import SigningKey, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
 _PAGE = 500
@@ -126,19 +129,22 @@ async def revoke_token(desk: Desk, token_id: str, *, again: bool = False) -> Non
     await administration.revoke_token(desk.registry, desk.issuer, desk.operator, token_id, again=again)
 
 
-async def clients(
-    desk: Desk,
-    *,
-    state: State | None,
-    owner: str | None,
-    token_id: str | None,
-    template: str | None,
-    after: str,
-    limit: int,
-) -> Sequence[Client]:
-    """Clients of the issuer."""
-    query = ClientQuery(desk.issuer.name, state, owner, token_id, template)
-    return await desk.registry.store.clients(query, after=(desk.issuer.name, after), limit=limit)
+def filters(labelled: tuple[str, ...] = (), **asked: Any) -> Filters:
+    """The filters of a command; times are given in UTC."""
+    told: dict[str, Any] = {
+        name: int(value.replace(tzinfo=UTC).timestamp()) if isinstance(value, datetime) else value
+        for name, value in asked.items()
+        if value not in (None, "")
+    }
+    if "state" in told:
+        told["state"] = State(told["state"])
+    return Filters(labels=parsed(labelled), **told)
+
+
+def harmless(value: Any) -> str:
+    """A cell that no spreadsheet takes for a formula: what strangers wrote must not be run where it is opened."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 async def create_client(desk: Desk, metadata: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -159,3 +159,19 @@ def counting(what: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(what, total=None)
         yield lambda count: progress.advance(bar, count)
+
+
+@contextmanager
+def measuring(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how far something is; what is given is told how many are done, and of how many."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, quiet=quiet)
+    if not console.is_terminal:
+        yield lambda _done, _of: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(what, total=None)
+        yield lambda done, of: progress.update(bar, completed=done, total=of)

@@ -22,6 +22,7 @@ from registrar.service.metrics import Metrics
 from registrar.service.outbox import Webhooks, with_outbox
 from registrar.service.registry import Issuer, Registry
 from registrar.service.tracing import Tracer
+from registrar.service.windows import OwnWindows, Windows
 from registrar.storage import open_store
 
 
@@ -72,9 +73,25 @@ def assemble(configuration: Configuration) -> Registry:
         fetch,
         KeySets(fetch, _now_ms, server.key_sets),
         webhooks=webhooks,
+        windows=_windows(server.limits_database),
         metrics=metrics,
         tracer=tracer,
     )
+
+
+def _windows(database: str) -> Windows:
+    if not database:
+        return OwnWindows()
+    try:
+        from registrar.storage.shared_windows import SharedWindows  # the driver is loaded only where it is used
+
+        return SharedWindows(database)
+    except Exception as problem:  # noqa: BLE001 (the library has errors of its own for a driver that is not there)
+        raise ConfigurationError(
+            "server.limits_database",
+            0,
+            f"cannot be used ({type(problem).__name__}); it needs the extra redis: pip install 'oauth-registrar[redis]'",
+        ) from None
 
 
 def _tracer(settings: Tracing) -> Tracer | None:

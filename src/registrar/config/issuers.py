@@ -6,18 +6,20 @@ import dataclasses
 import re
 import stat
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
 from registrar.config.policies import named_function
 from registrar.config.tables import NAME, built
+from registrar.domain import rates
 from registrar.domain import uri as grammar
 from registrar.domain.access_token import SCOPE, Kind
 from registrar.domain.certificate import read as read_certificate
 from registrar.domain.certificate import read_pem
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS, PAGES
-from registrar.domain.settings import Clients, Registration, Server, StatementIssuer, Template, TokenIssuer
+from registrar.domain.settings import Clients, Limits, Registration, Server, StatementIssuer, Template, TokenIssuer
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.policy import Contradiction, Policy, all_of
 from registrar.policy.classes import ClientClass
@@ -108,6 +110,7 @@ def issuer_settings(
     _check_authorization(issuer, document, *at, "authorization")
     for other, believed_token in issuer.registration.token_issuers.items():
         _check_token_issuer(believed_token, document, *at, "registration", "token_issuers", other)
+    _check_limits(issuer.limits, document, *at, "limits")
     if issuer.audit.refusals_per_minute < 1:
         raise document.error("at least one refusal a minute is recorded", *at, "audit", "refusals_per_minute")
     return issuer
@@ -263,6 +266,28 @@ def _check_authorization(issuer: IssuerSettings, document: Document, *path: str)
             raise document.error("needs an absolute URI without a fragment (RFC 8707 §2)", *path, "resources", name)
     if given.default_resource and not grammar.is_absolute(given.default_resource):
         raise document.error("is an absolute URI without a fragment (RFC 8707 §2)", *path, "default_resource")
+
+
+def _check_limits(limits: Limits, document: Document, *path: str) -> None:
+    for key in ("address", "shared", "initial_token", "software_id", "redirect_host", "total", "requests"):
+        try:
+            rates.read(getattr(limits, key))
+        except ValueError as problem:
+            raise document.error(str(problem), *path, key) from None
+    for network in limits.shared_addresses:
+        try:
+            ip_network(network)
+        except ValueError:
+            raise document.error(
+                f"{network} is no network such as 160.79.104.0/21", *path, "shared_addresses"
+            ) from None
+    if not 1 <= limits.ipv6_prefix <= 128:  # noqa: PLR2004 (the bits of an address)
+        raise document.error("is from 1 to 128", *path, "ipv6_prefix")
+    if not 0 <= limits.near <= 100:  # noqa: PLR2004 (per cent)
+        raise document.error("is from 0 to 100", *path, "near")
+    for field in dataclasses.fields(limits.clients):
+        if getattr(limits.clients, field.name) < 0:
+            raise document.error("is not negative; 0 is any number", *path, "clients", field.name)
 
 
 def _check_token_issuer(other: TokenIssuer, document: Document, *path: str) -> None:

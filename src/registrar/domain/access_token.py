@@ -69,6 +69,10 @@ class InitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
     """The thumbprint of the client certificate beside which alone it does (RFC 8705 §3.1)."""
     attestation: bool = False
     """Whether the issuer's attestation function has to believe what comes with it."""
+    labels: dict[str, str] = {}
+    """What every client that is registered with it is labelled with."""
+    within: dict[str, str] = {}
+    """The labels of all that it administers: of other clients it knows nothing."""
 
     @property
     def bound(self) -> tuple[str, ...]:
@@ -104,6 +108,8 @@ class InitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
             "label": self.label,
             "owner": self.owner,
             "bound_to": " ".join(self.bound),
+            **({"labels": self.labels} if self.labels else {}),
+            **({"within": self.within} if self.within else {}),
         }
 
     def status(self, now: int) -> str:

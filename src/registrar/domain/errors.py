@@ -137,6 +137,20 @@ ERRORS: Final = _table(
         "RFC 6749 §4.1.2.1",
         "The store cannot take the request now; Retry-After says when to try again. Nothing was changed.",
     ),
+    ErrorKind(
+        "too_many_registrations",
+        "temporarily_unavailable",
+        429,
+        "RFC 7591 §3, RFC 6585 §4",
+        "A limit is used up; the description says which, and Retry-After when the next request is looked at.",
+    ),
+    ErrorKind(
+        "too_many_clients",
+        "access_denied",
+        403,
+        "RFC 7591 §3",
+        "As many clients live as may, and none of them was never used, so that it could make room.",
+    ),
     # --- the authorization server ---
     ErrorKind(
         "invalid_client",

@@ -50,6 +50,7 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ("client.suspended", "A client was suspended: by an operator, or because nobody used it (`reason`)."),
     ("client.expiring", "Nobody uses a client; it will be suspended when `expires_at` has come, unless it is used."),
     ("client.resumed", "A suspended client was resumed: by an operator, or by being used where nobody had used it."),
+    ("client.labelled", "An operator labelled a client anew; `difference` tells how."),
     ("client.secret_rotated", "A client got a new secret; the old one lives on for the overlap."),
     ("client.token_rotated", "A registration access token was replaced."),
     ("client.token_reissued", "An operator gave a client a new registration access token; those that it had ended."),
@@ -73,6 +74,11 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
         "registration.refusals_suppressed",
         "More refusals than the quota allows to be recorded one by one; `count` tells how many.",
     ),
+    (
+        "limit.near",
+        "A limit is nearly used up; `limit` names it and `reason` tells how far. Once in a window, and under a quota.",
+    ),
+    ("client.evicted", "A client that was never used made room for another; `limit` names the cap that was full."),
     ("template.created", "A template was created (`template`, `version`), by an operator or by the configuration."),
     ("template.changed", "A template was changed, and every instance with it; `difference` tells what changed."),
     ("template.enabled", "A template was enabled: its instances may do what they did before."),
@@ -175,6 +181,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     kid: str = ""
     kind: str
     kind_of_token: str = ""
+    limit: str = ""
     max_uses: int | None = None
     personal: dict[str, str] | None = None
     policy: str = ""
@@ -262,7 +269,7 @@ def event(
 
 
 def _commitment(salt: bytes, name: str, value: str) -> str:
-    return hashlib.sha256(salt + name.encode() + b"\0" + value.encode()).hexdigest()
+    return hashlib.sha256(salt + f"{name}\0{value}".encode()).hexdigest()
 
 
 def discloses(committed: str, salt: bytes, name: str, value: str) -> bool:

@@ -234,10 +234,65 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """`[issuer.NAME.labels]`: what clients are labelled with, by their tokens and by operators."""
+
+    names: tuple[str, ...] = _setting(("tenant", "package", "connector", "workflow"), "The labels that there are.")
+    most: dict[str, int] = _setting(
+        {},
+        "Label -> how many living clients there are for each of its values at the most; those not named have no limit.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """`[issuer.NAME.audit]`: what is recorded."""
 
     refusals_per_minute: int = _setting(600, "Refusals that are recorded one by one in a minute; more are counted.")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """`[issuer.NAME.limits.clients]`: how many clients may live at once. 0 is any number."""
+
+    owner: int = _setting(0, "Clients of one owner.")
+    token: int = _setting(0, "Clients that one initial access token registered.")
+    software: int = _setting(0, "Clients of one `software_id`; of one that nobody attested, those from one address.")
+    address: int = _setting(
+        0, "Clients from one address. Where this is set, a keyed digest of the address stays with each client."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`[issuer.NAME.limits]`: how fast clients may be registered. A rate is `60/minute`, several are `60/minute;1000/day`, and an empty one is none."""
+
+    address: str = _setting(
+        "120/minute;10000/day",
+        "The rate of one address that registers without a token. Loopback has none; bad tokens are held to it too.",
+    )
+    ipv6_prefix: int = _setting(64, "Bits of an IPv6 address that count: a subscriber has all the addresses below.")
+    shared_addresses: tuple[str, ...] = _setting(
+        (),
+        "Networks behind which many callers stand, such as `160.79.104.0/21`; each has the rate `shared` as a whole.",
+    )
+    shared: str = _setting("3000/minute", "The rate of each of these networks.")
+    initial_token: str = _setting("", "The rate of one initial access token, or of one that was earned.")
+    software_id: str = _setting(
+        "", "The rate of one `software_id`; of one that nobody attested, together with the address that claims it."
+    )
+    redirect_host: str = _setting(
+        "", "The rate of one redirect host, told apart as `software_id` is. Loopback has none, which everybody shares."
+    )
+    total: str = _setting("", "The rate of all registrations.")
+    requests: str = _setting(
+        "600/minute",
+        "The rate of one address for pushed authorization requests and device authorizations, which are stored before anybody has signed in.",
+    )
+    near: int = _setting(
+        80, "Per cent of a limit from which on an event `limit.near` warns, once in a window; 0: never."
+    )
+    clients: ClientLimits = _setting(ClientLimits(), "How many clients may live at once.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +374,9 @@ class Issuer:
     people: People = _setting(People(), "Who signs in.")
     upstream: Upstream = _setting(Upstream(), "Who signs people in for this issuer.")
     authorization: Authorization = _setting(Authorization(), "What registered clients can get.")
+    labels: Labels = _setting(Labels(), "What clients are labelled with.")
     audit: Audit = _setting(Audit(), "What is recorded.")
+    limits: Limits = _setting(Limits(), "How fast clients may be registered, and how many.")
     template: dict[str, Template] = _setting({}, "The templates by name.")
 
 
@@ -472,6 +529,13 @@ class Server:
     mutual_tls: MutualTls = _setting(MutualTls(), "A port of its own for clients with certificates.")
     body_bytes: int = _setting(65_536, "Bytes of a request body at the most.")
     body_seconds: float = _setting(10.0, "Seconds that the head of a request may take to arrive, and its body.")
+    limits_database: str = dataclasses.field(
+        default="",
+        repr=False,  # it may hold a password
+        metadata={
+            "meaning": "A Redis or Valkey database in which processes count rates together: `redis://host:6379/0`, `rediss://…` or `valkey://…`. It needs the extra `redis`. Empty: each process counts by itself."
+        },
+    )
     queue: int = _setting(4_096, "Writes that may wait for the store; beyond that the answer is 503 with Retry-After.")
     log: Log = _setting(Log(), "What is written to the log.")
     metrics: Metrics = _setting(Metrics(), "Where Prometheus asks.")

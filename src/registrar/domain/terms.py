@@ -61,5 +61,11 @@ def _own(client: Client, member: str) -> bool:
 
 def hosts(uris: Sequence[str]) -> list[str]:
     """The hosts on the web that judged redirect URIs lead to, each once: none for loopback, which is everybody's."""
+    if all(one.startswith(_AGENTS) for one in uris):
+        return []
     found = dict.fromkeys(uri.host_of(one) for one in uris if one[:4].lower() == "http")
     return [host for host in found if host and host not in redirect_uri.LOOPBACK_HOSTS]
+
+
+_AGENTS: Final = ("http://127.0.0.1:", "http://127.0.0.1/", "http://localhost:", "http://localhost/")
+"""How nearly all loopback addresses begin. A judged one has no user information, which could make it lead elsewhere."""

@@ -13,11 +13,11 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from registrar.domain.access_token import SCOPE, InitialAccessToken, Kind
-from registrar.domain.client import Assurance, State
+from registrar.domain.client import Assurance
 from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
 from registrar.domain.findings import shown
 from registrar.domain.metadata import Presented, SignedRequest
-from registrar.http import certificates, wire
+from registrar.http import certificates, openapi, wire
 from registrar.http.endpoints import Exchange, address_of
 from registrar.http.wire import Answer, Fields
 from registrar.policy.comparison import told
@@ -27,15 +27,19 @@ from registrar.service import (
     bulk,
     client_administration,
     explanation,
+    inventory,
+    receipts,
     review,
     statements,
     templates,
     webhooks,
 )
+from registrar.service import limits as rates
 from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.audit import Caller
 from registrar.service.bulk import Job, Selection
-from registrar.service.ports import ClientQuery
+from registrar.service.inventory import Filters
+from registrar.service.labels import parsed
 from registrar.service.registry import Issuer, Registry
 
 PREFIX: Final = "/admin/api/"
@@ -86,6 +90,14 @@ class Row(NamedTuple):
     path: str
     scope: str
     act: Act
+    takes: type[msgspec.Struct] | None = None
+    """The body, where it has one; client metadata where it is `Metadata`."""
+    confined: bool = False
+    """Whether a token that administers within labels may call it: what it does keeps within them."""
+    of_client: bool = False
+    """Whether the name is a client's, which then has to be within the labels of the token."""
+    asks: tuple[str, ...] = ()
+    """The parameters of the query."""
 
 
 async def serve(exchange: Exchange) -> Answer:
@@ -95,6 +107,8 @@ async def serve(exchange: Exchange) -> Answer:
         ProtocolError: 401 and 403 as RFC 6750 has them, 404, 405, 409, or what is wrong with the body.
     """
     registry, issuer, _, scope, _, path = exchange
+    if path == DOCUMENT and scope["method"] in ("GET", "HEAD"):
+        return wire.answer(200, document(issuer))
     door = f"{issuer.url}{PREFIX}{path[:_NAME]}"
     address = address_of(scope)
     caller = Caller(door, address=address)
@@ -104,8 +118,12 @@ async def serve(exchange: Exchange) -> Answer:
         attestation = wire.attestation(scope) if issuer.attest else ""
         token, certificate = wire.bearer(scope, given), certificates.presented(scope)
         caller = Caller(door, token, address, certificate, attestation=attestation)
+        if token is not None:
+            await rates.arrives(registry, issuer, address, token=True)
         row, name = _row(scope["method"], path)
         held = await admission.operator(registry, issuer, caller, row.scope)
+        if held.within:
+            await _check_within(registry, issuer, held, row, name)
         body = await _body(exchange, given)
         query = dict(parse_qsl(scope["query_string"].decode("ascii", "replace")))
         operator = Operator(held.owner, door, held.token_id, address)
@@ -115,8 +133,25 @@ async def serve(exchange: Exchange) -> Answer:
     except Refused as problem:
         raise await _refused(exchange, caller, ProtocolError("conflict", _said(problem)), body) from None
     except ProtocolError as error:
+        if error.kind.name == "invalid_token":
+            await rates.bad_token(registry, issuer, address)
         await _refused(exchange, caller, error, body)
         raise
+
+
+async def _check_within(registry: Registry, issuer: Issuer, held: InitialAccessToken, row: Row, name: str) -> None:
+    """Keep a token within its labels: what is not within does not exist for it.
+
+    Raises:
+        Unknown: the client is none of those.
+        BearerError: `insufficient_scope`; what the route does cannot be kept within labels.
+    """
+    if not row.confined:
+        raise BearerError("insufficient_scope", "This token administers within labels, and this is not within any.")
+    if row.of_client:
+        client = await registry.store.find(issuer.name, name)
+        if client is None or not held.within.items() <= client.labels.items():
+            raise Unknown(f"there is no client {name} at {issuer.name}")
 
 
 async def _body(exchange: Exchange, given: Fields) -> dict[str, Any]:
@@ -227,6 +262,16 @@ class StatementWanted(_Strict, frozen=True):
     once: bool = True
 
 
+class Metadata(msgspec.Struct):
+    """Client metadata, as a registration has it."""
+
+
+class LabelsWanted(_Strict, frozen=True):
+    """The labels that are set; an empty value takes one away."""
+
+    labels: dict[str, str]
+
+
 class TokenWanted(_Strict, frozen=True):
     """An initial access token as it is to be."""
 
@@ -237,6 +282,10 @@ class TokenWanted(_Strict, frozen=True):
     owner: str = ""
     max_uses: int = 1
     expires_in: int = 0
+    labels: dict[str, str] = {}
+    """What every client is labelled with that is registered with it."""
+    within: dict[str, str] = {}
+    """The labels of all that it administers."""
 
 
 class RevocationWanted(_Strict, frozen=True):
@@ -378,9 +427,23 @@ async def _revoke_statement(call: Call) -> Answer:
 
 
 async def _list_tokens(call: Call) -> Answer:
-    limit, after = _limit(call), (call.issuer.name, call.query.get("after", ""))
-    found = await call.registry.store.tokens(call.issuer.name, after=after, limit=limit)
+    limit = _limit(call)
+    if call.token.within:
+        found = [one for one in await _tokens_within(call) if one.token_id > call.query.get("after", "")][:limit]
+    else:
+        after = (call.issuer.name, call.query.get("after", ""))
+        found = list(await call.registry.store.tokens(call.issuer.name, after=after, limit=limit))
     return _paged("tokens", [one.public(call.now) for one in found], "token_id", limit)
+
+
+async def _tokens_within(call: Call) -> list[InitialAccessToken]:
+    """The tokens that register within the labels of the one that asks."""
+    found: list[InitialAccessToken] = []
+    after = (call.issuer.name, "")
+    while page := await call.registry.store.tokens(call.issuer.name, after=after, limit=_MOST):
+        found += [one for one in page if call.token.within.items() <= {**one.labels, **one.within}.items()]
+        after = (page[-1].issuer, page[-1].token_id)
+    return found
 
 
 async def _issue_token(call: Call) -> Answer:
@@ -399,6 +462,8 @@ async def _issue_token(call: Call) -> Answer:
         max_uses=asked.max_uses,
         lifetime=asked.expires_in,
         scope=scope,
+        labels=asked.labels,
+        within=asked.within,
         under=call.token,
     )
     return wire.answer(201, {"token": value, **issued.public(call.now)})
@@ -406,6 +471,8 @@ async def _issue_token(call: Call) -> Answer:
 
 async def _revoke_token(call: Call) -> Answer:
     asked = _read(call, RevocationWanted)
+    if call.token.within and call.name not in [one.token_id for one in await _tokens_within(call)]:
+        raise Unknown(f"there is no initial access token {call.name} at {call.issuer.name}")
     if asked.cascade and "admin.clients" not in call.token.scope:
         raise BearerError("insufficient_scope", "What becomes of clients needs the scope admin.clients.")
     await administration.revoke_token(*call.acting, call.name, again=bool(asked.cascade))
@@ -413,7 +480,9 @@ async def _revoke_token(call: Call) -> Answer:
     if not asked.cascade:
         return wire.answer(200, told)
     reason = f"the initial access token {call.name} was revoked"
-    job = await _started(call, bulk.Act(asked.cascade), Selection(token=call.name), reason, whenever=True)
+    job = await _started(
+        call, bulk.Act(asked.cascade), _narrowed(call, Selection(token=call.name)), reason, whenever=True
+    )
     return wire.answer(202, {**told, "job_id": job.job_id})
 
 
@@ -472,7 +541,9 @@ class Decided(_Strict, frozen=True):
 async def _list_reviews(call: Call) -> Answer:
     found = review.every(call.registry, call.issuer, call.query.get("after", ""))
     rows = (
-        {"client_id": one.client_id, "what": one.what, "digest": one.digest, **one.pending()} async for one in found
+        {"client_id": one.client_id, "what": one.what, "digest": one.digest, **one.pending()}
+        async for one in found
+        if await _is_within(call, one.client_id)
     )
     return await _page(call, "reviews", "client_id", rows)
 
@@ -496,22 +567,64 @@ async def _reject(call: Call) -> Answer:
 # --- clients ----------------------------------------------------------------------------------------------------------
 
 
+async def _is_within(call: Call, client_id: str) -> bool:
+    """Whether a client is within the labels of the token that asks."""
+    if not call.token.within:
+        return True
+    client = await call.registry.store.find(call.issuer.name, client_id)
+    return client is not None and call.token.within.items() <= client.labels.items()
+
+
+def _filters(call: Call) -> Filters:
+    """The filters of a query, within the labels of the token.
+
+    Raises:
+        ProtocolError: `invalid_request`, saying what is wrong.
+    """
+    asked: dict[str, Any] = {name: value for name, value in call.query.items() if name not in ("limit", "after")}
+    try:
+        labels = parsed(tuple(asked.pop("label", "").split()))
+        found = msgspec.convert(asked, Filters, strict=False)
+    except msgspec.ValidationError as problem:
+        raise ProtocolError("invalid_request", shown(_said(problem))) from None
+    except Refused as problem:
+        raise ProtocolError("invalid_request", _said(problem)) from None
+    times = (found.created_from, found.created_before, found.unused_since, found.expires_before, found.keys_before)
+    if not all(0 <= time <= _LATEST for time in times):
+        raise ProtocolError("invalid_request", f"Times are seconds from 0 to {_LATEST}.")
+    return msgspec.structs.replace(found, labels={**labels, **call.token.within})
+
+
 async def _list_clients(call: Call) -> Answer:
-    query = call.query
-    if (state := query.get("state")) is not None and state not in tuple(State):
-        raise ProtocolError("invalid_request", f"state is one of {', '.join(State)}.")
-    wanted = ClientQuery(
-        call.issuer.name, State(state) if state else None, query.get("owner"), query.get("token"), query.get("template")
+    limit = _limit(call)
+    found = await inventory.page(
+        call.registry, call.issuer, _filters(call), after=call.query.get("after", ""), limit=limit
     )
-    limit, after = _limit(call), (call.issuer.name, query.get("after", ""))
-    found = await call.registry.store.clients(wanted, after=after, limit=limit)
-    return _paged("clients", [one.public() for one in found], "client_id", limit)
+    rows = [one.public() for one in found.clients]
+    return wire.answer(200, {"clients": rows, **({"after": found.after} if found.after else {})})
+
+
+async def _count_clients(call: Call) -> Answer:
+    return wire.answer(200, await inventory.statistics(call.registry, call.issuer, _filters(call)))
+
+
+async def _label_client(call: Call) -> Answer:
+    asked = _read(call, LabelsWanted)
+    if not call.token.within.items() <= {**call.token.within, **asked.labels}.items():
+        raise BearerError("insufficient_scope", "This token moves no client out of its labels.")
+    return wire.answer(200, (await administration.label(*call.acting, call.name, asked.labels)).public())
 
 
 async def _create_client(call: Call) -> Answer:
     token, wanted = call.token, Presented(call.body)
     made = await client_administration.create(
-        *call.acting, wanted, policy=token.policy, label=token.label, ceiling=token.ceiling, bound=token.bound
+        *call.acting,
+        wanted,
+        policy=token.policy,
+        label=token.label,
+        ceiling=token.ceiling,
+        bound=token.bound,
+        labelled={**token.labels, **token.within},
     )
     return wire.answer(201, made)
 
@@ -523,6 +636,11 @@ async def _show_client(call: Call) -> Answer:
 async def _change_client(call: Call) -> Answer:
     changed, secret = await client_administration.change(*call.acting, call.name, Presented(call.body))
     return wire.answer(200, changed.public() | ({"client_secret": secret} if secret else {}))
+
+
+async def _receipt(call: Call) -> Answer:
+    client = await administration.find(call.registry, call.issuer, call.name)
+    return wire.jwt(await receipts.issue(call.registry, call.issuer, client))
 
 
 async def _suspend_client(call: Call) -> Answer:
@@ -560,11 +678,33 @@ async def _delete_client(call: Call) -> Answer:
 
 async def _list_jobs(call: Call) -> Answer:
     found = bulk.every(call.registry, call.issuer, call.query.get("after", ""))
-    return await _page(call, "jobs", "job_id", (one.public() async for one in found))
+    mine = (one.public() async for one in found if call.token.within.items() <= one.selection.labels.items())
+    return await _page(call, "jobs", "job_id", mine)
+
+
+def _narrowed(call: Call, selection: Selection) -> Selection:
+    """A selection within the labels of the token: also one of everything is of everything within."""
+    if not call.token.within:
+        return selection
+    return msgspec.structs.replace(selection, labels={**selection.labels, **call.token.within}, everything=False)
+
+
+async def _job(call: Call) -> Job:
+    """A job that the token may know of.
+
+    Raises:
+        Unknown: there is none.
+    """
+    found = await bulk.find(call.registry, call.issuer, call.name)
+    if not call.token.within.items() <= found.selection.labels.items():
+        raise Unknown(f"there is no job {call.name} at {call.issuer.name}")
+    return found
 
 
 async def _start_job(call: Call) -> Answer:
     asked = _read(call, JobWanted)
+    asked.selection.check()
+    asked = msgspec.structs.replace(asked, selection=_narrowed(call, asked.selection))
     if asked.dry_run:
         meant, fit, whole = await bulk.survey(
             call.registry, call.issuer, asked.act, asked.selection, most=_SURVEYED, tell=lambda _: None
@@ -582,10 +722,11 @@ async def _started(call: Call, act: bulk.Act, selection: Selection, reason: str,
 
 
 async def _show_job(call: Call) -> Answer:
-    return wire.answer(200, (await bulk.find(call.registry, call.issuer, call.name)).public())
+    return wire.answer(200, (await _job(call)).public())
 
 
 async def _stop_job(call: Call) -> Answer:
+    await _job(call)
     return wire.answer(200, (await bulk.stop(*call.acting, call.name)).public())
 
 
@@ -616,48 +757,73 @@ def _paged(what: str, rows: list[dict[str, Any]], key: str, limit: int) -> Answe
     return wire.answer(200, {what: rows, **more})
 
 
+_PAGED: Final = ("limit", "after")
+_FILTERS: Final = tuple(
+    "label" if field.name == "labels" else field.encode_name for field in msgspec.structs.fields(Filters)
+)
 ROUTES: Final = (
     Row("GET", "policies", "admin.policies", _list_policies),
     Row("GET", "policies/{}", "admin.policies", _show_policy),
-    Row("POST", "policies/{}/explain", "admin.policies", _explain),
-    Row("GET", "templates", "admin.templates", _list_templates),
-    Row("POST", "templates", "admin.templates", _create_template),
+    Row("POST", "policies/{}/explain", "admin.policies", _explain, takes=Explained),
+    Row("GET", "templates", "admin.templates", _list_templates, asks=_PAGED),
+    Row("POST", "templates", "admin.templates", _create_template, takes=TemplateWanted),
     Row("GET", "templates/{}", "admin.templates", _show_template),
-    Row("PUT", "templates/{}", "admin.templates", _change_template),
-    Row("DELETE", "templates/{}", "admin.templates", _delete_template),
-    Row("POST", "templates/{}/enable", "admin.templates", _enable_template),
-    Row("POST", "templates/{}/disable", "admin.templates", _disable_template),
-    Row("GET", "statements", "admin.statements", _list_statements),
-    Row("POST", "statements", "admin.statements", _issue_statement),
+    Row("PUT", "templates/{}", "admin.templates", _change_template, takes=TemplateWanted),
+    Row("DELETE", "templates/{}", "admin.templates", _delete_template, takes=Reason),
+    Row("POST", "templates/{}/enable", "admin.templates", _enable_template, takes=Reason),
+    Row("POST", "templates/{}/disable", "admin.templates", _disable_template, takes=Reason),
+    Row("GET", "statements", "admin.statements", _list_statements, asks=_PAGED),
+    Row("POST", "statements", "admin.statements", _issue_statement, takes=StatementWanted),
     Row("GET", "statements/{}", "admin.statements", _show_statement),
-    Row("POST", "statements/{}/revoke", "admin.statements", _revoke_statement),
-    Row("GET", "tokens", "admin.tokens", _list_tokens),
-    Row("POST", "tokens", "admin.tokens", _issue_token),
-    Row("POST", "tokens/{}/revoke", "admin.tokens", _revoke_token),
+    Row("POST", "statements/{}/revoke", "admin.statements", _revoke_statement, takes=Reason),
+    Row("GET", "tokens", "admin.tokens", _list_tokens, confined=True, asks=_PAGED),
+    Row("POST", "tokens", "admin.tokens", _issue_token, takes=TokenWanted, confined=True),
+    Row("POST", "tokens/{}/revoke", "admin.tokens", _revoke_token, takes=RevocationWanted, confined=True),
     Row("GET", "webhooks", "admin.webhooks", _list_webhooks),
     Row("GET", "webhooks/{}", "admin.webhooks", _show_webhook),
-    Row("GET", "webhooks/{}/given-up", "admin.webhooks", _list_given_up),
-    Row("POST", "webhooks/{}/replay", "admin.webhooks", _replay_webhook),
+    Row("GET", "webhooks/{}/given-up", "admin.webhooks", _list_given_up, asks=_PAGED),
+    Row("POST", "webhooks/{}/replay", "admin.webhooks", _replay_webhook, takes=ReplayWanted),
     Row("POST", "webhooks/{}/test", "admin.webhooks", _try_webhook),
-    Row("POST", "webhooks/{}/enable", "admin.webhooks", _enable_webhook),
-    Row("GET", "reviews", "admin.reviews", _list_reviews),
-    Row("GET", "reviews/{}", "admin.reviews", _show_review),
-    Row("POST", "reviews/{}/approve", "admin.reviews", _approve),
-    Row("POST", "reviews/{}/reject", "admin.reviews", _reject),
-    Row("GET", "clients", "admin.clients", _list_clients),
-    Row("POST", "clients", "admin.clients", _create_client),
-    Row("GET", "clients/{}", "admin.clients", _show_client),
-    Row("PUT", "clients/{}", "admin.clients", _change_client),
-    Row("DELETE", "clients/{}", "admin.clients", _delete_client),
-    Row("POST", "clients/{}/suspend", "admin.clients", _suspend_client),
-    Row("POST", "clients/{}/resume", "admin.clients", _resume_client),
-    Row("POST", "clients/{}/rotate-secret", "admin.clients", _rotate_secret),
-    Row("POST", "clients/{}/reissue-token", "admin.clients", _reissue_token),
-    Row("GET", "jobs", "admin.clients", _list_jobs),
-    Row("POST", "jobs", "admin.clients", _start_job),
-    Row("GET", "jobs/{}", "admin.clients", _show_job),
-    Row("POST", "jobs/{}/stop", "admin.clients", _stop_job),
+    Row("POST", "webhooks/{}/enable", "admin.webhooks", _enable_webhook, takes=Reason),
+    Row("GET", "reviews", "admin.reviews", _list_reviews, confined=True, asks=_PAGED),
+    Row("GET", "reviews/{}", "admin.reviews", _show_review, confined=True, of_client=True),
+    Row("POST", "reviews/{}/approve", "admin.reviews", _approve, takes=Decided, confined=True, of_client=True),
+    Row("POST", "reviews/{}/reject", "admin.reviews", _reject, takes=Decided, confined=True, of_client=True),
+    Row("GET", "clients", "admin.clients", _list_clients, confined=True, asks=(*_FILTERS, *_PAGED)),
+    Row("POST", "clients", "admin.clients", _create_client, takes=Metadata, confined=True),
+    Row("GET", "statistics", "admin.clients", _count_clients, confined=True, asks=_FILTERS),
+    Row("POST", "clients/{}/labels", "admin.clients", _label_client, takes=LabelsWanted, confined=True, of_client=True),
+    Row("GET", "clients/{}", "admin.clients", _show_client, confined=True, of_client=True),
+    Row("PUT", "clients/{}", "admin.clients", _change_client, takes=Metadata, confined=True, of_client=True),
+    Row("DELETE", "clients/{}", "admin.clients", _delete_client, takes=Reason, confined=True, of_client=True),
+    Row("GET", "clients/{}/receipt", "admin.clients", _receipt, confined=True, of_client=True),
+    Row("POST", "clients/{}/suspend", "admin.clients", _suspend_client, takes=Reason, confined=True, of_client=True),
+    Row("POST", "clients/{}/resume", "admin.clients", _resume_client, takes=Reason, confined=True, of_client=True),
+    Row(
+        "POST",
+        "clients/{}/rotate-secret",
+        "admin.clients",
+        _rotate_secret,
+        takes=RotationWanted,
+        confined=True,
+        of_client=True,
+    ),
+    Row(
+        "POST", "clients/{}/reissue-token", "admin.clients", _reissue_token, takes=Reason, confined=True, of_client=True
+    ),
+    Row("GET", "jobs", "admin.clients", _list_jobs, confined=True, asks=_PAGED),
+    Row("POST", "jobs", "admin.clients", _start_job, takes=JobWanted, confined=True),
+    Row("GET", "jobs/{}", "admin.clients", _show_job, confined=True),
+    Row("POST", "jobs/{}/stop", "admin.clients", _stop_job, confined=True),
 )
 """Every route below `PREFIX`; the documentation and the tests read it."""
 
 METHODS: Final = tuple(dict.fromkeys(row.method for row in ROUTES))
+
+DOCUMENT: Final = "openapi.json"
+"""Where the description of all this is, for whoever asks: it holds nothing that is not in the documentation."""
+
+
+def document(issuer: Issuer) -> dict[str, Any]:
+    """The OpenAPI document of an issuer."""
+    return openapi.document(issuer.url, PREFIX, issuer.settings.registration.path, ROUTES)

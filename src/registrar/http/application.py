@@ -183,6 +183,9 @@ class Application:
             await self._registry.store.ready()
         except StoreUnavailable:
             return wire.answer(503, {"status": "the store does not answer"})
+        waiting, limit, *_ = self._registry.store.load()
+        if limit and waiting >= limit:  # the next registration would be answered 503 as well
+            return wire.answer(503, {"status": "as many writes wait for the store as may"})
         return wire.answer(200, {"status": "ready"})
 
     async def _answer(self, route: Route, client_id: str, scope: Scope, receive: Receive) -> Answer:
@@ -258,6 +261,7 @@ class Application:
                 await self._registry.fetch.close()
                 if (way_out := self._registry.webhooks.fetch) is not None:
                     await way_out.close()
+                await self._registry.windows.close()
                 await self._registry.store.close()
                 if self._registry.tracer is not None:
                     await asyncio.to_thread(self._registry.tracer.close)

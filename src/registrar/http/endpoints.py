@@ -14,6 +14,7 @@ from registrar.domain.settings import Server
 from registrar.http import certificates, wire
 from registrar.http.wire import Answer, Fields, Receive, Scope
 from registrar.service import checkpoints, keys, management, receipts, registration, statements
+from registrar.service import limits as rates
 from registrar.service import udap as udap_discovery
 from registrar.service.administration import Unknown
 from registrar.service.audit import Caller
@@ -49,6 +50,7 @@ async def register(exchange: Exchange) -> Answer:
         given = wire.fields(scope["headers"])
         certificate = certificates.presented(scope)
         token = wire.bearer(scope, given)
+        await rates.arrives(registry, issuer, address_of(scope), token=token is not None)
         signed = wire.check_media_type(given)
         body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
         chain = certificates.chain(scope) if certificate else ()
@@ -59,6 +61,8 @@ async def register(exchange: Exchange) -> Answer:
         return wire.answer(201 if made.new else 200, made.information)
     except ProtocolError as error:
         caller = Caller(issuer.registration_endpoint, token, address_of(scope), certificate)
+        if token is not None and error.kind.name == "invalid_token":
+            await rates.bad_token(registry, issuer, caller.address)
         await registry.audit.refused(issuer.name, issuer.settings.audit.refusals_per_minute, caller, error, presented)
         raise
 
@@ -104,8 +108,7 @@ async def receipt(exchange: Exchange) -> Answer:
 async def _receipt(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:
     registry, issuer = exchange.registry, exchange.issuer
     session = await authenticate(registry, issuer, exchange.client_id, caller, "read")
-    compact = await receipts.issue(registry, issuer, session.client)
-    return Answer(200, [(b"content-type", b"application/jwt"), *wire.NO_STORE[1:]], compact.encode())
+    return wire.jwt(await receipts.issue(registry, issuer, session.client))
 
 
 async def _read(exchange: Exchange, _given: Fields, caller: Caller) -> Answer:

@@ -20,6 +20,7 @@ from registrar.domain.server_metadata import ENDPOINTS
 from registrar.http import certificates, wire
 from registrar.http.endpoints import Exchange, address_of
 from registrar.http.wire import Answer
+from registrar.service import limits
 from registrar.service.metrics import OTHER
 
 _FORM: Final = calls.FORM.encode()
@@ -65,12 +66,14 @@ async def revoke(exchange: Exchange) -> Answer:
 
 async def push(exchange: Exchange) -> Answer:
     """POST at the pushed authorization request endpoint (RFC 9126 §2)."""
+    await limits.asks(exchange.registry, exchange.issuer, address_of(exchange.scope))
     call = await received(exchange, "pushed_authorization_request_endpoint")
     return wire.answer(201, await pushed_requests.push(exchange.registry, exchange.issuer, call))
 
 
 async def authorize_device(exchange: Exchange) -> Answer:
     """POST at the device authorization endpoint (RFC 8628 §3.1)."""
+    await limits.asks(exchange.registry, exchange.issuer, address_of(exchange.scope))
     call = await received(exchange, "device_authorization_endpoint")
     return wire.answer(200, await device.authorize(exchange.registry, exchange.issuer, call))
 
@@ -81,7 +84,7 @@ async def received(exchange: Exchange, endpoint: str) -> Call:
     Raises:
         ProtocolError: `invalid_request`, `unsupported_media_type` and what else the wire refuses.
     """
-    _, issuer, limits, scope, receive, _ = exchange
+    _, issuer, server, scope, receive, _ = exchange
     headers = scope["headers"]
     given = wire.fields(headers)
     if scope["query_string"] and _holds_credentials(scope["query_string"]):
@@ -90,7 +93,7 @@ async def received(exchange: Exchange, endpoint: str) -> Call:
         )
     if given.content_encoding and given.content_encoding.strip().lower() != b"identity":
         raise ProtocolError("unsupported_media_type", "A content coding is not accepted here.")
-    body = await wire.read_body(given, receive, limits.body_bytes, limits.body_seconds)
+    body = await wire.read_body(given, receive, server.body_bytes, server.body_seconds)
     if body and given.content_type.partition(b";")[0].strip().lower() != _FORM:
         raise ProtocolError("unsupported_media_type", f"The body must be {calls.FORM}.")
     certificate = certificates.presented(scope)

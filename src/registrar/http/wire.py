@@ -51,6 +51,11 @@ def answer(status: int, members: Any) -> Answer:
     return Answer(status, NO_STORE, _encode(members))
 
 
+def jwt(compact: str) -> Answer:
+    """A JWT that nobody may store (RFC 7519 §10.3.1)."""
+    return Answer(200, [(b"content-type", b"application/jwt"), *NO_STORE[1:]], compact.encode())
+
+
 def refusal(error: ProtocolError) -> Answer:
     """An error as the client sees it: code, sentence, and each fault as data."""
     members: dict[str, Any] = {"error": error.kind.code, "error_description": error.description}

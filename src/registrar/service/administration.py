@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -54,6 +55,9 @@ class Operator:
         return Actor("operator", known_by, self.token_id, self.person, self.address)
 
 
+_LABEL: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?")
+"""Visible ASCII of at most 128 characters: what looks the same is the same."""
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 LARGEST: Final = 10**10
 """The most seconds or uses that may be named: three centuries, and far below what a store can hold."""
 
@@ -73,6 +77,8 @@ async def issue_token(
     addresses: tuple[str, ...] = (),
     certificate: str = "",
     attestation: bool = False,
+    labels: Mapping[str, str] = _NONE,
+    within: Mapping[str, str] = _NONE,
     under: InitialAccessToken | None = None,
 ) -> tuple[PresentedToken, InitialAccessToken]:
     """Issue an initial access token; its value is shown this once and can be shown never again.
@@ -90,6 +96,8 @@ async def issue_token(
         addresses: networks from which alone it registers anything.
         certificate: the thumbprint (`x5t#S256`) of the client certificate beside which alone it does.
         attestation: whether the issuer's attestation function has to believe what comes with it.
+        labels: what every client is labelled with that is registered with it.
+        within: the labels of all that it administers; empty for everything.
         under: the token by which the operator acts, where they act by one: what is issued is bound as that is, judged by
             its policies too, ends no later, and registers no more scopes.
         scope: without `dcr` it registers nothing; scopes beside it are all that may be registered with it, and those
@@ -108,6 +116,8 @@ async def issue_token(
         lifetime = min(lifetime or left, left) if under.expires_at else lifetime
         addresses, certificate = under.addresses or addresses, under.certificate or certificate
         attestation = attestation or under.attestation
+        labels, within = {**labels, **under.within}, {**within, **under.within}
+    check_labels(issuer, labels, within)
     policy = " ".join(policy.split())
     try:
         if policy and issuer.judge(policy) is None:
@@ -146,6 +156,8 @@ async def issue_token(
         addresses=addresses,
         certificate=certificate,
         attestation=attestation,
+        labels=dict(labels),
+        within=dict(within),
     )
     detail = {
         "kind_of_token": kind.value,
@@ -167,6 +179,20 @@ async def issue_token(
     )
     await registry.store.add_token(token, event)
     return value, token
+
+
+def check_labels(issuer: Issuer, *given: Mapping[str, str]) -> None:
+    """Refuse labels that there are not.
+
+    Raises:
+        Refused: saying which, and what there is.
+    """
+    known = issuer.settings.labels.names
+    for name, value in (pair for one in given for pair in one.items()):
+        if name not in known:
+            raise Refused(f"there is no label {name}; these are: {', '.join(known)}")
+        if not _LABEL.fullmatch(value):
+            raise Refused(f"the label {name} has 1 to 128 visible ASCII characters")
 
 
 async def revoke_token(
@@ -205,6 +231,25 @@ async def resume(registry: Registry, issuer: Issuer, operator: Operator, client_
         Refused: there is no such client, or it is not suspended.
     """
     return await _move(registry, issuer, operator, client_id, "client.resumed", State.SUSPENDED, State.ACTIVE, reason)
+
+
+async def label(
+    registry: Registry, issuer: Issuer, operator: Operator, client_id: str, labels: Mapping[str, str]
+) -> Client:
+    """Label a client anew: an empty value takes a label away, and those that are not named stay.
+
+    Raises:
+        Refused: there is no such client, or no such label.
+    """
+    check_labels(issuer, {name: value for name, value in labels.items() if value})
+    now = registry.clock() // 1000
+
+    def labelled(client: Client) -> Client:
+        after = {name: value for name, value in {**client.labels, **labels}.items() if value}
+        return msgspec.structs.replace(client, version=client.version + 1, updated_at=now, labels=after)
+
+    said = ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
+    return await _change(registry, issuer, operator, client_id, "client.labelled", said, labelled)
 
 
 async def delete(registry: Registry, issuer: Issuer, operator: Operator, client_id: str, reason: str = "") -> Client:

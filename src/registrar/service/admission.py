@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -45,6 +46,8 @@ class Admitted(msgspec.Struct, frozen=True):
     """What that token is bound to."""
     attested: bool = False
     """Whether the attestation that came with the request was believed."""
+    labels: Mapping[str, str] = {}
+    """What the client is labelled with."""
     actor: Actor | None = None
     """The operator who registers by their own word; the audit names them instead of the caller of an endpoint."""
 
@@ -79,7 +82,7 @@ async def admit(registry: Registry, issuer: Issuer, caller: Caller) -> Admitted:
         raise BearerError("invalid_token", f"The initial access token is bound to {wrong}.", scope=SCOPE)
     admission = Admission(_ASSURANCE[token.kind], token.token_id, token.label, token.owner, token.ceiling)
     policy = token.policy or issuer.policy.name
-    return Admitted(admission, policy, Spend(digest, now), bound=token.bound, attested=attested)
+    return Admitted(admission, policy, Spend(digest, now), bound=token.bound, attested=attested, labels=token.labels)
 
 
 def _elsewhere(token: InitialAccessToken, caller: Caller, *, attested: bool) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +34,7 @@ async def create(
     label: str = "",
     ceiling: tuple[str, ...] = (),
     bound: tuple[str, ...] = (),
+    labelled: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Register a client for somebody, whatever the issuer's mode; the answer has its credentials, this once.
 
@@ -45,6 +48,7 @@ async def create(
         presented: its metadata.
         policy: the policy that judges it, or several with spaces between; empty for the issuer's.
         label: by what it came in.
+        labelled: what it is labelled with.
         bound: what the operator's token is bound to, for the rules that ask.
         ceiling: the scopes that the operator's token lets be registered at the most; empty for what the policy allows.
 
@@ -53,7 +57,7 @@ async def create(
         StoreUnavailable: nothing was stored.
     """
     admission = Admission(Assurance.OPERATOR, operator.token_id, label, operator.person, ceiling)
-    admitted = Admitted(admission, policy or issuer.policy.name, actor=operator.actor(), bound=bound)
+    admitted = Admitted(admission, policy or issuer.policy.name, actor=operator.actor(), bound=bound, labels=labelled)
     return dict((await registration.enter(registry, issuer, admitted, presented, _caller(operator))).information)
 
 
@@ -102,7 +106,6 @@ async def change(
             else:
                 more = (*more, *review.superseded(registry, issuer, client_id, operator.actor(), operator.door))
         parts = await versions.moved(registry, before, parts, now_ms // 1000)
-        parts = msgspec.structs.replace(parts, changes=(*parts.changes, *more))
         detail = events.registration_detail(after, parts.requested, decision.findings, judge.policy.digest)
         detail["difference"] = events.difference(before.metadata, after.metadata)
         event = registry.audit.event(
@@ -115,7 +118,7 @@ async def change(
             detail=detail,
         )
         try:
-            await registry.store.update(after, [event], expected=before.version, changes=parts.changes)
+            await registry.store.update(after, [event], expected=before.version, changes=[*parts.changes, *more])
         except Conflict as conflict:
             if taken := used(str(conflict), parts):
                 raise taken from None

@@ -21,7 +21,7 @@ from registrar.service import instances, review, software, versions
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, gather, used
-from registrar.service.ports import Conflict, NotFound, StoreUnavailable
+from registrar.service.ports import Change, Conflict, NotFound, StoreUnavailable
 from registrar.service.proof_of_management import Session, authenticate
 from registrar.service.registration import decide, policy_in_force
 from registrar.service.registry import Issuer, Registry
@@ -160,8 +160,7 @@ async def update(
             more = (*more, *review.superseded(registry, issuer, client_id, by, caller.endpoint))
         parts = await versions.moved(registry, client, parts, now)
         noted = registry.last_use.note(issuer.name, client_id, now)
-        parts = msgspec.structs.replace(parts, changes=(*parts.changes, *more, *noted))
-        if await _stored(registry, after, happened, client.version, parts):
+        if await _stored(registry, after, happened, client.version, parts, (*more, *noted)):
             return _answer(issuer, after, renewal)
     raise ProtocolError("temporarily_unavailable")
 
@@ -204,10 +203,8 @@ async def _hold(
     event = _event(registry, "update.held", client, caller, registry.clock(), detail)
     # The client goes on as it is; its version moves, so that whoever writes at the same moment sees what is held.
     marked = msgspec.structs.replace(client, version=client.version + 1, credentials=shown.credentials)
-    parts = msgspec.structs.replace(
-        parts, changes=(*parts.changes, review.put(client.issuer, held, number + 1, number))
-    )
-    stored = await _stored(registry, marked, [event], client.version, parts)
+    put = review.put(client.issuer, held, number + 1, number)
+    stored = await _stored(registry, marked, [event], client.version, parts, (put,))
     return held.pending() if stored else None
 
 
@@ -295,7 +292,12 @@ def provenance_after(client: Client, parts: Parts, decision: Decision) -> dict[s
 
 
 async def _stored(
-    registry: Registry, client: Client, happened: Sequence[Event], expected: int, parts: Parts | None = None
+    registry: Registry,
+    client: Client,
+    happened: Sequence[Event],
+    expected: int,
+    parts: Parts | None = None,
+    more: Sequence[Change] = (),
 ) -> bool:
     """Whether the write was first; NotFound means that the client was purged meanwhile, and the next look says so.
 
@@ -304,7 +306,7 @@ async def _stored(
     """
     changes = parts.changes if parts else ()
     try:
-        await registry.store.update(client, happened, expected=expected, changes=changes)
+        await registry.store.update(client, happened, expected=expected, changes=[*changes, *more])
     except Conflict as conflict:
         if parts is not None and (refusal := used(str(conflict), parts)):
             raise refusal from None

@@ -468,8 +468,11 @@ class Store(Protocol):
         """The events of a writer's batches from number `first` to `last`, in their order."""
         ...
 
-    async def unchained(self) -> tuple[int, int]:
-        """How many events there are in all, and how many of them are of writers from before there were chains."""
+    async def tally(self) -> tuple[int, int, int]:
+        """How many events are stored, how many the batches say that there are, and how many are from before chains.
+
+        All of one moment, so that it can be asked while others write.
+        """
         ...
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from registrar.domain import chain, checkpoint, jws, merkle
 from registrar.domain.chain import Batch
 from registrar.domain.checkpoint import ALGORITHMS, Signed
-from registrar.domain.client import Client, State
+from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
 from registrar.domain.jws import JWK, Malformed, Refused
 from registrar.service import checkpoints
@@ -23,7 +23,7 @@ from registrar.service.registry import Issuer, Registry
 
 TYPE: Final = "registration-receipt+jwt"
 """The `typ` of a receipt (RFC 8725 §3.11)."""
-_REGISTERED: Final = ("client.registered", "client.updated")
+_REGISTERED: Final = ("client.registered", "client.updated", "review.approved")
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -88,7 +88,8 @@ async def issue(registry: Registry, issuer: Issuer, client: Client) -> str:
         "management": ["read", "update", "delete"] if issuer.managed and client.credentials.tokens else [],
         "event": {
             "kind": stored.event.kind,
-            "leaf": checkpoint.text(merkle.leaf(stored.event.body)),
+            # Byte for byte: else the proof would be of something that only the registry can say what it is.
+            "body": stored.event.body.decode(),
             "writer": stored.writer,
             "batch": stored.batch,
             "position": stored.position,
@@ -172,6 +173,13 @@ def _texts(hashes: list[bytes]) -> tuple[str, ...]:
 # --- verifying, with nothing but keys -----------------------------------------------------------------------------------
 
 
+class _Told(msgspec.Struct):
+    """What an event has to say to be that of a receipt."""
+
+    kind: str
+    client_id: str
+
+
 class Verified(msgspec.Struct, frozen=True):
     """A receipt whose signature is right."""
 
@@ -197,18 +205,21 @@ def verify(compact: str, keys: Sequence[JWK]) -> Verified:
     if read.header.get("typ") != TYPE:
         raise Malformed("it is no receipt of a registration")
     claims = jws.verify(read, keys, ALGORITHMS).claims
-    if "proof" not in claims:
-        return Verified(claims, None)
     try:
-        proof = msgspec.convert(claims["proof"], Proof)
-        leaf = checkpoint.hashed(claims["event"]["leaf"])
-        said = proof.checkpoint.checkpoint
-    except (msgspec.ValidationError, KeyError, TypeError):
-        raise Malformed("its proof cannot be read") from None
+        proof = msgspec.convert(claims["proof"], Proof) if "proof" in claims else None
+        body = claims["event"]["body"].encode()
+        told = msgspec.json.decode(body, type=_Told)
+    except (msgspec.ValidationError, msgspec.DecodeError, AttributeError, KeyError, TypeError):
+        raise Malformed("its event or its proof cannot be read") from None
+    if told.client_id != claims.get("client_id") or told.kind not in _REGISTERED:
+        raise Refused("its event is not of this registration")
+    if proof is None:
+        return Verified(claims, None)
+    said = proof.checkpoint.checkpoint
     witnesses = checkpoint.signers(proof.checkpoint, keys)
     if not witnesses:
         raise Refused("no key that was given has signed the checkpoint of its proof")
-    batch = _batch(proof, leaf)
+    batch = _batch(proof, merkle.leaf(body))
     if batch is None or not merkle.includes(
         chain.entry(batch),
         proof.place,
@@ -227,8 +238,3 @@ def _batch(proof: Proof, leaf: bytes) -> Batch | None:
         return None
     link = chain.link(checkpoint.hashed(proof.before), proof.writer, proof.number, proof.events, root)
     return Batch(proof.writer, proof.number, proof.events, root, link)
-
-
-def usable(client: Client) -> bool:
-    """Whether there is anything to give a receipt of."""
-    return client.state is not State.DELETED

@@ -15,11 +15,23 @@ from registrar.domain.findings import Finding, Verdict
 from registrar.domain.metadata import Presented, Registered, SignedRequest
 from registrar.domain.software_statement import MEMBER
 from registrar.domain.template import Template
-from registrar.policy import Contradiction, Decision, Judge
+from registrar.policy import Contradiction, Decision, Judge, Policy
 from registrar.policy.evidence import demanded
 from registrar.policy.policy import Repeat
 from registrar.policy.rules import identity
-from registrar.service import classification, instances, issuance, replacement, review, sameness, software, versions
+from registrar.service import (
+    caps,
+    classification,
+    instances,
+    issuance,
+    labels,
+    limits,
+    replacement,
+    review,
+    sameness,
+    software,
+    versions,
+)
 from registrar.service.admission import Admitted, actor, admit, recorded, spent, used_up
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, documents, gather, of_software, used
@@ -98,7 +110,12 @@ async def enter(
         own=instances.own(template, decision) if template else (),
         expires_at=now + lifetime.client if lifetime.client else 0,
         flags=identity.flags(decision.findings),
+        labels=dict(admitted.labels),
     )
+    if admitted.actor is None:
+        await limits.registers(registry, issuer, client, caller.address)
+    if client.labels:
+        await labels.check_room(registry, issuer, client.labels)
     client = msgspec.structs.replace(client, due_at=lifecycle.first(client, lifetime))
     event = registry.audit.event(
         "client.registered",
@@ -113,7 +130,7 @@ async def enter(
         ),
     )
     changes = (*parts.changes, *admitted.uses)
-    if why := policy.review.why(client.metadata, client.flags):
+    if policy.review is not _NO_REVIEW and (why := policy.review.why(client.metadata, client.flags)):
         client = msgspec.structs.replace(client, state=State.PENDING)
         changes = (*changes, *_held(registry, client, policy.digest, why, admitted, caller))
     if parts.software:
@@ -130,7 +147,7 @@ async def enter(
         )
     changes = (*changes, *versions.claimed(client, parts, now))
     try:
-        await registry.store.create(client, event, admitted.spend, changes)
+        await caps.create(registry, issuer, client, event, admitted.spend, changes, caller.address)
     except TokenSpent:
         raise spent() from None
     except Conflict as conflict:
@@ -163,6 +180,9 @@ def _held(
         detail={"reason": why},
     )
     return review.put(client.issuer, held, expected=0), Tell(event)
+
+
+_NO_REVIEW: Final = Policy("").review
 
 
 class Considered(msgspec.Struct, frozen=True):

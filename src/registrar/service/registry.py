@@ -27,6 +27,8 @@ from registrar.service.outbox import Webhooks
 from registrar.service.pictures import Pictures
 from registrar.service.ports import Clock, Entropy, Fetch, Store
 from registrar.service.tracing import Tracer
+from registrar.service.turns import Turns
+from registrar.service.windows import OwnWindows, Windows
 
 _JUDGES: Final = 256
 """Judges that an issuer keeps ready at the most."""
@@ -167,6 +169,8 @@ class Registry:
     webhooks: Webhooks = field(default_factory=Webhooks)
     opened: OpenedKeys = field(default_factory=OpenedKeys)
     attempts: Attempts = field(default_factory=Attempts)
+    windows: Windows = field(default_factory=OwnWindows)
+    turns: Turns = field(default_factory=Turns)
     last_use: LastUse = field(default_factory=LastUse)
     errands: Errands = field(default_factory=Errands)
     pictures: Pictures = field(default_factory=Pictures)

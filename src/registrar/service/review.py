@@ -210,7 +210,8 @@ async def approve(
             admission=held.admission or client.admission,
         )
         after, more = expanded(registry, client, after, operator.actor(), operator.door)
-    detail: dict[str, Any] = {"reason": reason}
+    # What is in force now, as the event of any other update tells it; what was asked for, the event that held it told.
+    detail = events.registration_detail(after, {}, (), held.policy_digest) | {"reason": reason}
     if held.what == UPDATE:
         detail["difference"] = events.difference(client.metadata, after.metadata)
     changes = (Drop(issuer.name, KIND, client_id, item.version if item else 0), *more)

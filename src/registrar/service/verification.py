@@ -2,6 +2,9 @@
 
 What is found is named: the writer, the batch, the event. What cannot be found is said too: batches that no checkpoint
 covers can be cut off at the end of a writer's chain, and events from before there were chains prove nothing.
+
+Others may write, seal and prune meanwhile. So what promises is read before what has to keep it: checkpoints first, then
+batches and their events; and what excuses is read last: up to where the retention has taken events away.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from registrar.service.ports import EventQuery, Store, StoredEvent
 from registrar.service.registry import Registry
 
 _PAGE: Final = 2_000
+_EVENTS: Final = 10_000
+"""Events that are held at once, give or take a batch."""
 _MOST: Final = 100
 """Problems that are told; more are counted."""
 
@@ -88,7 +93,7 @@ async def verify(
     *,
     kept: Sequence[Signed] = (),
     keys: Sequence[JWK] | None = None,
-    told: Callable[[int], None] = lambda _: None,
+    told: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Report:
     """Verify the whole audit of a database.
 
@@ -97,32 +102,46 @@ async def verify(
         kept: checkpoints that were kept elsewhere: a restored backup, or a log made anew, does not agree with them.
         keys: the public keys of the audit, kept elsewhere; without them, those that the database has, which whoever has
             the database could have replaced.
-        told: is told how many more batches are done.
+        told: is told how many events are verified, and of how many.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
     store, report = registry.store, Report()
     trusted = list(keys if keys is not None else (await checkpoints.published(registry))["keys"])
-    pruned = await _pruned(store)
-    entries = await _batches(store, report, pruned, told)
-    report.placed = len(entries)
-    every, report.unchained = await store.unchained()
-    if every != report.events + report.unchained:
-        report.found("events", f"{every} are stored, and {report.events + report.unchained} are in batches")
-    roots = await _log(report, entries)
-    await _checkpoints(registry, report, roots, trusted, kept)
+    wanted = await _wanted(registry, kept)
+    scan = _Scan()
+    await _batches(store, report, scan, told)
+    report.placed = len(scan.entries)
+    await _absent(store, report, scan)
+    every, batched, report.unchained = await store.tally()
+    if every != (there := batched - scan.missing + report.unchained):
+        report.found("events", f"{every} are stored, and {there} are in batches")
+    _checkpoints(report, _log(report, scan, wanted), wanted, trusted)
+    await _beyond(registry, report, scan)
     return report
 
 
-async def _batches(store: Store, report: Report, pruned: int, told: Callable[[int], None]) -> dict[int, bytes]:
-    """Every batch with its events; the hashes of those in the log, by their places."""
+class _Scan(msgspec.Struct):
+    """What has to be known of the batches once all of them are read."""
+
     entries: dict[int, bytes] = {}
+    """The hashes of those in the log, by their places."""
+    absent: list[tuple[str, Batch]] = []
+    """Those in the log without any event, and where each is."""
+    missing: int = 0
+    """Events that batches say there are, and that are not there."""
+
+
+async def _batches(store: Store, report: Report, scan: _Scan, told: Callable[[int, int], None]) -> None:
+    """Every batch with its events."""
+    entries = scan.entries
+    _, whole, _ = await store.tally()
     before: Batch | None = None
     at = ("", 0)
     while page := await store.batches(after=at, limit=_PAGE):
-        for writer, group in groupby(page, key=lambda one: one.writer):
-            batches = list(group)
+        for batches in _runs(page):
+            writer = batches[0].writer
             if before is None or before.writer != writer:
                 before = None
                 report.writers += 1
@@ -132,25 +151,39 @@ async def _batches(store: Store, report: Report, pruned: int, told: Callable[[in
                 if wrong := chain.linked(before, one):
                     report.found(where, wrong)
                 before = one
-                _events(report, where, one, held.get(one.number, []), pruned)
+                _events(report, where, one, held.get(one.number, []), scan)
                 if one.place:
                     if one.place in entries:
                         report.found(where, f"place {one.place} of the log is another batch's too")
                     entries[one.place] = chain.entry(one)
+            told(report.events, max(whole, report.events))
         report.batches += len(page)
-        told(len(page))
         at = (page[-1].writer, page[-1].number)
-    return entries
+
+
+def _runs(page: Sequence[Batch]) -> Iterator[list[Batch]]:
+    """Batches that follow each other at one writer, as many as have events enough to be read at once."""
+    run: list[Batch] = []
+    events = 0
+    for one in page:
+        if run and (one.writer != run[0].writer or events >= _EVENTS):
+            yield run
+            run, events = [], 0
+        run.append(one)
+        events += one.events
+    if run:
+        yield run
 
 
 def _by_batch(found: Sequence[StoredEvent]) -> dict[int, list[StoredEvent]]:
     return {number: list(group) for number, group in groupby(found, key=lambda one: one.batch)}
 
 
-def _events(report: Report, where: str, one: Batch, held: list[StoredEvent], pruned: int) -> None:
+def _events(report: Report, where: str, one: Batch, held: list[StoredEvent], scan: _Scan) -> None:
     report.events += len(held)
-    if not held and 0 < one.place <= pruned:
-        report.pruned += 1
+    scan.missing += one.events - len(held)
+    if not held and one.place:
+        scan.absent.append((where, one))
         return
     bodies = [stored.event.body for stored in held]
     if len(held) == one.events and chain.holds(one, bodies):
@@ -158,9 +191,24 @@ def _events(report: Report, where: str, one: Batch, held: list[StoredEvent], pru
             report.found(where, wrong)
         return
     if len(held) != one.events:
-        report.found(where, f"{len(held)} events are there, and {one.events} were written")
+        report.found(where, _TOO_FEW.format(len(held), one.events))
     else:
         report.found(where, "an event is not what was written, or events are in another order")
+
+
+_TOO_FEW: Final = "{} events are there, and {} were written"
+
+
+async def _absent(store: Store, report: Report, scan: _Scan) -> None:
+    """Batches without events: pruned, or somebody took them."""
+    if not scan.absent:
+        return
+    pruned = await _pruned(store)
+    for where, one in scan.absent:
+        if one.place <= pruned:
+            report.pruned += 1
+        else:
+            report.found(where, _TOO_FEW.format(0, one.events))
 
 
 def _columns(held: list[StoredEvent]) -> Iterator[str]:
@@ -175,41 +223,38 @@ def _columns(held: list[StoredEvent]) -> Iterator[str]:
             event.client_id,
         ):
             yield f"event {stored.sequence} is filed as something else than it is"
-        if event.personal:
-            yield from _disclosures(stored, said.personal)
+        if event.personal and not _opens(event.personal, said.personal):
+            yield f"what lies beside event {stored.sequence} does not open what it commits to"
     for one, other in pairwise(held):
         if other.sequence <= one.sequence or other.position != one.position + 1:
             yield f"event {other.sequence} is filed before event {one.sequence}, which came first"
 
 
-def _disclosures(stored: StoredEvent, committed: Mapping[str, str]) -> Iterator[str]:
+def _opens(personal: bytes, committed: Mapping[str, str]) -> bool:
+    """Whether disclosures are what an event commits to. A plain loop: it runs for every event that names somebody."""
     try:
-        disclosed = _disclosed(stored.event.personal)
-        opens = all(
-            name in committed and events.discloses(committed[name], bytes.fromhex(salt), name, value)
-            for name, (salt, value) in disclosed.items()
-        )
+        for name, (salt, value) in _disclosed(personal).items():
+            if not events.discloses(committed.get(name, ""), bytes.fromhex(salt), name, value):
+                return False
     except (msgspec.DecodeError, ValueError):
-        opens = False
-    if not opens:
-        yield f"what lies beside event {stored.sequence} does not open what it commits to"
+        return False
+    return True
 
 
-async def _log(report: Report, entries: dict[int, bytes]) -> list[bytes]:
-    """The entries of the log in their order, up to the first gap."""
+def _log(report: Report, scan: _Scan, wanted: Sequence[tuple[str, Signed]]) -> list[bytes]:
+    """The entries of the log in their order, up to the first gap, as far as checkpoints reach that were there before."""
     found: list[bytes] = []
-    for place in range(1, len(entries) + 1):
-        if place not in entries:
+    reach = max((one.checkpoint.size for _, one in wanted), default=0)
+    for place in range(1, min(reach, max(scan.entries, default=0)) + 1):
+        if place not in scan.entries:
             report.found("log", f"place {place} is empty")
             break
-        found.append(entries[place])
+        found.append(scan.entries[place])
     return found
 
 
-async def _checkpoints(
-    registry: Registry, report: Report, entries: list[bytes], trusted: Sequence[JWK], kept: Sequence[Signed]
-) -> None:
-    """Each checkpoint, stored and kept, against the log as it is."""
+async def _wanted(registry: Registry, kept: Sequence[Signed]) -> list[tuple[str, Signed]]:
+    """Each checkpoint, stored and kept, in the order of their sizes."""
     wanted: list[tuple[str, Signed]] = [("checkpoint kept elsewhere", one) for one in kept]
     after = -1
     while page := await checkpoints.every(registry, after=after):
@@ -218,8 +263,15 @@ async def _checkpoints(
     latest = await checkpoints.latest(registry)
     if latest is not None:
         wanted.append(("the last checkpoint", latest))
+    return sorted(wanted, key=lambda pair: pair[1].checkpoint.size)
+
+
+def _checkpoints(
+    report: Report, entries: list[bytes], wanted: Sequence[tuple[str, Signed]], trusted: Sequence[JWK]
+) -> None:
+    """Each checkpoint against the log as it is."""
     growing, at, log = merkle.Growing(), 0, ""
-    for name, one in sorted(wanted, key=lambda pair: pair[1].checkpoint.size):
+    for name, one in wanted:
         said = one.checkpoint
         where = f"{name} of {said.size} batches"
         report.checkpoints += 1
@@ -236,8 +288,15 @@ async def _checkpoints(
         at = said.size
         if checkpoint.text(growing.root) != said.root:
             report.found(where, "the log does not have this root: a batch in it is another, or elsewhere")
-    if latest is None and entries:
+
+
+async def _beyond(registry: Registry, report: Report, scan: _Scan) -> None:
+    """A batch gets its place together with the checkpoint that covers it: none has one beyond the last."""
+    latest = await checkpoints.latest(registry)
+    if latest is None and scan.entries:
         report.found("log", "batches have places in it, and there is no checkpoint")
+    elif latest is not None and max(scan.entries, default=0) > latest.checkpoint.size:
+        report.found("log", f"batches have places after the {latest.checkpoint.size} that the last checkpoint covers")
 
 
 async def _pruned(store: Store) -> int:

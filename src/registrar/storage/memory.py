@@ -188,9 +188,9 @@ class MemoryStore:
         self._check()
         return [one for one in self._events if one.writer == writer and first <= one.batch <= last]
 
-    async def unchained(self) -> tuple[int, int]:
+    async def tally(self) -> tuple[int, int, int]:
         self._check()
-        return len(self._events), 0
+        return len(self._events), sum(one.events for one in self._batches), 0
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         self._check()

@@ -70,7 +70,7 @@ _UPDATE_CLIENT: Final = (
     "UPDATE client SET version = ?, state = ?, owner = ?, due_at = ?, record = ? "
     "WHERE issuer = ? AND client_id = ? AND version = ?"
 )
-_INSERT_TERM: Final = "INSERT INTO client_term (issuer, term, client_id) VALUES (?, ?, ?)"
+_INSERT_TERM: Final = "INSERT OR IGNORE INTO client_term (issuer, term, client_id) VALUES (?, ?, ?)"
 _DELETE_TERM: Final = "DELETE FROM client_term WHERE issuer = ? AND term = ? AND client_id = ?"
 # The template comes with the instance, in one statement: the two are of one moment.
 _CLIENTS: Final = (
@@ -101,8 +101,8 @@ _LOOK: Final = "UPDATE client SET due_at = ? WHERE issuer = ? AND client_id = ? 
 _PLACE: Final = "UPDATE audit_batch SET place = ? WHERE writer = ? AND number = ? AND place = 0"
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
 # The index has the first event of each batch; the others come after it in the sequence.
-_UNCHAINED: Final = (
-    "SELECT (SELECT count(*) FROM event), "
+_TALLY: Final = (
+    "SELECT (SELECT count(*) FROM event), (SELECT coalesce(sum(events), 0) FROM audit_batch), "
     "(SELECT count(*) FROM event JOIN audit_unchained ON audit_unchained.writer = event.writer)"
 )
 _TOLD: Final = (
@@ -291,9 +291,9 @@ class SQLiteStore:
     async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
         return [_event(row) for row in self._query(_TOLD, (writer, first, last))]
 
-    async def unchained(self) -> tuple[int, int]:
-        ((every, unchained),) = self._query(_UNCHAINED, ())
-        return every, unchained
+    async def tally(self) -> tuple[int, int, int]:
+        ((every, batched, unchained),) = self._query(_TALLY, ())
+        return every, batched, unchained
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         await self._writes.write(lambda: self._engine.with_changes(changes, lambda: self._engine.add_key(key, event)))
@@ -460,7 +460,7 @@ class _Engine:
         then, now = {*terms(records.decode_own(before[0]))}, {*terms(client)}
         for one in then - now:
             self._db.execute(_DELETE_TERM, (key[0], one, key[1]))
-        for one in now - then:
+        for one in now:  # all of them: a client from before there were terms gets its own with its next change
             self._db.execute(_INSERT_TERM, (key[0], one, key[1]))
         for event in events:
             self.tell(event)

@@ -704,7 +704,7 @@ class StoreRecords(_Tier):
             store.batches,
             store.log,
             lambda: store.told("w", 1, 1),
-            store.unchained,
+            store.tally,
             lambda: store.revoke_token("main", "t1", NOW, an_event()),
             lambda: store.record(an_event()),
             lambda: store.events(EventQuery()),
@@ -1029,7 +1029,7 @@ class StoreTransactions(_Tier):
             assert everything[-one.events :] == held
             found, before = [*found, *held], one
         assert await store.told("nobody", 1, 9) == []
-        assert await store.unchained() == (len(found), 0)
+        assert await store.tally() == (len(found), len(found), 0)
         assert sorted(found, key=lambda one: one.sequence) == await _events(store)
 
     async def test_batches_are_placed_in_a_log(self, store: Store) -> None:

@@ -150,7 +150,10 @@ def portrait(
             for member, label in _LINKS.items()
             if member in shown
         ),
-        logo=_logo(urlsplit(issuer).path, client.client_id, logo) if logo else "",
+        # A picture of somebody else's would say what the words beside it take back.
+        logo=_logo(urlsplit(issuer).path, client.client_id, logo)
+        if logo and "rule.brands_logo" not in client.flags
+        else "",
         opens=_opens(metadata.get("initiate_login_uri", ""), issuer),
     )
 

@@ -78,8 +78,8 @@ _FIND_TOKENS: Final = (
 _BATCHES: Final = "SELECT writer, number, events, root, link, place FROM audit_batch"
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
 # The index has the first event of each batch; the others come after it in the sequence.
-_UNCHAINED: Final = (
-    "SELECT (SELECT count(*) FROM event), "
+_TALLY: Final = (
+    "SELECT (SELECT count(*) FROM event), (SELECT coalesce(sum(events), 0)::bigint FROM audit_batch), "
     "(SELECT count(*) FROM event JOIN audit_unchained ON audit_unchained.writer = event.writer)"
 )
 _TOLD: Final = (
@@ -273,9 +273,9 @@ class PostgresStore:
     async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
         return [_event(row) for row in await self._rows(_TOLD, writer, first, last)]
 
-    async def unchained(self) -> tuple[int, int]:
-        ((every, unchained),) = await self._rows(_UNCHAINED)
-        return every, unchained
+    async def tally(self) -> tuple[int, int, int]:
+        ((every, batched, unchained),) = await self._rows(_TALLY)
+        return every, batched, unchained
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         row = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))

@@ -1,0 +1,170 @@
+"""Limits: how fast clients may be registered, by whom and in all (RFC 7591 §3).
+
+An address is asked before the body is read, so that a flood costs little; what a request says of itself is asked once it
+was judged. What nobody has verified is counted together with the address that it comes from: to claim somebody else's
+software or host must never be a way to lock them out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from registrar.domain import terms
+from registrar.domain.client import Client
+from registrar.domain.errors import ProtocolError
+from registrar.domain.events import Actor
+from registrar.domain.rates import Rate, of_address, read
+from registrar.domain.settings import Limits as Settings
+from registrar.service.ports import StoreUnavailable
+from registrar.service.registry import Issuer, Registry
+
+TOLD: Final = Rate(60, 60, "60/minute")
+"""Early warnings of an issuer that are recorded; a flood from many addresses must not fill the audit."""
+_NAMES: Final = {
+    "address": "registrations from this address",
+    "shared": "registrations from this network",
+    "initial_token": "registrations with this token",
+    "software_id": "registrations of this software",
+    "redirect_host": "registrations with this redirect host",
+    "total": "registrations",
+    "requests": "requests from this address",
+    "bad_token": "bad tokens from this address",
+}
+
+log = logging.getLogger("registrar")
+
+
+async def arrives(registry: Registry, issuer: Issuer, address: str, *, token: bool) -> None:
+    """Take the share of an address, before anything of a request is read.
+
+    Who presents a token is held to the token's own rate, so that many who share an address do not wait for one another;
+    but not where as many bad tokens have come from that very address as its rate allows.
+
+    Raises:
+        ProtocolError: `too_many_registrations`.
+    """
+    settings = issuer.settings.limits
+    if token:
+        now, who = registry.clock() // 1000, _single(settings, address)
+        for rate in read_once(settings.address) if who else ():
+            key = _key(issuer, "bad_token", who, rate)
+            if await registry.windows.look(key, now) >= rate.amount:
+                raise _refusal("bad_token", rate, await registry.windows.left(key, now))
+        return
+    who, shared = of_address(address, settings.ipv6_prefix, settings.shared_addresses)
+    if who:
+        name = "shared" if shared else "address"
+        await _take(registry, issuer, name, who, read_once(getattr(settings, name)))
+
+
+async def bad_token(registry: Registry, issuer: Issuer, address: str) -> None:
+    """Count a token that was presented and is none."""
+    settings = issuer.settings.limits
+    now, who = registry.clock() // 1000, _single(settings, address)
+    for rate in read_once(settings.address) if who else ():
+        await registry.windows.hit(_key(issuer, "bad_token", who, rate), rate.seconds, now)
+
+
+def _single(settings: Settings, address: str) -> str:
+    """Who an address counts as by itself: in a network that many share, one must not use up the share of another."""
+    return of_address(address, settings.ipv6_prefix)[0]
+
+
+async def asks(registry: Registry, issuer: Issuer, address: str) -> None:
+    """Take the share of an address that asks for something to be stored before anybody has signed in.
+
+    Raises:
+        ProtocolError: `too_many_registrations`.
+    """
+    settings = issuer.settings.limits
+    if who := _single(settings, address):
+        await _take(registry, issuer, "requests", who, read_once(settings.requests))
+
+
+async def registers(registry: Registry, issuer: Issuer, client: Client, address: str) -> None:
+    """Take the shares of what is about to be registered.
+
+    Raises:
+        ProtocolError: `too_many_registrations`.
+    """
+    settings = issuer.settings.limits
+    if not (settings.initial_token or settings.software_id or settings.redirect_host or settings.total):
+        return
+    for name, who in _shares(settings, client, address):
+        await _take(registry, issuer, name, who, read_once(getattr(settings, name)))
+
+
+def _shares(settings: Settings, client: Client, address: str) -> Iterator[tuple[str, str]]:
+    """The rates that a client counts for, and as whom; the total last, so that who is refused before takes none of it."""
+    if settings.initial_token and client.admission.token_id:
+        yield "initial_token", client.admission.token_id
+    if settings.software_id and (software := client.metadata.get("software_id")):
+        yield "software_id", _claimed(settings, client, "software_id", software, address)
+    if settings.redirect_host:
+        for host in terms.hosts(client.metadata.get("redirect_uris", ())):
+            yield "redirect_host", _claimed(settings, client, "redirect_uris", host, address)
+    if settings.total:
+        yield "total", ""
+
+
+def _claimed(settings: Settings, client: Client, member: str, value: str, address: str) -> str:
+    """Who a claim counts as: itself where it was attested, else together with who makes it."""
+    if client.provenance.get(member, "").startswith("attested:"):
+        return value
+    return f"{value} {_single(settings, address)}"
+
+
+async def _take(registry: Registry, issuer: Issuer, name: str, who: str, rates: tuple[Rate, ...]) -> None:
+    now = registry.clock() // 1000
+    for rate in rates:
+        key = _key(issuer, name, who, rate)
+        number = await registry.windows.hit(key, rate.seconds, now)
+        if number > rate.amount:
+            raise _refusal(name, rate, await registry.windows.left(key, now))
+        if number == near(rate.amount, issuer.settings.limits.near):
+            await warn(registry, issuer, name, rate.text)
+
+
+def near(amount: int, percent: int) -> int:
+    """From which number on a limit is nearly used up; 0 where nobody is to be told."""
+    return -(-amount * percent // 100)
+
+
+async def warn(registry: Registry, issuer: Issuer, name: str, text: str) -> None:
+    """Record that a limit is nearly used up, beside the request: nobody waits for it."""
+    now = registry.clock() // 1000
+    if await registry.windows.hit(_key(issuer, "near", "", TOLD), TOLD.seconds, now) > TOLD.amount:
+        return
+    detail = {"limit": name, "reason": f"{issuer.settings.limits.near} % of {text} are used"}
+    event = registry.audit.event("limit.near", issuer.name, Actor("registrar", "none"), detail=detail)
+
+    async def record() -> None:
+        try:
+            await registry.store.record(event)
+        except StoreUnavailable as problem:
+            log.warning("%s: %s of %s, which could not be recorded: %s", issuer.name, detail["reason"], name, problem)
+
+    registry.errands.start(record(), "an early warning")
+
+
+def _key(issuer: Issuer, name: str, who: str, rate: Rate) -> str:
+    return f"{issuer.name} {name} {rate.amount}/{rate.seconds} {who}"
+
+
+def _refusal(name: str, rate: Rate, seconds: int) -> ProtocolError:
+    return ProtocolError(
+        "too_many_registrations",
+        f"The limit of {rate.text} for {_NAMES[name]} is used up; the next one is looked at in {seconds} seconds.",
+        headers=[(b"retry-after", str(seconds).encode())],
+    )
+
+
+_read: dict[str, tuple[Rate, ...]] = {}
+
+
+def read_once(text: str) -> tuple[Rate, ...]:
+    """The rates of a text of the configuration, of which there are few."""
+    found = _read.get(text)
+    return _read.setdefault(text, read(text)) if found is None else found

@@ -1,0 +1,81 @@
+"""Windows: how often something happened since the first time, counted by this process or by all of them together."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+REMEMBERED: Final = 100_000
+"""Windows that a process keeps at the most; beyond, the ones begun first are forgotten: memory is worth more."""
+_LOOKED_AT: Final = 8
+
+
+class Windows(Protocol):
+    """Counting in windows, each of which begins with the first time and ends by itself."""
+
+    async def hit(self, key: str, seconds: int, now: int) -> int:
+        """Count once, and tell how often that makes it in this window.
+
+        Args:
+            key: what is counted.
+            seconds: how long a window is.
+            now: seconds since 1970.
+        """
+        ...
+
+    async def look(self, key: str, now: int) -> int:
+        """How often it happened in this window, without counting."""
+        ...
+
+    async def left(self, key: str, now: int) -> int:
+        """Seconds until the window ends; 1 at the least, for whoever is told to wait."""
+        ...
+
+    async def close(self) -> None:
+        """Let go."""
+        ...
+
+
+@dataclass(slots=True)
+class OwnWindows:
+    """The windows of this process alone."""
+
+    _kept: OrderedDict[str, tuple[int, int]] = field(default_factory=OrderedDict)
+    """Key -> how often, and when it ends; in the order in which they began. A plain dictionary would look for its first
+    entry through all that were taken away before."""
+
+    async def hit(self, key: str, seconds: int, now: int) -> int:
+        """Count once, and tell how often that makes it."""
+        found = self._kept.get(key)
+        if found is not None and now < found[1]:
+            number = found[0] + 1
+            self._kept[key] = (number, found[1])
+            return number
+        if found is not None:
+            del self._kept[key]
+        self._make_room(now)
+        self._kept[key] = (1, now + seconds)
+        return 1
+
+    async def look(self, key: str, now: int) -> int:
+        """How often it happened, without counting."""
+        number, ends = self._kept.get(key, (0, 0))
+        return number if now < ends else 0
+
+    async def left(self, key: str, now: int) -> int:
+        """Seconds until the window ends, 1 at the least."""
+        return max(1, self._kept.get(key, (0, 0))[1] - now)
+
+    async def close(self) -> None:
+        """Let go."""
+        self._kept.clear()
+
+    def _make_room(self, now: int) -> None:
+        """Forget a few windows that are over, and the oldest where there are too many."""
+        kept = self._kept
+        for _ in range(min(_LOOKED_AT, len(kept))):
+            oldest = next(iter(kept))
+            if now < kept[oldest][1] and len(kept) < REMEMBERED:
+                return
+            del kept[oldest]

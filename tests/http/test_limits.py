@@ -1,0 +1,322 @@
+"""Limits: rates and caps, asked over HTTP by callers from many addresses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from registering import MEMBERS, bearer, configured, events, issue, on_disk, post, register
+
+from registrar.config import ConfigurationError, create_key_file, parse
+from registrar.domain.client import State
+from registrar.policy.document import Document
+from registrar.service.last_use import KIND
+from registrar.service.ports import ClientQuery, Item, Put
+from registrar.service.windows import REMEMBERED, OwnWindows
+from registrar.testing import FrozenClock, Served, served
+
+pytestmark = pytest.mark.anyio
+
+
+def limited(limits: str = "", clients: str = "", **more: str) -> str:
+    """A configuration with limits, behind a proxy that tells where each request comes from."""
+    tables = f"[issuer.main.limits]\n{limits}\n[issuer.main.limits.clients]\n{clients}"
+    return _proxied(configured(tables=tables, **more))
+
+
+def _proxied(text: str) -> str:
+    return text.replace("[server]", '[server]\ntrusted_proxies = ["127.0.0.1"]', 1)
+
+
+async def come(server: Served, address: str, members: Any = MEMBERS, token: str = "") -> httpx2.Response:
+    """Register from an address."""
+    headers = {"x-forwarded-for": address, "x-forwarded-proto": "https", **bearer(token)}
+    return await server.client.post("/register", json=members, headers=headers)
+
+
+def _is_slowed(answer: httpx2.Response) -> int:
+    """Hold that an answer says what limit it was; give the seconds that it tells to wait."""
+    assert answer.status_code == 429, answer.text
+    assert answer.json()["error"] == "temporarily_unavailable"
+    assert "2/minute" in answer.json()["error_description"]
+    return int(answer.headers["retry-after"])
+
+
+# --- rates ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("SEED-67", "R7591-40")
+async def test_an_address_has_a_rate() -> None:
+    """Who is refused is told how long to wait, and that is right to the second; another address goes on."""
+    async with served(limited('address = "2/minute"')) as server:
+        assert [(await come(server, "192.0.2.1")).status_code for _ in range(2)] == [201, 201]
+        server.clock.advance(20)
+        assert _is_slowed(await come(server, "192.0.2.1")) == 40
+        assert (await come(server, "192.0.2.2")).status_code == 201
+        server.clock.advance(39)
+        assert _is_slowed(await come(server, "192.0.2.1")) == 1
+        server.clock.advance(1)
+        assert (await come(server, "192.0.2.1")).status_code == 201
+        refusals = [one["error"] for one in await events(server, "registration.refused")]
+        assert refusals == ["too_many_registrations"] * 2
+
+
+async def test_what_is_refused_for_its_metadata_takes_its_share_too() -> None:
+    """A program that tries until something is taken is slowed like any other."""
+    async with served(limited('address = "2/minute"')) as server:
+        for _ in range(2):
+            assert (await come(server, "192.0.2.1", {"redirect_uris": ["javascript:0"]})).status_code == 400
+        _is_slowed(await come(server, "192.0.2.1"))
+
+
+async def test_a_subscriber_with_many_addresses_has_one_rate() -> None:
+    """IPv6 counts by its prefix, so that 2^64 addresses are one caller."""
+    async with served(limited('address = "2/minute"')) as server:
+        answers = [await come(server, f"2001:db8:0:1::{one}") for one in (1, 2, 3)]
+        assert [one.status_code for one in answers] == [201, 201, 429]
+        assert (await come(server, "2001:db8:0:2::1")).status_code == 201
+
+
+async def test_the_body_of_a_flood_is_not_read() -> None:
+    """An address is asked before anything is read."""
+    async with served(limited('address = "2/minute"')) as server:
+        for _ in range(2):
+            await come(server, "192.0.2.1")
+
+        async def never() -> Any:
+            yield b"{"
+            raise AssertionError("somebody read on")
+
+        headers = {"x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https", "content-type": "application/json"}
+        _is_slowed(await server.client.post("/register", content=never(), headers=headers))
+
+
+async def test_whoever_has_a_token_does_not_wait_for_its_neighbours() -> None:
+    """A token is held to its own rate, and bad ones are counted by themselves."""
+    text = limited('address = "2/minute"\ninitial_token = "2/minute"')
+    async with served(text) as server:
+        tokens = [(await issue(server, max_uses=0))[0] for _ in range(2)]
+        for _ in range(3):
+            await come(server, "192.0.2.1")
+        for token in tokens:
+            assert [(await come(server, "192.0.2.1", token=token)).status_code for _ in range(3)] == [201, 201, 429]
+        guesses = [(await come(server, "192.0.2.9", token="guess")).status_code for _ in range(3)]
+        assert guesses == [401, 401, 429]
+        assert (await come(server, "192.0.2.9")).status_code == 201
+
+
+@pytest.mark.requirement("SEED-67")
+async def test_a_shared_network_is_not_one_caller() -> None:
+    """Behind one egress stand many: the network has a rate of its own, and no address in it starves another."""
+    text = limited('address = "2/minute"\nshared_addresses = ["160.79.104.0/21"]\nshared = "20/minute"')
+    async with served(text) as server:
+        answers = [(await come(server, f"160.79.104.{one % 2}")).status_code for one in range(21)]
+        assert Counter(answers) == {201: 20, 429: 1}
+        assert (await come(server, "192.0.2.1")).status_code == 201
+
+
+@pytest.mark.requirement("SEED-67")
+@pytest.mark.parametrize(
+    ("limit", "members"),
+    [
+        ("software_id", {**MEMBERS, "software_id": "reader"}),
+        ("redirect_host", MEMBERS),
+    ],
+)
+async def test_nobody_is_locked_out_by_who_claims_to_be_them(limit: str, members: dict[str, Any]) -> None:
+    """What nobody verified is counted with the address that says it."""
+    async with served(limited(f'address = ""\n{limit} = "2/minute"')) as server:
+        assert [(await come(server, "192.0.2.1", members)).status_code for _ in range(2)] == [201, 201]
+        _is_slowed(await come(server, "192.0.2.1", members))
+        assert (await come(server, "192.0.2.2", members)).status_code == 201
+        other = {**members, "software_id": "other", "redirect_uris": ["https://other.example/cb"]}
+        assert (await come(server, "192.0.2.1", other)).status_code == 201
+
+
+async def test_redirects_to_loopback_share_nothing() -> None:
+    """Every native application has that host."""
+    native = {"redirect_uris": ["http://127.0.0.1/cb"], "application_type": "native"}
+    async with served(limited('redirect_host = "1/minute"')) as server:
+        assert [(await come(server, "192.0.2.1", native)).status_code for _ in range(3)] == [201] * 3
+
+
+@pytest.mark.requirement("SEED-67")
+async def test_a_storm_gets_as_many_as_the_total_allows() -> None:
+    """Of a hundred at once, exactly ten; what is refused for its metadata takes none of the total."""
+    async with served(limited('address = ""\ntotal = "10/minute"')) as server:
+        bad = {"redirect_uris": ["javascript:0"]}
+        await asyncio.gather(*[come(server, f"198.51.100.{one}", bad) for one in range(20)])
+        answers = await asyncio.gather(*[come(server, f"192.0.2.{one}") for one in range(100)])
+        assert Counter(one.status_code for one in answers) == {201: 10, 429: 90}
+        assert await server.registry.store.count(ClientQuery("main")) == 10
+
+
+async def test_a_limit_warns_once_before_it_is_reached() -> None:
+    """At eight of ten, and no second time in that window."""
+    async with served(limited('address = "10/minute"')) as server:
+        for number in range(12):
+            await come(server, "192.0.2.1")
+            await server.registry.errands.done()
+            assert len(await events(server, "limit.near")) == (number >= 7)
+        (warned,) = await events(server, "limit.near")
+        assert (warned["limit"], warned["reason"]) == ("address", "80 % of 10/minute are used")
+
+
+async def test_a_flood_from_everywhere_does_not_fill_the_audit_with_warnings() -> None:
+    """Early warnings have a quota of their own."""
+    async with served(limited('address = "1/minute"')) as server:
+        for one in range(100):
+            await come(server, f"192.0.2.{one}")
+        await server.registry.errands.done()
+        assert len(await events(server, "limit.near")) == 60
+
+
+async def test_programs_of_one_machine_have_no_rate() -> None:
+    """Loopback is not limited by its address: it is a proxy that tells none, or a test."""
+    async with served(configured(tables='[issuer.main.limits]\naddress = "1/minute"')) as server:
+        assert [(await post(server)).status_code for _ in range(3)] == [201] * 3
+
+
+async def test_windows_are_bounded() -> None:
+    """An attacker with any number of addresses takes a bounded amount of memory, and what is over is forgotten."""
+    windows = OwnWindows()
+    for one in range(REMEMBERED + 1_000):
+        await windows.hit(str(one), 60, 1)
+    assert len(windows._kept) == REMEMBERED
+    for one in range(100_000):
+        await windows.hit(f"later {one}", 60, 100)
+    assert len(windows._kept) <= REMEMBERED
+    assert await windows.look("later 99999", 100) == 1
+    assert await windows.look("5000", 100) == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ('address = "often"', "is no rate"),
+        ("ipv6_prefix = 129", "from 1 to 128"),
+        ("near = 101", "from 0 to 100"),
+        ('shared_addresses = ["claude.ai"]', "is no network"),
+        ("clients = { owner = -1 }", "not negative"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused_at_start(table: str, named: str) -> None:
+    """With the line, and what would be accepted."""
+    with pytest.raises(ConfigurationError, match=named):
+        parse(Document("test", configured(tables=f"[issuer.main.limits]\n{table}")))
+
+
+async def test_a_bad_token_costs_its_neighbours_in_a_shared_network_nothing() -> None:
+    """Bad tokens are counted for the single address, for registrations and for the administration API alike."""
+    text = limited('address = "2/minute"\nshared_addresses = ["160.79.104.0/21"]', issuer="admin_api = true")
+    async with served(text) as server:
+        token, _ = await issue(server, max_uses=0, scope=("dcr", "admin.clients"))
+
+        async def administer(address: str, token: str) -> int:
+            headers = {"x-forwarded-for": address, "x-forwarded-proto": "https", **bearer(token)}
+            return (await server.client.get("/admin/api/clients", headers=headers)).status_code
+
+        assert [await administer("160.79.104.1", "guess") for _ in range(3)] == [401, 401, 429]
+        assert (await come(server, "160.79.104.1", token=token)).status_code == 429
+        assert (await come(server, "160.79.104.2", token=token)).status_code == 201
+        assert await administer("160.79.104.2", token) == 200
+
+
+@pytest.mark.parametrize("path", ["/par", "/device_authorization"])
+async def test_what_is_stored_before_anybody_signs_in_has_a_rate(path: str) -> None:
+    """Before the body is read, and before the client is looked for."""
+    async with served(limited('requests = "2/minute"')) as server:
+
+        async def ask(address: str) -> int:
+            headers = {"x-forwarded-for": address, "x-forwarded-proto": "https"}
+            return (await server.client.post(path, data={"client_id": "nobody"}, headers=headers)).status_code
+
+        assert [await ask("192.0.2.1") for _ in range(3)] == [401, 401, 429]
+        assert await ask("192.0.2.2") == 401
+
+
+# --- caps -------------------------------------------------------------------------------------------------------------
+
+
+async def _used(server: Served, client_id: str) -> None:
+    await server.registry.store.change([Put(Item("main", KIND, client_id, b"1", client_id=client_id))])
+
+
+async def _living(server: Served) -> list[str]:
+    found = await server.registry.store.clients(ClientQuery("main"), limit=1_000)
+    return [one.client_id for one in found if one.state is not State.DELETED]
+
+
+@pytest.mark.requirement("SEED-67")
+async def test_the_oldest_that_was_never_used_makes_room() -> None:
+    """Used clients stay; with nothing but used ones, the next is refused with a clear word."""
+    async with served(limited(clients="owner = 3")) as server:
+        token, _ = await issue(server, owner="ann", max_uses=0)
+        made = [(await register(server, token=token))["client_id"] for _ in range(3) if not server.clock.advance(1)]
+        await _used(server, made[0])
+        fourth = (await register(server, token=token))["client_id"]
+
+        assert await _living(server) == [made[0], made[2], fourth]
+        (evicted,) = await events(server, "client.evicted")
+        assert (evicted["client_id"], evicted["limit"]) == (made[1], "clients.owner")
+        for one in (made[2], fourth):
+            await _used(server, one)
+        refused = await post(server, token=token)
+        assert (refused.status_code, refused.json()["error"]) == (403, "access_denied")
+        assert "3 clients of this owner" in refused.json()["error_description"]
+        other, _ = await issue(server, owner="bob")
+        assert (await post(server, token=other)).status_code == 201
+
+
+@pytest.mark.requirement("SEED-67")
+@pytest.mark.parametrize("cap", ["owner", "token", "software", "address"])
+async def test_a_storm_never_leaves_more_than_the_cap(cap: str, tmp_path: Path) -> None:
+    """Forty at once, on a database where writers really wait: as many live as may."""
+    text = on_disk(tmp_path, tables=f"[issuer.main.limits.clients]\n{cap} = 5")
+    async with served(_proxied(text)) as server:
+        token = (await issue(server, owner="ann", max_uses=0))[0] if cap in ("owner", "token") else ""
+        members = {**MEMBERS, "software_id": "reader"}
+        answers = await asyncio.gather(*[come(server, "192.0.2.1", members, token) for _ in range(40)])
+        assert {one.status_code for one in answers} == {201}
+        assert len(await _living(server)) == 5
+        if cap in ("software", "address"):
+            assert (await come(server, "192.0.2.2", members)).status_code == 201
+            assert len(await _living(server)) == 6
+
+
+async def test_two_processes_count_the_same_clients(tmp_path: Path) -> None:
+    """The store decides between processes, so a cap holds over all of them."""
+    text = _proxied(on_disk(tmp_path, tables="[issuer.main.limits.clients]\naddress = 3"))
+    async with served(text) as one, served(text, clock=FrozenClock(1_790_000_001_000)) as other:
+        both = [come(server, "192.0.2.1") for _ in range(10) for server in (one, other)]
+        answers = await asyncio.gather(*both)
+        assert {answer.status_code for answer in answers} <= {201, 503}
+        assert len(await _living(one)) == 3
+
+
+async def test_two_replicas_count_the_same_clients(database: str, tmp_path: Path) -> None:
+    """The same on PostgreSQL, for clients that a term finds and for those that items do."""
+    create_key_file(tmp_path / "keys")
+    text = limited(clients="address = 3\nowner = 2", database=database)
+    text = text.replace("[server]", f'[server]\nkey_file = "{tmp_path}/keys"', 1)
+    async with served(text) as one, served(text, clock=FrozenClock(1_790_000_001_000)) as other:
+        token, _ = await issue(one, owner="ann", max_uses=0)
+        both = [come(server, "192.0.2.1") for _ in range(10) for server in (one, other)]
+        both += [come(server, "192.0.2.2", token=token) for _ in range(10) for server in (one, other)]
+        answers = await asyncio.gather(*both)
+        assert {answer.status_code for answer in answers} <= {201, 503}
+        assert len(await _living(one)) == 3 + 2
+
+
+async def test_a_client_that_goes_leaves_its_place() -> None:
+    """Nothing is counted that lives no more, and nobody is evicted for it."""
+    async with served(limited(clients="address = 1")) as server:
+        first = (await come(server, "192.0.2.1")).json()
+        headers = {"x-forwarded-proto": "https", **bearer(first["registration_access_token"])}
+        assert (await server.client.delete(first["registration_client_uri"], headers=headers)).status_code == 204
+        assert (await come(server, "192.0.2.1")).status_code == 201
+        assert not await events(server, "client.evicted")

@@ -1,0 +1,157 @@
+"""Labels and tenancy: what a token labels, and that a token within labels knows of nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+from registering import MEMBERS, PUBLIC, bearer, configured, events, issue, manage, post, register
+
+from registrar.domain.access_token import ADMINISTRATION
+from registrar.domain.credentials import PresentedToken
+from registrar.http import admin
+from registrar.service import administration
+from registrar.service.administration import Refused
+from registrar.testing import Served, served
+
+pytestmark = pytest.mark.anyio
+
+ON = "admin_api = true"
+QUOTA = "[issuer.main.labels]\nmost = { tenant = 2 }"
+
+
+async def call(server: Served, token: str, method: str, path: str, body: Any = None, **query: str) -> httpx2.Response:
+    """Call the API."""
+    more = {} if body is None else {"json": body}
+    return await server.client.request(method, f"/admin/api/{path}", headers=bearer(token), params=query, **more)
+
+
+async def tenant(server: Served, name: str, *scope: str) -> str:
+    """The token of somebody who administers a tenant."""
+    return (await issue(server, scope=scope or tuple(ADMINISTRATION), within={"tenant": name}, max_uses=0))[0]
+
+
+async def of_tenant(server: Served, name: str, **members: Any) -> dict[str, Any]:
+    """A client of a tenant."""
+    value, _ = await issue(server, labels={"tenant": name})
+    answer = await post(server, {**MEMBERS, **members}, token=value)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+@pytest.mark.requirement("SEED-80")
+async def test_a_token_labels_what_it_registers() -> None:
+    """The record, the inventory and the operator's view have it; what a client says itself has no effect."""
+    async with served(configured(issuer=ON)) as server:
+        made = await of_tenant(server, "acme", labels={"tenant": "other"})
+        client = await server.registry.store.find("main", made["client_id"])
+        assert client is not None
+        assert client.labels == client.public()["labels"] == {"tenant": "acme"}
+        token, _ = await issue(server, scope=("admin.clients",))
+        found = await call(server, token, "GET", "clients", label="tenant=acme")
+        assert [one["client_id"] for one in found.json()["clients"]] == [made["client_id"]]
+        assert (await call(server, token, "GET", "clients", label="tenant=other")).json()["clients"] == []
+
+
+async def test_an_operator_labels() -> None:
+    """Adds, replaces, takes away; and only labels that there are."""
+    async with served(configured(issuer=ON)) as server:
+        made = await register(server, PUBLIC)
+        token, _ = await issue(server, scope=("admin.clients",))
+        path = f"clients/{made['client_id']}/labels"
+        first = await call(server, token, "POST", path, {"labels": {"tenant": "acme", "workflow": "nightly"}})
+        assert first.json()["labels"] == {"tenant": "acme", "workflow": "nightly"}
+        second = await call(server, token, "POST", path, {"labels": {"tenant": "b", "workflow": ""}})
+        assert second.json()["labels"] == {"tenant": "b"}
+        for odd in ({"colour": "red"}, {"tenant": "x" * 200}, {"tenant": "a\nb"}, {"tenant": "ü"}):
+            assert (await call(server, token, "POST", path, {"labels": odd})).status_code == 409
+        assert (await call(server, token, "POST", path, {"labels": 7})).status_code == 400
+        assert [one["reason"] for one in await events(server, "client.labelled")][1] == "tenant=b, workflow="
+        for bad in ({"colour": "red"}, {"tenant": ""}):
+            with pytest.raises(Refused):
+                await administration.issue_token(server.registry, server.issuer, server.operator, labels=bad)
+
+
+@pytest.mark.requirement("SEED-80")
+async def test_a_label_may_have_so_many_clients() -> None:
+    """The next one is refused, and told which label; one that goes makes room, and other values have their own."""
+    async with served(configured(tables=QUOTA)) as server:
+        made = [await of_tenant(server, "acme") for _ in range(2)]
+        value, _ = await issue(server, labels={"tenant": "acme"})
+        refusal = await post(server, MEMBERS, token=value)
+        assert (refusal.status_code, refusal.json()["error"]) == (403, "access_denied")
+        assert "2 clients with this tenant" in refusal.json()["error_description"]
+        await of_tenant(server, "other")
+        await manage(server, made[0], "DELETE")
+        assert (await post(server, MEMBERS, token=value)).status_code == 201
+
+
+@pytest.mark.requirement("SEED-59")
+@pytest.mark.parametrize("row", admin.ROUTES, ids=lambda row: f"{row.method} {row.path}")
+async def test_no_route_reaches_another_tenant(row: admin.Row) -> None:
+    """Whatever is called about another's client, it is answered as if there were none, and nothing of it is told."""
+    async with served(configured(issuer=ON)) as server:
+        other = await of_tenant(server, "other", client_name="Secret Project")
+        before = await server.registry.store.find("main", other["client_id"])
+        token = await tenant(server, "acme")
+        body: dict[str, Any] = {"reason": "x"} if row.takes is not None else {}
+        path = row.path.replace("{}", other["client_id"])
+        answer = await call(server, token, row.method, path, body)
+        unknown = await call(server, token, row.method, row.path.replace("{}", "nobody"), body)
+        assert answer.status_code < 500
+        if row.of_client:
+            assert (answer.status_code, unknown.status_code) == (404, 404)
+            assert answer.text.replace(other["client_id"], "nobody") == unknown.text
+        if not row.confined:
+            assert answer.status_code == 403
+        assert "Secret Project" not in answer.text
+        assert await server.registry.store.find("main", other["client_id"]) == before
+
+
+@pytest.mark.requirement("SEED-59")
+async def test_a_tenant_administers_its_own() -> None:
+    """Lists, counts, changes, creates, issues tokens and starts jobs: all of it within its labels."""
+    async with served(configured(issuer=ON)) as server:
+        mine, other = await of_tenant(server, "acme"), await of_tenant(server, "other")
+        token = await tenant(server, "acme")
+        listed = (await call(server, token, "GET", "clients")).json()["clients"]
+        assert [one["client_id"] for one in listed] == [mine["client_id"]]
+        assert (await call(server, token, "GET", "statistics")).json()["clients"] == 1
+        assert (await call(server, token, "POST", f"clients/{mine['client_id']}/suspend")).status_code == 200
+        made = (await call(server, token, "POST", "clients", dict(PUBLIC))).json()
+        created = await server.registry.store.find("main", made["client_id"])
+        assert created is not None
+        assert created.labels == {"tenant": "acme"}
+        moved = await call(
+            server, token, "POST", f"clients/{mine['client_id']}/labels", {"labels": {"tenant": "other"}}
+        )
+        assert moved.status_code == 403
+        issued = (
+            await call(
+                server, token, "POST", "tokens", {"kind": "operator", "scope": "dcr admin.clients", "max_uses": 5}
+            )
+        ).json()
+        assert issued["labels"] == issued["within"] == {"tenant": "acme"}
+        wider = await call(
+            server, token, "POST", "tokens", {"kind": "operator", "scope": "dcr", "labels": {"tenant": "other"}}
+        )
+        assert wider.json()["labels"] == {"tenant": "acme"}
+        registered = (await post(server, PUBLIC, token=issued["token"])).json()
+        assert (await call(server, issued["token"], "GET", f"clients/{registered['client_id']}")).status_code == 200
+        assert (await call(server, issued["token"], "GET", f"clients/{other['client_id']}")).status_code == 404
+        ids = {one["token_id"] for one in (await call(server, token, "GET", "tokens")).json()["tokens"]}
+        assert issued["token_id"] in ids
+        job = await call(server, token, "POST", "jobs", {"act": "delete", "selection": {"all": True}, "reason": "x"})
+        assert job.status_code == 202
+        assert job.json()["selection"]["labels"] == {"tenant": "acme"}
+        await server.registry.errands.done()
+        left = await server.registry.store.find("main", other["client_id"])
+        assert left is not None
+        assert left.state == "active"
+        elsewhere = await tenant(server, "other")
+        assert (await call(server, elsewhere, "GET", f"jobs/{job.json()['job_id']}")).status_code == 404
+        assert (await call(server, elsewhere, "GET", "jobs")).json()["jobs"] == []
+        assert (await call(server, elsewhere, "POST", f"tokens/{issued['token_id']}/revoke", {})).status_code == 404
+        assert PresentedToken(issued["token"])

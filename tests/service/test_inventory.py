@@ -1,0 +1,149 @@
+"""The inventory: found by what is known, in pages of bounded work; counted, exported, and findable after an upgrade."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from registrar.domain.client import Admission, Assurance, State
+from registrar.domain.credentials import Credentials, SecretRecord
+from registrar.domain.metadata import Registered
+from registrar.service import inventory
+from registrar.service.inventory import Filters, page
+from registrar.testing import Served, served
+from registrar.testing.store_conformance import NOW, a_client, an_event, digest
+
+pytestmark = pytest.mark.anyio
+
+TEXT = """
+[server]
+database = "memory:"
+[issuer.main]
+url = "https://as.example"
+[issuer.main.registration]
+mode = "open"
+"""
+DAY = 86_400
+
+
+async def add(server: Served, client_id: str, **changed: Any) -> None:
+    """A client of its own kind."""
+    metadata = {"client_name": f"App {client_id}", "redirect_uris": [f"https://{client_id}.example/cb"]}
+    plain = {
+        "metadata": Registered(metadata | changed.pop("metadata", {})),
+        "credentials": Credentials(),
+        "admission": Admission(Assurance.OPEN),
+        "labels": {},
+        "flags": (),
+        "expires_at": 0,
+        "due_at": 0,
+    }
+    await server.registry.store.create(a_client(client_id, **{**plain, **changed}), an_event(client_id))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Served]:
+    """Clients of which each differs from the others in one thing."""
+    async with served(TEXT) as started:
+        secret = SecretRecord(digest("s"), None, 1, NOW - 9 * DAY, expires_at=NOW + DAY)
+        await add(started, "a", state=State.SUSPENDED)
+        await add(started, "b", admission=Admission(Assurance.USER, "t1", owner="ann", client_class="partner"))
+        await add(started, "c", metadata={"software_id": "s-1"})
+        await add(started, "d", labels={"tenant": "acme"}, flags=("rule.brands",))
+        await add(started, "e", policy="default strict")
+        await add(started, "f", expires_at=NOW + 5 * DAY)
+        await add(started, "g", credentials=Credentials(secrets=(secret,)))
+        await add(started, "h", state=State.DELETED)
+        await started.registry.store.change(started.registry.last_use.note("main", "b", NOW))
+        yield started
+
+
+async def found(server: Served, **asked: Any) -> str:
+    """The identifiers of those that are found."""
+    got = await page(server.registry, server.issuer, Filters(**asked))
+    assert got.after == ""
+    return "".join(one.client_id for one in got.clients)
+
+
+@pytest.mark.requirement("SEED-76")
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, "abcdefgh"),
+        ({"state": State.SUSPENDED}, "a"),
+        ({"state": State.ACTIVE}, "bcdefg"),
+        ({"state": State.DELETED}, "h"),
+        ({"owner": "ann"}, "b"),
+        ({"token": "t1"}, "b"),
+        ({"client_class": "partner"}, "b"),
+        ({"software": "s-1"}, "c"),
+        ({"host": "c.example"}, "c"),
+        ({"host": "h.example", "state": State.DELETED}, "h"),
+        ({"labels": {"tenant": "acme"}}, "d"),
+        ({"flag": "rule.brands"}, "d"),
+        ({"policy": "strict"}, "e"),
+        ({"text": "APP E"}, "e"),
+        ({"expires_before": NOW + 2 * DAY}, "g"),
+        ({"expires_before": NOW + 6 * DAY}, "fg"),
+        ({"keys_before": NOW - DAY}, "g"),
+        ({"never_used": True, "state": State.ACTIVE}, "cdefg"),
+        ({"unused_since": NOW + 1, "state": State.ACTIVE}, "bcdefg"),
+        ({"unused_since": NOW, "owner": "ann"}, ""),
+        ({"owner": "ann", "software": "s-1"}, ""),
+        ({"template": "none"}, ""),
+    ],
+)
+async def test_clients_are_found(server: Served, asked: dict[str, Any], expected: str) -> None:
+    """By what an index knows, and by what is looked at."""
+    assert await found(server, **asked) == expected
+
+
+async def test_pages_follow_each_other(server: Served) -> None:
+    """Whatever their size, each client once; a page that looked enough ends before it is full."""
+    for limit in (1, 2, 3):
+        after, seen = "", ""
+        while True:
+            got = await page(server.registry, server.issuer, Filters(), after=after, limit=limit)
+            seen += "".join(one.client_id for one in got.clients)
+            if not got.after:
+                break
+            after = got.after
+        assert seen == "abcdefgh"
+
+
+async def test_the_work_of_a_page_is_bounded(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is rare is found page by page, with a place to go on from even where a page found none."""
+    monkeypatch.setattr(inventory, "LOOKS", 3)
+    got = await page(server.registry, server.issuer, Filters(text="app h"))
+    assert (got.clients, got.after) == ([], "c")
+    every = [one.client_id async for one in inventory.every(server.registry, server.issuer, Filters(text="app h"))]
+    assert every == ["h"]
+
+
+async def test_clients_are_counted(server: Served) -> None:
+    """By what is known of them, and within what is asked."""
+    told = await inventory.statistics(server.registry, server.issuer)
+    assert told["clients"] == 8
+    assert told["by"]["state"] == {"active": 6, "suspended": 1, "deleted": 1}
+    assert told["by"]["class"] == {"partner": 1}
+    narrowed = await inventory.statistics(server.registry, server.issuer, Filters(owner="ann"))
+    assert narrowed["clients"] == 1
+
+
+async def test_the_count_is_bounded(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says so."""
+    monkeypatch.setattr(inventory, "SURVEYED", 3)
+    assert (await inventory.statistics(server.registry, server.issuer))["more"] is True
+
+
+async def test_a_newer_index_finds_what_is_older(server: Served) -> None:
+    """Writing the terms anew changes nothing that is registered."""
+    before = await server.registry.store.find("main", "c")
+    assert before is not None
+    assert await inventory.reindex(server.registry, server.issuer) == 8
+    after = await server.registry.store.find("main", "c")
+    assert after == msgspec.structs.replace(before, version=before.version + 1)
+    assert await found(server, software="s-1") == "c"

