@@ -225,7 +225,7 @@ def main() -> None:
         sys.exit(f"bench: {error}")
     finally:
         shutil.rmtree(WORK, ignore_errors=True)
-    complete = len(rows) >= len(ROWS) - len(ASKED_FOR) and not options.quick
+    complete = {row.name for row in ROWS} - set(ASKED_FOR) <= {row.name for row in rows} and not options.quick
     write(measured, about, RESULTS if complete else None)
 
 

@@ -80,7 +80,7 @@ def on(number: float, used: float = 0, *, protected: bool = False, life: Lifetim
         (on(500, life=Lifetime()), (Step.NOTHING, 0)),
         (on(10, life=Lifetime(idle=90 * DAY)), (Step.NOTHING, 90)),
         (on(500, 20, life=Lifetime(unused=30 * DAY)), (Step.NOTHING, 0)),
-        (on(30, life=Lifetime(unused=30 * DAY, warning=0, suspended=0)), (Step.DELETE, 0)),
+        (on(30, life=Lifetime(unused=30 * DAY, warning=0, suspended=0)), (Step.SUSPEND, 31)),
         (on(2, life=Lifetime(unused=2 * DAY)), (Step.WARN, 4)),
     ],
 )

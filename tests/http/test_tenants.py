@@ -10,6 +10,7 @@ from registering import MEMBERS, PUBLIC, bearer, configured, events, issue, mana
 
 from registrar.domain.access_token import ADMINISTRATION
 from registrar.domain.credentials import PresentedToken
+from registrar.domain.errors import ProtocolError
 from registrar.http import admin
 from registrar.service import administration
 from registrar.service.administration import Refused
@@ -83,7 +84,11 @@ async def test_a_label_may_have_so_many_clients() -> None:
         refusal = await post(server, MEMBERS, token=value)
         assert (refusal.status_code, refusal.json()["error"]) == (403, "access_denied")
         assert "2 clients with this tenant" in refusal.json()["error_description"]
-        await of_tenant(server, "other")
+        moving = await of_tenant(server, "other")
+        with pytest.raises(ProtocolError, match="2 clients with this tenant"):
+            await administration.label(
+                server.registry, server.issuer, server.operator, moving["client_id"], {"tenant": "acme"}
+            )
         await manage(server, made[0], "DELETE")
         assert (await post(server, MEMBERS, token=value)).status_code == 201
 

@@ -117,7 +117,7 @@ async def test_pages_follow_each_other(server: Served) -> None:
 async def test_the_work_of_a_page_is_bounded(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is rare is found page by page, with a place to go on from even where a page found none."""
     monkeypatch.setattr(inventory, "LOOKS", 3)
-    got = await page(server.registry, server.issuer, Filters(text="app h"))
+    got = await page(server.registry, server.issuer, Filters(text="app h"), limit=1)
     assert (got.clients, got.after) == ([], "c")
     every = [one.client_id async for one in inventory.every(server.registry, server.issuer, Filters(text="app h"))]
     assert every == ["h"]
@@ -136,7 +136,11 @@ async def test_clients_are_counted(server: Served) -> None:
 async def test_the_count_is_bounded(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """And says so."""
     monkeypatch.setattr(inventory, "SURVEYED", 3)
-    assert (await inventory.statistics(server.registry, server.issuer))["more"] is True
+    monkeypatch.setattr(inventory, "_PAGE", 2)
+    for filters in (Filters(), Filters(text="nobody")):
+        told = await inventory.statistics(server.registry, server.issuer, filters)
+        assert told["more"] is True
+    assert "more" not in await inventory.statistics(server.registry, server.issuer, Filters(owner="ann"))
 
 
 async def test_a_newer_index_finds_what_is_older(server: Served) -> None:

@@ -238,7 +238,28 @@ async def test_many_sweep_at_once(tmp_path: Path) -> None:
         await sweep.sweep(stores[2])
         suspended = await first.store.events(EventQuery(kind="client.suspended"), limit=1000)
         assert len(suspended) == 60
-        assert isinstance(changed, list)
+        assert any(changed)
     finally:
         for one in stores:
             await one.store.close()
+
+
+async def test_a_client_that_is_used_while_it_is_deleted_lives() -> None:
+    """Whatever uses a suspended client changes it, and the sweep leaves it alone then."""
+    async with served(TEXT.replace("suspended = 1728000", "suspended = 0")) as server:
+        made = await registered(server)
+        await after(server, 23)
+        assert (await after(server, 7))[Step.SUSPEND] == 1
+        server.clock.advance(2 * DAY)
+        store = server.registry.store
+        items = store.items
+
+        async def used_meanwhile(*given: Any, **more: Any) -> Any:
+            store.items = items  # type: ignore[method-assign]
+            answer = await server.client.get(f"/register/{made['client_id']}", headers=read(made))
+            assert answer.status_code == 200
+            return await items(*given, **more)
+
+        store.items = used_meanwhile  # type: ignore[method-assign]
+        assert (await sweep.sweep(server.registry))[Step.DELETE] == 0
+        assert await state(server, made) is State.ACTIVE

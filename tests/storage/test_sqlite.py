@@ -9,7 +9,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from importlib import resources
 from itertools import chain, pairwise
 from pathlib import Path
@@ -24,12 +24,12 @@ from registrar.domain.client import State
 from registrar.domain.credentials import Credentials
 from registrar.domain.metadata import Registered
 from registrar.service.administration import issue_token
-from registrar.service.ports import Conflict, EventQuery, Spend, StoreUnavailable
+from registrar.service.ports import ClientQuery, Conflict, EventQuery, Spend, StoreUnavailable
 from registrar.storage import open_store, records, sqlite_path
 from registrar.storage.memory import MemoryStore
 from registrar.storage.sqlite import OLDEST, SQLiteStore
 from registrar.testing import OPEN, served
-from registrar.testing.store_conformance import a_client, a_key, a_token, an_event
+from registrar.testing.store_conformance import NOW, a_client, a_key, a_token, an_event
 
 pytestmark = pytest.mark.anyio
 
@@ -484,3 +484,38 @@ async def test_a_refused_update_changes_nothing(sqlite: SQLiteStore) -> None:
             assert (await server.client.put(uri, json=body, headers=headers)).status_code == 400
         assert await sqlite.find("main", client_id) == before
         assert await sqlite.events(EventQuery(kind="client.updated")) == []
+
+
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (lambda store: store.events(EventQuery(client_id="c")), "event_of_client"),
+        (lambda store: store.clients(ClientQuery("main", terms=("host=a",))), "SEARCH t0 USING"),
+        (lambda store: store.count(ClientQuery("main", terms=("owner=a",))), "SEARCH t0 USING"),
+        (lambda store: store.clients(ClientQuery("main", template="t")), "client_of_template"),
+        (lambda store: store.due(NOW), "client_due"),
+        (lambda store: store.log(after=5), "batch_in_log"),
+        (lambda store: store.batches(unplaced=True), "batch_waiting"),
+        (lambda store: store.told("w", 1, 5), "event_of_batch"),
+    ],
+)
+async def test_what_is_asked_for_is_found_by_its_index(
+    tmp_path: Path, ask: Callable[[SQLiteStore], Awaitable[object]], index: str
+) -> None:
+    """However many rows there are: a plan that reads them all would be found out in production alone."""
+    store = SQLiteStore(tmp_path / "registrar.db")
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    query = store._query
+
+    def seen(sql: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
+        asked.append((sql, values))
+        return query(sql, values)
+
+    store._query = seen  # type: ignore[method-assign]
+    await ask(store)
+    [(sql, values)] = asked
+    plan = " ".join(str(row[3]) for row in store._read.execute(f"EXPLAIN QUERY PLAN {sql}", values))
+    assert index in plan
+    assert "SCAN event" not in plan
+    assert "SCAN client" not in plan
+    await store.close()

@@ -27,6 +27,8 @@ async def answer(registry: Registry, issuer: Issuer, call: Call) -> tuple[Client
     """
     now = registry.clock() // 1000
     caller = await client_authentication.authenticate(registry, issuer, call, now)
+    if noted := registry.last_use.note(issuer.name, caller.client_id, now):
+        await registry.store.change(noted)  # a resource server may do nothing else for years
     if clients.is_public(caller):
         raise ProtocolError(
             "unauthorized_client", "Introspection is for clients that authenticate (RFC 7662 section 2.1)."

@@ -33,7 +33,7 @@ class Lifetime(msgspec.Struct, frozen=True):
     warning: int = 604_800
     """Before it is suspended, that it is told."""
     suspended: int = 2_592_000
-    """From the suspension to the end."""
+    """From the suspension to the end; a day, where it is 0."""
 
 
 class Step(enum.StrEnum):
@@ -86,7 +86,7 @@ def _of_idleness(client: Client, used_at: int, lifetime: Lifetime, now: int, *, 
     if client.state is State.SUSPENDED:
         if client.suspended_by != IDLE:
             return Look(Step.NOTHING, 0)  # the operator's to end
-        end = client.suspended_at + lifetime.suspended
+        end = client.suspended_at + (lifetime.suspended or DAY)
         return Look(Step.DELETE, 0) if now >= end and not protected else Look(Step.NOTHING, max(end, now + DAY))
     last = used_at or client.created_at
     lasts = lifetime.idle if used_at else lifetime.unused
@@ -102,9 +102,10 @@ def _of_idleness(client: Client, used_at: int, lifetime: Lifetime, now: int, *, 
         return Look(Step.WARN, max(end, now + warning))
     if now < end or (warning and now < client.warned_at + warning):
         return Look(Step.NOTHING, max(end, client.warned_at + warning))
-    if client.state is State.PENDING or not lifetime.suspended:
+    if client.state is State.PENDING:  # it cannot have been used meanwhile
         return Look(Step.DELETE, 0)
-    return Look(Step.SUSPEND, now + lifetime.suspended)
+    # Never deleted at once: a use between the look and the write would be lost, and one that is suspended comes back by it.
+    return Look(Step.SUSPEND, now + (lifetime.suspended or DAY))
 
 
 class Transition(NamedTuple):

@@ -6,8 +6,9 @@ is looked at one by one, and a page ends after so many looks, full or not, with 
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -24,7 +25,7 @@ LOOKS: Final = 2_000
 _PAGE: Final = 500
 _DAY: Final = 86_400
 SURVEYED: Final = 100_000
-"""Clients that are counted for the statistics."""
+"""Clients that are looked at for the statistics."""
 
 
 class Filters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,6 +95,12 @@ class Filters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
         )
 
     @property
+    def looks(self) -> bool:
+        """Whether clients have to be looked at, beyond what an index knows."""
+        rare = (self.policy, self.text, self.expires_before, self.keys_before, self.asks_for_use)
+        return any(rare) or self.state in (State.ACTIVE, State.DELETED)
+
+    @property
     def asks_for_use(self) -> bool:
         """Whether the last use has to be looked up."""
         return self.never_used or bool(self.unused_since)
@@ -119,25 +126,28 @@ async def page(registry: Registry, issuer: Issuer, filters: Filters, *, after: s
         StoreUnavailable: the store does not answer.
     """
     query, found, looked = filters.query(issuer.name), list[Client](), 0
+    # Where everything that an index gives is meant, no more is read than is shown.
+    size = max(limit, _PAGE) if filters.looks else limit
     while looked < LOOKS:
-        few = await registry.store.clients(
-            query, after=(issuer.name, after), limit=min(_PAGE, LOOKS - looked, limit * 4)
-        )
-        for one in few:
-            looked, after = looked + 1, one.client_id
-            if filters.holds(one) and await _use_holds(registry, issuer, filters, one):
-                found.append(one)
-                if len(found) == limit:
-                    return Page(found, after)
-        if len(few) < min(_PAGE, limit * 4) and looked < LOOKS:
+        wanted = min(size, LOOKS - looked)
+        few = await registry.store.clients(query, after=(issuer.name, after), limit=wanted)
+        for one in await _held(registry, issuer, filters, few):
+            found.append(one)
+            if len(found) == limit:
+                return Page(found, one.client_id)
+        if len(few) < wanted:
             return Page(found, "")
+        looked, after = looked + len(few), few[-1].client_id
     return Page(found, after)
 
 
-async def _use_holds(registry: Registry, issuer: Issuer, filters: Filters, client: Client) -> bool:
+async def _held(registry: Registry, issuer: Issuer, filters: Filters, few: Sequence[Client]) -> list[Client]:
+    """Those of some clients that are meant."""
+    found = [one for one in few if filters.holds(one)]
     if not filters.asks_for_use:
-        return True
-    return filters.holds_of_use(await last_use.at(registry.store, issuer.name, client.client_id))
+        return found
+    used = await asyncio.gather(*(last_use.at(registry.store, issuer.name, one.client_id) for one in found))
+    return [one for one, at in zip(found, used, strict=True) if filters.holds_of_use(at)]
 
 
 async def every(registry: Registry, issuer: Issuer, filters: Filters) -> AsyncIterator[Client]:
@@ -157,24 +167,29 @@ async def every(registry: Registry, issuer: Issuer, filters: Filters) -> AsyncIt
 
 
 async def statistics(registry: Registry, issuer: Issuer, filters: Filters | None = None) -> dict[str, Any]:
-    """How many clients there are, by what is known of them: of the first `SURVEYED`, where there are more.
+    """How many clients there are, by what is known of them: of the first `SURVEYED` that an index gives.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
     filters, now = filters or Filters(), registry.clock() // 1000
-    counts: dict[str, Counter[str]] = {}
-    total = 0
-    more = False
-    async for one in every(registry, issuer, filters):
-        if total == SURVEYED:
-            more = True
+    query, counts = filters.query(issuer.name), dict[str, Counter[str]]()
+    total = looked = 0
+    after, few = "", list[Client]()
+    while looked < SURVEYED:
+        few = list(await registry.store.clients(query, after=(issuer.name, after), limit=_PAGE))
+        for one in await _held(registry, issuer, filters, few):
+            total += 1
+            for name, value in _facts(one, now).items():
+                counts.setdefault(name, Counter())[value] += 1
+        looked += len(few)
+        if len(few) < _PAGE:
             break
-        total += 1
-        for name, value in _facts(one, now).items():
-            counts.setdefault(name, Counter())[value] += 1
+        after = few[-1].client_id
+        await asyncio.sleep(0)  # others have their turn between two pages
     by = {name: dict(counter.most_common(50)) for name, counter in counts.items()}
-    return {"clients": total, **({"more": True} if more else {}), "by": by}
+    more = {"more": True} if looked >= SURVEYED and len(few) == _PAGE else {}
+    return {"clients": total, **more, "by": by}
 
 
 def _facts(client: Client, now: int) -> Mapping[str, str]:

@@ -1,7 +1,9 @@
 """The sweep: clients whose date has come are looked at, in pages, by one process of many, and it goes on where it was.
 
 Each client is looked at by its date, which stands in an index, so that what is not due costs nothing. Writes expect what
-was seen: a client that is used, changed or deleted meanwhile is left alone, and is looked at again when it is due.
+was seen: a client that is changed or deleted meanwhile is left alone. One that is used between the look and the write may
+be suspended all the same, and comes back by its next use; nothing is deleted that was not suspended before, and whatever
+uses a suspended client changes it.
 """
 
 from __future__ import annotations

@@ -274,6 +274,8 @@ class SQLiteStore:
 
     async def events(self, query: EventQuery, *, after: int = 0, limit: int = 100) -> Sequence[StoredEvent]:
         where, values = _where({"issuer": query.issuer, "kind": query.kind, "client_id": query.client_id})
+        if query.client_id:
+            where += " AND client_id <> ''"  # the index of clients' events is used only where the statement says so too
         rows = self._query(f"{_EVENTS} WHERE sequence > ?{where} ORDER BY sequence LIMIT ?", (after, *values, limit))
         return [_event(row) for row in rows]
 

@@ -256,6 +256,8 @@ class PostgresStore:
 
     async def events(self, query: EventQuery, *, after: int = 0, limit: int = 100) -> Sequence[StoredEvent]:
         where, values = _where({"issuer": query.issuer, "kind": query.kind, "client_id": query.client_id}, 2)
+        if query.client_id:
+            where += " AND client_id <> ''"  # the index of clients' events is used only where the statement says so too
         sql = f"{_EVENTS} WHERE sequence > $1{where} ORDER BY sequence LIMIT $2"
         return [_event(row) for row in await self._rows(sql, after, limit, *values)]
 
