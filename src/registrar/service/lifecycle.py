@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
+from registrar.service.agreement import Agreement
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Registry
 
@@ -29,10 +30,12 @@ async def clean(registry: Registry) -> int:
 
 
 async def keep_clean(registry: Registry) -> None:
-    """Clean at every interval, until cancelled."""
+    """Clean at every interval, and see whether others are configured alike, until cancelled."""
+    agreement = Agreement(registry)
     while True:
         await asyncio.sleep(INTERVAL)
         try:
             await clean(registry)
+            await agreement.look()
         except StoreUnavailable as problem:
             log.warning("what has expired is still there: %s", problem)
