@@ -137,6 +137,8 @@ async def test_the_count_is_bounded(server: Served, monkeypatch: pytest.MonkeyPa
     """And says so."""
     monkeypatch.setattr(inventory, "SURVEYED", 3)
     assert (await inventory.statistics(server.registry, server.issuer))["more"] is True
+    monkeypatch.setattr(inventory, "LOOKS", 2)
+    assert (await inventory.statistics(server.registry, server.issuer, Filters(text="nobody's")))["more"] is True
 
 
 async def test_a_newer_index_finds_what_is_older(server: Served) -> None:

@@ -24,7 +24,7 @@ LOOKS: Final = 2_000
 _PAGE: Final = 500
 _DAY: Final = 86_400
 SURVEYED: Final = 100_000
-"""Clients that are counted for the statistics."""
+"""Clients that are looked at for the statistics."""
 
 
 class Filters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -110,6 +110,8 @@ class Page(NamedTuple):
 
     clients: list[Client]
     after: str
+    looked: int
+    """Clients that were looked at for it."""
 
 
 async def page(registry: Registry, issuer: Issuer, filters: Filters, *, after: str = "", limit: int = 100) -> Page:
@@ -128,10 +130,10 @@ async def page(registry: Registry, issuer: Issuer, filters: Filters, *, after: s
             if filters.holds(one) and await _use_holds(registry, issuer, filters, one):
                 found.append(one)
                 if len(found) == limit:
-                    return Page(found, after)
+                    return Page(found, after, looked)
         if len(few) < min(_PAGE, limit * 4) and looked < LOOKS:
-            return Page(found, "")
-    return Page(found, after)
+            return Page(found, "", looked)
+    return Page(found, after, looked)
 
 
 async def _use_holds(registry: Registry, issuer: Issuer, filters: Filters, client: Client) -> bool:
@@ -157,22 +159,28 @@ async def every(registry: Registry, issuer: Issuer, filters: Filters) -> AsyncIt
 
 
 async def statistics(registry: Registry, issuer: Issuer, filters: Filters | None = None) -> dict[str, Any]:
-    """How many clients there are, by what is known of them: of the first `SURVEYED`, where there are more.
+    """How many clients there are, by what is known of them: of the first `SURVEYED` that an index finds, where there are more.
+
+    What no index knows is looked at one by one, so that it is looks that are bounded and not what they find: else a
+    filter that holds for nobody would read every client there is.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
     filters, now = filters or Filters(), registry.clock() // 1000
     counts: dict[str, Counter[str]] = {}
-    total = 0
-    more = False
-    async for one in every(registry, issuer, filters):
-        if total == SURVEYED:
-            more = True
+    total = looked = 0
+    after = ""
+    while looked < SURVEYED:
+        found = await page(registry, issuer, filters, after=after, limit=min(_PAGE, SURVEYED - looked))
+        total, looked, after = total + len(found.clients), looked + found.looked, found.after
+        for one in found.clients:
+            for name, value in _facts(one, now).items():
+                counts.setdefault(name, Counter())[value] += 1
+        if not after:
             break
-        total += 1
-        for name, value in _facts(one, now).items():
-            counts.setdefault(name, Counter())[value] += 1
+    rest = await page(registry, issuer, filters, after=after, limit=1) if after else None
+    more = rest is not None and bool(rest.clients or rest.after)
     by = {name: dict(counter.most_common(50)) for name, counter in counts.items()}
     return {"clients": total, **({"more": True} if more else {}), "by": by}
 
