@@ -8,6 +8,8 @@ from pathlib import Path
 from load import Run
 
 OURS = "public"
+ON_POSTGRESQL = {"hydra": "Ory Hydra"}
+"""Peers that are compared with the registrar on PostgreSQL."""
 PEERS = {"oidc-provider": "node-oidc-provider", "mcp-sdk": "MCP Python SDK"}
 TOKENS = (
     ("credentials", "peer-credentials", "tokens for client credentials"),
@@ -46,10 +48,11 @@ class Measured:
 def against_peers(rows: dict[str, Measured]) -> str:
     """How many times better the registrar is than each peer at the same request, the worst first."""
     found: list[tuple[float, list[str]]] = []
-    for name, title in PEERS.items():
-        if OURS not in rows or name not in rows:
+    for name, title in (PEERS | ON_POSTGRESQL).items():
+        mine = "pg-public" if name in ON_POSTGRESQL else OURS
+        if mine not in rows or name not in rows:
             continue
-        for measure, ours, theirs, better in compared(rows[OURS], rows[name]):
+        for measure, ours, theirs, better in compared(rows[mine], rows[name]):
             word = "**behind**" if better < 0.995 else "ahead" if better > 1.005 else "even"
             found.append((better, [f"{measure}, against {title}", number(ours), number(theirs), f"{better:.2f}", word]))
     return table(["measure", "registrar", "peer", "times better", ""], [cells for _, cells in sorted(found)])
