@@ -207,3 +207,20 @@ def test_every_route_about_one_client_is_kept_within() -> None:
     about = [row for row in admin.ROUTES if row.confined and row.path.startswith(("clients/{}", "reviews/{}"))]
     assert about
     assert all(row.of_client for row in about)
+
+
+@pytest.mark.requirement("SEED-80")
+async def test_an_operator_labels_no_more_than_a_label_may_have() -> None:
+    """The number of a label is not got round by labelling afterwards; to say again what is so takes no room."""
+    async with served(configured(issuer=ON, tables=QUOTA)) as server:
+        made = [await of_tenant(server, "acme") for _ in range(2)]
+        third = await register(server, PUBLIC)
+        token, _ = await issue(server, scope=("admin.clients",))
+        wanted = {"labels": {"tenant": "acme"}}
+        refusal = await call(server, token, "POST", f"clients/{third['client_id']}/labels", wanted)
+        assert refusal.status_code == 409
+        assert "2 clients with this tenant" in refusal.json()["error_description"]
+        left = await server.registry.store.find("main", third["client_id"])
+        assert left is not None
+        assert left.labels == {}
+        assert (await call(server, token, "POST", f"clients/{made[0]['client_id']}/labels", wanted)).status_code == 200

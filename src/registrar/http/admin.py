@@ -28,6 +28,7 @@ from registrar.service import (
     client_administration,
     explanation,
     inventory,
+    labels,
     receipts,
     review,
     statements,
@@ -39,7 +40,6 @@ from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.audit import Caller
 from registrar.service.bulk import Job, Selection
 from registrar.service.inventory import Filters
-from registrar.service.labels import parsed
 from registrar.service.registry import Issuer, Registry
 
 PREFIX: Final = "/admin/api/"
@@ -449,8 +449,8 @@ async def _tokens_within(call: Call) -> list[InitialAccessToken]:
 def _token_within(call: Call, one: InitialAccessToken) -> bool:
     """Whether a token is one's own tenant's: what labels its clients so may yet administer all tenants."""
     administers = not ADMINISTRATION.keys().isdisjoint(one.scope)
-    labels = one.within if administers else {**one.labels, **one.within}
-    return call.token.within.items() <= labels.items()
+    reached = one.within if administers else {**one.labels, **one.within}
+    return call.token.within.items() <= reached.items()
 
 
 async def _issue_token(call: Call) -> Answer:
@@ -605,7 +605,7 @@ def _filters(call: Call) -> Filters:
     """
     asked: dict[str, Any] = {name: value for name, value in call.query.items() if name not in ("limit", "after")}
     try:
-        labels = parsed(tuple(asked.pop("label", "").split()))
+        labelled = labels.parsed(tuple(asked.pop("label", "").split()))
         found = msgspec.convert(asked, Filters, strict=False)
     except msgspec.ValidationError as problem:
         raise ProtocolError("invalid_request", shown(_said(problem))) from None
@@ -614,7 +614,7 @@ def _filters(call: Call) -> Filters:
     times = (found.created_from, found.created_before, found.unused_since, found.expires_before, found.keys_before)
     if not all(0 <= time <= _LATEST for time in times):
         raise ProtocolError("invalid_request", f"Times are seconds from 0 to {_LATEST}.")
-    return msgspec.structs.replace(found, labels=_labels_within(call, labels))
+    return msgspec.structs.replace(found, labels=_labels_within(call, labelled))
 
 
 async def _list_clients(call: Call) -> Answer:
@@ -634,7 +634,7 @@ async def _label_client(call: Call) -> Answer:
     asked = _read(call, LabelsWanted)
     if not call.token.within.items() <= {**call.token.within, **asked.labels}.items():
         raise BearerError("insufficient_scope", "This token moves no client out of its labels.")
-    return wire.answer(200, (await administration.label(*call.acting, call.name, asked.labels)).public())
+    return wire.answer(200, (await labels.label(*call.acting, call.name, asked.labels)).public())
 
 
 async def _create_client(call: Call) -> Answer:
