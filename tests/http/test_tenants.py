@@ -160,3 +160,72 @@ async def test_a_tenant_administers_its_own() -> None:
         assert (await call(server, elsewhere, "GET", "jobs")).json()["jobs"] == []
         assert (await call(server, elsewhere, "POST", f"tokens/{issued['token_id']}/revoke", {})).status_code == 404
         assert PresentedToken(issued["token"])
+
+
+@pytest.mark.requirement("SEED-59")
+async def test_asking_for_another_tenant_is_refused_and_not_turned_on_ones_own() -> None:
+    """A job, a list or a count of another tenant's: 403 for each, and nothing happens to one's own clients."""
+    async with served(configured(issuer=ON)) as server:
+        mine = await of_tenant(server, "acme")
+        token = await tenant(server, "acme")
+        wanted = {"act": "delete", "selection": {"labels": {"tenant": "other"}}, "reason": "x"}
+        for dry_run in (True, False):
+            answer = await call(server, token, "POST", "jobs", {**wanted, "dry_run": dry_run})
+            assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
+        await server.registry.errands.done()
+        for path in ("clients", "statistics"):
+            assert (await call(server, token, "GET", path, label="tenant=other")).status_code == 403
+            assert (await call(server, token, "GET", path, label="tenant=acme")).status_code == 200
+        assert (await call(server, token, "GET", "jobs")).json()["jobs"] == []
+        left = await server.registry.store.find("main", mine["client_id"])
+        assert left is not None
+        assert left.state == "active"
+
+
+@pytest.mark.requirement("SEED-59")
+async def test_a_tenant_does_not_see_or_revoke_who_administers_all() -> None:
+    """An operator of everything may label what they register for a tenant, and is not that tenant's to revoke."""
+    async with served(configured(issuer=ON)) as server:
+        value, chief = await issue(server, scope=("dcr", "admin.clients"), labels={"tenant": "acme"}, max_uses=0)
+        _, own = await issue(server, labels={"tenant": "acme"})
+        token = await tenant(server, "acme")
+        ids = {one["token_id"] for one in (await call(server, token, "GET", "tokens")).json()["tokens"]}
+        assert own in ids
+        assert chief not in ids
+        assert (await call(server, token, "POST", f"tokens/{chief}/revoke", {})).status_code == 404
+        assert (await call(server, value, "GET", "clients")).status_code == 200
+
+
+async def test_a_tenant_finds_its_deleted_clients() -> None:
+    """And nobody else's."""
+    async with served(configured(issuer=ON)) as server:
+        mine, other = await of_tenant(server, "acme"), await of_tenant(server, "other")
+        for one in (mine, other):
+            await manage(server, one, "DELETE")
+        token = await tenant(server, "acme")
+        found = (await call(server, token, "GET", "clients", state="deleted")).json()["clients"]
+        assert [one["client_id"] for one in found] == [mine["client_id"]]
+
+
+def test_every_route_about_one_client_is_kept_within() -> None:
+    """A route that is open to tenants and has a client's name in its path looks whose it is."""
+    about = [row for row in admin.ROUTES if row.confined and row.path.startswith(("clients/{}", "reviews/{}"))]
+    assert about
+    assert all(row.of_client for row in about)
+
+
+@pytest.mark.requirement("SEED-80")
+async def test_an_operator_labels_no_more_than_a_label_may_have() -> None:
+    """The number of a label is not got round by labelling afterwards; to say again what is so takes no room."""
+    async with served(configured(issuer=ON, tables=QUOTA)) as server:
+        made = [await of_tenant(server, "acme") for _ in range(2)]
+        third = await register(server, PUBLIC)
+        token, _ = await issue(server, scope=("admin.clients",))
+        wanted = {"labels": {"tenant": "acme"}}
+        refusal = await call(server, token, "POST", f"clients/{third['client_id']}/labels", wanted)
+        assert refusal.status_code == 409
+        assert "2 clients with this tenant" in refusal.json()["error_description"]
+        left = await server.registry.store.find("main", third["client_id"])
+        assert left is not None
+        assert left.labels == {}
+        assert (await call(server, token, "POST", f"clients/{made[0]['client_id']}/labels", wanted)).status_code == 200

@@ -474,11 +474,10 @@ def label_client(
 ) -> None:
     """Label a client; NAME= takes a label away."""
     from registrar.cli import operating
-    from registrar.service import administration
-    from registrar.service.labels import parsed
+    from registrar.service.labels import label, parsed
 
     async def act(desk: operating.Desk) -> None:
-        after = await administration.label(desk.registry, desk.issuer, desk.operator, client_id, parsed(labels))
+        after = await label(desk.registry, desk.issuer, desk.operator, client_id, parsed(labels))
         Output(as_json).record({"client_id": client_id, "labels": after.labels}, "Labelled.")
 
     operating.run(configured(config, dev=dev), issuer, act)

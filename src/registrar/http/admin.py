@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from registrar.domain.access_token import SCOPE, InitialAccessToken, Kind
+from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessToken, Kind
 from registrar.domain.client import Assurance
 from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
 from registrar.domain.findings import shown
@@ -28,6 +28,7 @@ from registrar.service import (
     client_administration,
     explanation,
     inventory,
+    labels,
     receipts,
     review,
     statements,
@@ -39,7 +40,6 @@ from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.audit import Caller
 from registrar.service.bulk import Job, Selection
 from registrar.service.inventory import Filters
-from registrar.service.labels import parsed
 from registrar.service.registry import Issuer, Registry
 
 PREFIX: Final = "/admin/api/"
@@ -437,13 +437,20 @@ async def _list_tokens(call: Call) -> Answer:
 
 
 async def _tokens_within(call: Call) -> list[InitialAccessToken]:
-    """The tokens that register within the labels of the one that asks."""
+    """The tokens that register within the labels of the one that asks, and administer nothing beyond them."""
     found: list[InitialAccessToken] = []
     after = (call.issuer.name, "")
     while page := await call.registry.store.tokens(call.issuer.name, after=after, limit=_MOST):
-        found += [one for one in page if call.token.within.items() <= {**one.labels, **one.within}.items()]
+        found += [one for one in page if _token_within(call, one)]
         after = (page[-1].issuer, page[-1].token_id)
     return found
+
+
+def _token_within(call: Call, one: InitialAccessToken) -> bool:
+    """Whether a token is one's own tenant's: what labels its clients so may yet administer all tenants."""
+    administers = not ADMINISTRATION.keys().isdisjoint(one.scope)
+    reached = one.within if administers else {**one.labels, **one.within}
+    return call.token.within.items() <= reached.items()
 
 
 async def _issue_token(call: Call) -> Answer:
@@ -575,15 +582,30 @@ async def _is_within(call: Call, client_id: str) -> bool:
     return client is not None and call.token.within.items() <= client.labels.items()
 
 
+def _labels_within(call: Call, asked: Mapping[str, str]) -> dict[str, str]:
+    """Labels that are asked for, and those of the token beside them.
+
+    Who asks for another tenant's is refused: to answer with their own instead would let a job for those others, which
+    finds nothing, run over everything that is theirs.
+
+    Raises:
+        BearerError: `insufficient_scope`; they contradict each other.
+    """
+    if not call.token.within.items() <= {**call.token.within, **asked}.items():
+        raise BearerError("insufficient_scope", "This token administers within labels, and these are others.")
+    return {**asked, **call.token.within}
+
+
 def _filters(call: Call) -> Filters:
     """The filters of a query, within the labels of the token.
 
     Raises:
+        BearerError: `insufficient_scope`; they ask for labels that are not within.
         ProtocolError: `invalid_request`, saying what is wrong.
     """
     asked: dict[str, Any] = {name: value for name, value in call.query.items() if name not in ("limit", "after")}
     try:
-        labels = parsed(tuple(asked.pop("label", "").split()))
+        labelled = labels.parsed(tuple(asked.pop("label", "").split()))
         found = msgspec.convert(asked, Filters, strict=False)
     except msgspec.ValidationError as problem:
         raise ProtocolError("invalid_request", shown(_said(problem))) from None
@@ -592,7 +614,7 @@ def _filters(call: Call) -> Filters:
     times = (found.created_from, found.created_before, found.unused_since, found.expires_before, found.keys_before)
     if not all(0 <= time <= _LATEST for time in times):
         raise ProtocolError("invalid_request", f"Times are seconds from 0 to {_LATEST}.")
-    return msgspec.structs.replace(found, labels={**labels, **call.token.within})
+    return msgspec.structs.replace(found, labels=_labels_within(call, labelled))
 
 
 async def _list_clients(call: Call) -> Answer:
@@ -612,7 +634,7 @@ async def _label_client(call: Call) -> Answer:
     asked = _read(call, LabelsWanted)
     if not call.token.within.items() <= {**call.token.within, **asked.labels}.items():
         raise BearerError("insufficient_scope", "This token moves no client out of its labels.")
-    return wire.answer(200, (await administration.label(*call.acting, call.name, asked.labels)).public())
+    return wire.answer(200, (await labels.label(*call.acting, call.name, asked.labels)).public())
 
 
 async def _create_client(call: Call) -> Answer:
@@ -683,10 +705,14 @@ async def _list_jobs(call: Call) -> Answer:
 
 
 def _narrowed(call: Call, selection: Selection) -> Selection:
-    """A selection within the labels of the token: also one of everything is of everything within."""
+    """A selection within the labels of the token: also one of everything is of everything within.
+
+    Raises:
+        BearerError: `insufficient_scope`; it asks for labels that are not within.
+    """
     if not call.token.within:
         return selection
-    return msgspec.structs.replace(selection, labels={**selection.labels, **call.token.within}, everything=False)
+    return msgspec.structs.replace(selection, labels=_labels_within(call, selection.labels), everything=False)
 
 
 async def _job(call: Call) -> Job:
