@@ -10,9 +10,8 @@ from registering import MEMBERS, PUBLIC, bearer, configured, events, issue, mana
 
 from registrar.domain.access_token import ADMINISTRATION
 from registrar.domain.credentials import PresentedToken
-from registrar.domain.errors import ProtocolError
 from registrar.http import admin
-from registrar.service import administration
+from registrar.service import administration, labels
 from registrar.service.administration import Refused
 from registrar.testing import Served, served
 
@@ -85,10 +84,8 @@ async def test_a_label_may_have_so_many_clients() -> None:
         assert (refusal.status_code, refusal.json()["error"]) == (403, "access_denied")
         assert "2 clients with this tenant" in refusal.json()["error_description"]
         moving = await of_tenant(server, "other")
-        with pytest.raises(ProtocolError, match="2 clients with this tenant"):
-            await administration.label(
-                server.registry, server.issuer, server.operator, moving["client_id"], {"tenant": "acme"}
-            )
+        with pytest.raises(Refused, match="2 clients with this tenant"):
+            await labels.label(server.registry, server.issuer, server.operator, moving["client_id"], {"tenant": "acme"})
         await manage(server, made[0], "DELETE")
         assert (await post(server, MEMBERS, token=value)).status_code == 201
 
