@@ -6,6 +6,7 @@ import base64
 import json
 import random
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from registrar.domain.events import Event
 from registrar.http import wire
 from registrar.service.audit import Caller
 from registrar.service.issuance import SUPERSEDED, Issued
-from registrar.service.ports import EventQuery, StoreUnavailable
+from registrar.service.ports import Change, EventQuery, StoreUnavailable
 from registrar.storage.memory import MemoryStore
 from registrar.testing import served
 
@@ -81,10 +82,18 @@ class _FailsOnce(MemoryStore):
         self.failing = True
 
     async def record(self, event: Event) -> None:
+        self._fail()
+        await super().record(event)
+
+    async def change(self, changes: Sequence[Change], events: Sequence[Event] = ()) -> None:
+        if events:
+            self._fail()
+        await super().change(changes, events)
+
+    def _fail(self) -> None:
         if self.failing:
             self.failing = False
             raise StoreUnavailable("too many writes are waiting", overloaded=True)
-        await super().record(event)
 
 
 @pytest.mark.requirement("SEED-65")

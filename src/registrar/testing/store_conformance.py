@@ -181,6 +181,8 @@ def a_token(token_id: str = "t1", *, issuer: str = "main", **changed: Any) -> In
         addresses=("192.0.2.0/24",),
         certificate="thumbprint",
         attestation=True,
+        labels={"tenant": "acme"},
+        within={"tenant": "acme"},
     )
     return msgspec.structs.replace(token, **changed)
 
