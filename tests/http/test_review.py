@@ -302,6 +302,20 @@ async def test_what_needs_no_review_is_not_held() -> None:
         assert (await register(server, {**APP, "client_name": "PayPal"}))["registration_state"] == "pending"
 
 
+async def test_an_update_is_no_way_round_the_review_of_registrations() -> None:
+    """What would have been held at the registration is held as an update; what was looked at already is not held again."""
+    async with served(careful(HELD)) as server:
+        made = await register(server, APP)
+        answer = (await manage(server, made, "PUT", as_update(made, client_name="PayPal"))).json()
+        assert answer["client_name"] == APP["client_name"]
+        assert answer["pending_update"]["reason"] == "name"
+        await review.approve(*acts(server), made["client_id"])
+        again = (await manage(server, made)).json()
+        assert again["client_name"] == "PayPal"
+        plain = await manage(server, made, "PUT", as_update(again, contacts=["a@b.example"]))
+        assert "pending_update" not in plain.json()
+
+
 async def test_a_rejected_registration_ends() -> None:
     """It is a tombstone, and its token opens nothing."""
     async with served(careful(HELD)) as server:

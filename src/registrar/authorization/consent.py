@@ -53,16 +53,20 @@ async def find(registry: Registry, issuer: Issuer, client_id: str, subject: str)
     return _decode(item.body) if item else None
 
 
+def fresh(before: Consent | None, client: Client) -> Consent | None:
+    """A consent, unless its client got more than it had since: it was for less, or for what was called something else."""
+    if before is not None and client.expanded_at and before.given_at <= client.expanded_at:
+        return None
+    return before
+
+
 def covers(before: Consent | None, client: Client, request: AuthorizationRequest) -> bool:
     """Whether a request asks for nothing new, from a client that is known to be the one that was agreed to.
 
     Authorization details are about one occasion (RFC 9396 §2), so they are asked about each time.
     """
+    before = fresh(before, client)
     if before is None or request.authorization_details or not proves_itself(client, request.redirect_uri):
-        return False
-    if (
-        client.expanded_at and before.given_at <= client.expanded_at
-    ):  # it was for less, or for somebody whom it knew by something else
         return False
     asked = ((request.scope, before.scope), (request.resource, before.resource), (claims_of(request), before.claims))
     return all(set(wanted) <= set(had) for wanted, had in asked)

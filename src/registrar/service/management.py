@@ -145,6 +145,10 @@ async def update(
         by = _actor(client, caller)
         kinds = expansion.expansions(client.metadata, after.metadata)
         answered = review.verdict(judge, kinds) if client.state is State.ACTIVE else Verdict.ALLOW
+        why = judge.policy.review.why(after.metadata, after.flags)
+        looked_at = why == judge.policy.review.why(client.metadata, client.flags)
+        if answered is Verdict.ALLOW and client.state is State.ACTIVE and why and not looked_at:
+            answered = Verdict.REVIEW  # what would have been held as a registration is held as an update
         if answered is Verdict.REFUSE:
             raise RegistrationError(_refused(judge, kinds), requested=parts.requested)
         if answered is Verdict.REVIEW:
@@ -186,7 +190,7 @@ async def _hold(
         client.client_id,
         review.UPDATE,
         registry.clock() // 1000,
-        ", ".join(kinds),
+        ", ".join(kinds) or judge.policy.review.why(after.metadata, after.flags),
         review.base(client),
         judge.policy.digest,
         after.metadata,

@@ -6,7 +6,7 @@ community of that statement's issuer alone, so that nobody takes the place of an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -18,11 +18,12 @@ from registrar.domain.findings import rule
 from registrar.domain.software_statement import MEMBER
 from registrar.policy import Decision, Judge
 from registrar.policy.policy import Repeat
-from registrar.service import issuance
+from registrar.policy.rules import identity
+from registrar.service import issuance, review
 from registrar.service.admission import Admitted, actor, recorded, used_up
 from registrar.service.audit import Caller
 from registrar.service.parts import SOFTWARE, Parts, of_software, used
-from registrar.service.ports import Conflict, NotFound, Put
+from registrar.service.ports import Change, Conflict, NotFound, Put
 from registrar.service.registry import Issuer, Registry
 
 NOTHING_TO_END: Final = rule(
@@ -86,12 +87,14 @@ async def replace(
             policy=admitted.policy,
             provenance={**parts.provenance, **decision.provenance},
             expires_at=now + lifetime if lifetime else 0,
+            flags=identity.flags(decision.findings),
         )
+        client, more = review.expanded(registry, before, client, actor(admitted, caller), caller.endpoint)
         detail = events.registration_detail(
             client, parts.requested, decision.findings, judge.policy.digest, caller.certificate_thumbprint
         )
         detail["difference"] = events.difference(before.metadata, client.metadata)
-        if await _written(registry, "client.updated", client, before, admitted, parts, caller, detail):
+        if await _written(registry, "client.updated", client, before, admitted, parts, caller, detail, more):
             return Registration(issuance.answer(issuer, client, issued), new=False)
     raise ProtocolError("temporarily_unavailable")
 
@@ -129,6 +132,7 @@ async def _written(
     parts: Parts,
     caller: Caller,
     detail: Mapping[str, Any] | None = None,
+    more: Sequence[Change] = (),
 ) -> bool:
     """Whether the write was first.
 
@@ -144,7 +148,7 @@ async def _written(
         time_ms=registry.clock(),
         detail=detail,
     )
-    changes = [*parts.changes, *admitted.uses]
+    changes = [*parts.changes, *admitted.uses, *more]
     if client.state is not State.DELETED:
         changes.append(Put(of_software(client, parts.software), None, registry.clock() // 1000))
     try:

@@ -117,6 +117,7 @@ async def submit(visitor: Visitor) -> Answer:
         return await _refuse(visitor, request, "declined")
     who = visitor.visit.person.subject
     before = await consent.find(visitor.registry, visitor.issuer, request.client_id, who)
+    before = consent.fresh(before, await _client(visitor, request))
     remembered = consent.given(visitor.issuer, request, who, before, visitor.now)
     await _decided(visitor, waiting, "consent.given", actor, remembered)
     return await _allow(visitor, request)
