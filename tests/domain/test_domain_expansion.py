@@ -57,6 +57,9 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("type", {}, {"application_type": "native"}),
     ("unbound", {}, {"dpop_bound_access_tokens": False}),
     ("unsigned", {}, {"require_pushed_authorization_requests": None}),
+    ("unsigned", {}, {"request_object_signing_alg": "none"}),
+    ("certificate", {"tls_client_auth_subject_dn": "CN=a"}, {"tls_client_auth_subject_dn": "CN=b"}),
+    ("certificate", {"tls_client_auth_san_dns": "a.example"}, {"tls_client_auth_san_dns": "b.example"}),
     ("destination", {}, {"backchannel_logout_uri": "https://evil.example/out"}),
     ("sector", {}, {"subject_type": "public"}),
     ("sector", {}, {"sector_identifier_uri": "https://s.example/uris"}),
@@ -75,7 +78,7 @@ def test_an_expansion_is_found(kind: str, base: dict[str, Any], change: dict[str
     before = changed(WEB, base)
     after = changed(before, change)
     assert expansions(before, after) == (kind,)
-    if kind not in ("redirect_uri", "name", "software", "type", "redirect_host", "key_host", "sector"):
+    if kind not in ("redirect_uri", "name", "software", "type", "redirect_host", "key_host", "sector", "certificate"):
         assert kind not in expansions(after, before)
 
 

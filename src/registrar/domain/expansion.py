@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from registrar.domain import jwks, redirect_uri, uri
+from registrar.domain.coherence import TLS_SUBJECTS
 
 Metadata = Mapping[str, Any]
 
@@ -109,6 +110,12 @@ def _keys(before: Metadata, after: Metadata) -> bool:
     return not set(jwks.thumbprints(after["jwks"])) <= set(then)
 
 
+def _unsigned(before: Metadata, after: Metadata) -> bool:
+    none = "request_object_signing_alg"
+    off = _off("require_signed_request_object", "require_pushed_authorization_requests")
+    return off(before, after) or (after.get(none) == "none" and before.get(none) != "none")
+
+
 def _identified(before: Metadata, after: Metadata) -> bool:
     return before.get("subject_type") == "pairwise" and (
         after.get("subject_type") != "pairwise"
@@ -159,7 +166,13 @@ KINDS: Final = _table(
         "unsigned",
         "Requests signed or pushed no more.",
         "require_signed_request_object",
-        _off("require_signed_request_object", "require_pushed_authorization_requests"),
+        _unsigned,
+    ),
+    Kind(
+        "certificate",
+        "Another name in the certificate that it authenticates with.",
+        "tls_client_auth_subject_dn",
+        _changed(*TLS_SUBJECTS),
     ),
     Kind(
         "destination",
