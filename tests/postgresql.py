@@ -54,10 +54,10 @@ class PostgreSQL:
         if self._as:
             os.chown(self.data.parent, NOBODY, NOBODY)
 
-    def create(self) -> None:
+    def create(self, *options: str) -> None:
         """Make an empty cluster."""
         command = ["initdb", "--no-sync", "--auth=trust", "--encoding=utf8", "--no-locale", "-U", self.user, "-D"]
-        self.run(*command, str(self.data))
+        self.run(*command, str(self.data), *options)
 
     def follow(self, primary: PostgreSQL) -> None:
         """Make a cluster that is a copy of another and goes on copying it."""
@@ -100,6 +100,15 @@ class PostgreSQL:
                     return await connection.close()
                 await asyncio.sleep(0.02)  # not listening yet
 
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends by itself within so many seconds."""
+        assert self._process is not None
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def stop(self) -> None:
         """Stop at once, in order."""
         self._signal(signal.SIGINT)
@@ -108,7 +117,9 @@ class PostgreSQL:
         """Kill it and everything that it has started, as a machine that fails would."""
         if self._process is None:
             return
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        children: list[str] = []
+        with suppress(FileNotFoundError):  # it may have ended by itself
+            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         self._process.kill()
         for child in children:
             with suppress(ProcessLookupError):
@@ -189,6 +200,41 @@ def running(*settings: str, durable: bool = False) -> Iterator[PostgreSQL]:
         yield server
     finally:
         server.remove()
+
+
+class SmallDisk:
+    """A file system of some megabytes, mounted where a server keeps things; it can be filled to the last byte.
+
+    Raises:
+        PermissionError: this system lets nobody mount anything.
+    """
+
+    def __init__(self, place: Path, megabytes: int) -> None:
+        self._place, self._ballast = place, place / "ballast"
+        options = f"size={megabytes}m,mode=0700"
+        if os.geteuid() == 0:
+            options += f",uid={NOBODY},gid={NOBODY}"
+        command = ["mount", "-t", "tmpfs", "-o", options, "none", str(place)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise PermissionError(done.stderr)
+
+    def fill(self) -> None:
+        """Leave no room."""
+        with suppress(OSError), self._ballast.open("ab", buffering=0) as file:
+            while True:
+                file.write(bytes(65_536))
+        with suppress(OSError), self._ballast.open("ab", buffering=0) as file:
+            while True:
+                file.write(b"0")
+
+    def empty(self) -> None:
+        """Give the room back."""
+        self._ballast.unlink(missing_ok=True)
+
+    def unmount(self) -> None:
+        """Take it away, whoever still has something open there."""
+        subprocess.run(["umount", "--lazy", str(self._place)], check=False)
 
 
 def _free_port() -> int:
