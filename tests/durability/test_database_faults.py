@@ -123,7 +123,7 @@ async def test_a_fault_is_answered_and_survived(
         assert "the store is unavailable: " in server.log.read_text()
         assert "Traceback" not in server.log.read_text()
     async with asyncio.timeout(20):
-        while await register() != 201:
+        while await register() != 201:  # noqa: ASYNC110 (what is waited for happens in a server)
             await asyncio.sleep(0.05)
     assert await asyncio.gather(*(register() for _ in range(10))) == [201] * 10
     store = open_store(mortal.url("registry"), postgresql=PostgreSQL())

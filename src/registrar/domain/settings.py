@@ -536,6 +536,10 @@ class Server:
             "meaning": "A Redis or Valkey database in which processes count rates together: `redis://host:6379/0`, `rediss://…` or `valkey://…`. It needs the extra `redis`. Empty: each process counts by itself."
         },
     )
+    clock_rest: int = _setting(
+        86_400,
+        "Seconds for which nothing that time ends is taken away after the clock went ahead by more than an hour, or after all servers were down for so long; `registrar sweep` ends that. 0: none.",
+    )
     queue: int = _setting(4_096, "Writes that may wait for the store; beyond that the answer is 503 with Retry-After.")
     log: Log = _setting(Log(), "What is written to the log.")
     metrics: Metrics = _setting(Metrics(), "Where Prometheus asks.")

@@ -235,12 +235,15 @@ class Application:
                 except (StoreUnavailable, Refused, RegistrationError) as problem:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
-                self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
-                self._registry.errands.start(sweep.keep_sweeping(self._registry), "the sweep")
+                rest = self._limits.clock_rest
+                self._registry.errands.start(lifecycle.keep_clean(self._registry, rest), "the clean-up")
+                self._registry.errands.start(sweep.keep_sweeping(self._registry, rest), "the sweep")
                 if seconds := self._limits.audit.checkpoint_seconds:
                     self._registry.errands.start(checkpoints.keep(self._registry, seconds), "the checkpoints")
                 if days := self._limits.audit.retention_days:
-                    self._registry.errands.start(retention.keep(self._registry, days), "the retention of the audit")
+                    self._registry.errands.start(
+                        retention.keep(self._registry, days, rest), "the retention of the audit"
+                    )
                 if self._observer is not None and self._observer.log is not None:
                     self._registry.errands.start(self._observer.log.keep_writing(), "the log of requests")
                 if self._registry.metrics is not None:
