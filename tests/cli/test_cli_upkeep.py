@@ -267,7 +267,6 @@ def test_clients_are_swept_by_command(desk: Desk) -> None:
 
 def test_a_sweep_says_that_the_clock_is_right(desk: Desk) -> None:
     """Servers that wait because the clock went ahead go on; asking what it would do says nothing."""
-
     found: list[int] = []
 
     async def spoil(registry: Registry) -> None:

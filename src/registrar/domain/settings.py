@@ -529,6 +529,10 @@ class Server:
     mutual_tls: MutualTls = _setting(MutualTls(), "A port of its own for clients with certificates.")
     body_bytes: int = _setting(65_536, "Bytes of a request body at the most.")
     body_seconds: float = _setting(10.0, "Seconds that the head of a request may take to arrive, and its body.")
+    drain_seconds: int = _setting(
+        0,
+        "Seconds for which a server that was told to stop (SIGTERM) goes on serving, while `/readyz` answers 503: until whoever spreads requests sends no more. Then it finishes what is under way. 0: it stops at once.",
+    )
     limits_database: str = dataclasses.field(
         default="",
         repr=False,  # it may hold a password

@@ -98,6 +98,8 @@ class Application:
 
     def __init__(self, registry: Registry, limits: Server) -> None:
         self._registry, self._limits = registry, limits
+        self.draining = False
+        """Whether it is going to stop, and everybody who asks for something new had better go elsewhere."""
         self._proxies = Proxies(limits) if limits.trusted_proxies else None
         self._observer = observer(registry, limits.log)
         self._paths: dict[str, list[Route]] = {}
@@ -179,6 +181,8 @@ class Application:
             raise ProtocolError("method_not_allowed", headers=[(b"allow", b"GET, HEAD")])
         if path == "/healthz":
             return wire.answer(200, {"status": "alive"})
+        if self.draining:
+            return wire.answer(503, {"status": "draining"})
         try:
             await self._registry.store.ready()
         except StoreUnavailable:
