@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("registrar")
 
 _IDLE_SECONDS = 75
-_FINISH_SECONDS = 20
+FINISH_SECONDS = 20
+"""Seconds in which a server that stops finishes what is under way."""
 _TICK_SECONDS = 0.1
 _COLLECTIONS = (20_000, 20, 20)
 
@@ -76,7 +77,7 @@ def serve(registry: Registry, settings: Server, sockets: list[socket.socket] | N
         access_log=False,
         server_header=False,
         timeout_keep_alive=_IDLE_SECONDS,
-        timeout_graceful_shutdown=_FINISH_SECONDS,
+        timeout_graceful_shutdown=FINISH_SECONDS,
         ssl_certfile=settings.tls_certificate or None,
         ssl_keyfile=settings.tls_key or None,
         proxy_headers=False,  # the application reads them, so that nothing stands between it and the connection
@@ -92,7 +93,9 @@ def serve(registry: Registry, settings: Server, sockets: list[socket.socket] | N
         files = f"{settings.tls_certificate} and {settings.tls_key}"
         raise SystemExit(f"Error: {files} cannot be used for TLS: {problem}") from None
     served = _certificates(settings, config)
-    server = _Listening(config, _beside(registry, settings, number, served), served, application, settings.drain_seconds)
+    server = _Listening(
+        config, _beside(registry, settings, number, served), served, application, settings.drain_seconds
+    )
     # uvicorn raises the signal again once it has stopped in order, and to stop in order when asked to is no failure.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
