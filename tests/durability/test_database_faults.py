@@ -37,7 +37,7 @@ async def gone(server: postgresql.PostgreSQL) -> AsyncIterator[None]:
     """Killed, and started again."""
     server.kill()
     yield
-    await asyncio.to_thread(server.start)
+    await server.started()
 
 
 @asynccontextmanager

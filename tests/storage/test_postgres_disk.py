@@ -152,7 +152,7 @@ async def test_a_full_write_ahead_log_ends_the_server_and_loses_nothing(small_lo
     assert len(crowd.refused) >= 8
     assert f"127.0.0.1:{server.port}" in str(crowd.refused[-1])
     disk.empty()
-    await asyncio.to_thread(server.start)
+    await server.started()
     await crowd.until_served()
     await crowd.check()
     await store.close()

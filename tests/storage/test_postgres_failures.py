@@ -246,7 +246,7 @@ async def test_a_server_that_is_killed_comes_back(mortal: Server, address: str) 
         unreachable = await outcome(stores[0].ready())
         assert type(unreachable) is StoreUnavailable
         assert f"127.0.0.1:{mortal.port}" in str(unreachable)
-        await asyncio.to_thread(mortal.start)
+        await mortal.started()
         await asyncio.gather(*(until_it_answers(store) for store in stores))
     await until(lambda: len(acknowledged) >= 200)
     going = False
