@@ -91,6 +91,11 @@ async def test_where_it_is_gone_each_process_counts_by_itself(
     database.start()
     assert await windows.hit("key", 60, 1_004) == 101
     assert await windows.hit("key", 60, 1_005) == 1
+    database.stop()
+    assert await windows.hit("key", 60, 9_000) == 1
+    database.start()
+    assert await windows.hit("key", 60, 1_006) == 1  # the clock has gone back: nobody waits until it is there again
+    assert await windows.hit("key", 60, 9_006) == 2
     await windows.close()
 
 
