@@ -42,13 +42,17 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("redirect_host", {}, {"redirect_uris": ["https://app.example/cb", "https://evil.example/cb"]}),
     ("redirect_host", {}, {"redirect_uris": ["https://app.example:8443/cb", "http://127.0.0.1/cb"]}),
     ("redirect_host", {}, {"redirect_uris": ["com.example.app:/cb"]}),
+    ("redirect_host", {}, {"redirect_uris": ["https://app.example:8443/cb"]}),
     ("redirect_uri", {}, {"redirect_uris": ["https://app.example/other"]}),
     ("redirect_uri", {"redirect_uris": ["http://127.0.0.1/a"]}, {"redirect_uris": ["http://localhost:9/b"]}),
     ("authentication", {}, {"token_endpoint_auth_method": "client_secret_basic"}),
     ("authentication", {"token_endpoint_auth_method": "client_secret_post"}, {"token_endpoint_auth_method": "none"}),
     ("key_host", {}, {"jwks_uri": "https://evil.example/jwks"}),
+    ("key_host", {}, {"jwks_uri": "https://keys.example:8443/jwks"}),
     ("key_host", {"jwks_uri": None, "jwks": {"keys": [EC]}}, {"jwks_uri": "https://keys.example/jwks", "jwks": None}),
-    ("keys", {"jwks": {"keys": [EC]}}, {"jwks": {"keys": [EC, OKP]}}),
+    ("keys", {"jwks_uri": None, "jwks": {"keys": [EC]}}, {"jwks": {"keys": [EC, OKP]}}),
+    ("keys", {}, {"jwks_uri": "https://keys.example/another/jwks"}),
+    ("keys", {}, {"jwks_uri": None, "jwks": {"keys": [EC]}}),
     ("details", {}, {"authorization_details_types": ["payment"]}),
     ("software", {}, {"software_id": "s-2"}),
     ("name", {}, {"client_name": "Writer"}),
@@ -78,8 +82,25 @@ def test_an_expansion_is_found(kind: str, base: dict[str, Any], change: dict[str
     before = changed(WEB, base)
     after = changed(before, change)
     assert expansions(before, after) == (kind,)
-    if kind not in ("redirect_uri", "name", "software", "type", "redirect_host", "key_host", "sector", "certificate"):
+    if kind not in (
+        "redirect_uri",
+        "name",
+        "software",
+        "type",
+        "redirect_host",
+        "key_host",
+        "keys",
+        "sector",
+        "certificate",
+    ):
         assert kind not in expansions(after, before)
+
+
+def test_what_asks_nobody_has_what_it_registered() -> None:
+    """Where it registered no scope it had none of its own; where it asks people, it could ask for any."""
+    machine = {"grant_types": ["client_credentials"]}
+    assert expansions(machine, {**machine, "scope": "openid"}) == ("scope",)
+    assert expansions({}, {"scope": "openid"}) == ()
 
 
 def test_every_kind_is_shown() -> None:
@@ -100,7 +121,6 @@ def test_every_kind_is_shown() -> None:
         {"post_logout_redirect_uris": ["https://app.example/elsewhere"]},
         {"token_endpoint_auth_method": "tls_client_auth"},
         {"application_type": None},
-        {"jwks_uri": "https://keys.example/other"},
     ],
 )
 def test_what_takes_away_is_none(change: dict[str, Any]) -> None:
@@ -116,14 +136,21 @@ def test_keys_and_paths_ask_nobody_again() -> None:
 
 
 URLS = st.sampled_from(
-    ["https://a.example/1", "https://a.example/2", "https://b.example/", "http://localhost/", "x.y:/"]
+    [
+        "https://a.example/1",
+        "https://a.example/2",
+        "https://a.example:8443/1",
+        "https://b.example/",
+        "http://localhost/",
+        "x.y:/",
+    ]
 )
 METADATA = st.fixed_dictionaries(
     {},
     optional={
         "redirect_uris": st.lists(URLS, max_size=3),
         "scope": st.sampled_from(["a", "a b", "b"]),
-        "grant_types": st.lists(st.sampled_from(["x", "y"]), max_size=2),
+        "grant_types": st.lists(st.sampled_from(["x", "client_credentials"]), max_size=2),
         "token_endpoint_auth_method": st.sampled_from(["none", "client_secret_basic", "private_key_jwt", "odd"]),
         "jwks_uri": URLS,
         "client_name": st.sampled_from(["A", "B"]),

@@ -51,9 +51,16 @@ def _more(member: str) -> Callable[[Metadata, Metadata], bool]:
 
 
 def _scope(before: Metadata, after: Metadata) -> bool:
-    if "scope" not in after:  # who registered none may ask for whatever is published
+    if not _of_its_own(after) <= _of_its_own(before):
+        return True
+    if "scope" not in after:  # who registered none may ask people for whatever is published
         return "scope" in before
     return "scope" in before and not set(after["scope"].split()) <= set(before["scope"].split())
+
+
+def _of_its_own(metadata: Metadata) -> set[str]:
+    """The scopes that it has without asking anybody (RFC 6749 §4.4): of these, none registered is none."""
+    return set(metadata.get("scope", "").split()) if "client_credentials" in metadata.get("grant_types", ()) else set()
 
 
 def _off(*members: str) -> Callable[[Metadata, Metadata], bool]:
@@ -72,14 +79,14 @@ def _changed(*members: str) -> Callable[[Metadata, Metadata], bool]:
 
 
 def _hosts(metadata: Metadata, *members: str) -> set[tuple[str, str]]:
-    """Where URLs lead: scheme and host. An app's own scheme is a place by itself, and so is loopback."""
+    """Where URLs lead: scheme, host and port. An app's own scheme is a place by itself, and so is loopback."""
     found: set[tuple[str, str]] = set()
     for member in members:
         value = metadata.get(member) or ()
         for one in [value] if isinstance(value, str) else value:
-            scheme, host, _ = uri.origin_of(one)
+            scheme, host, port = uri.origin_of(one)
             loopback = host in redirect_uri.LOOPBACK_HOSTS
-            found.add((scheme, "loopback" if loopback else host if scheme in ("http", "https") else ""))
+            found.add((scheme, "loopback" if loopback else f"{host}:{port}" if scheme in ("http", "https") else ""))
     return found
 
 
@@ -104,6 +111,8 @@ def _key_host(before: Metadata, after: Metadata) -> bool:
 
 
 def _keys(before: Metadata, after: Metadata) -> bool:
+    if "jwks_uri" in after:
+        return after["jwks_uri"] != before.get("jwks_uri") and not _key_host(before, after)
     if "jwks" not in after:
         return False
     then = jwks.thumbprints(before["jwks"]) if "jwks" in before else ()
@@ -128,12 +137,18 @@ def _table(*rows: Kind) -> Mapping[str, Kind]:
 
 
 KINDS: Final = _table(
-    Kind("scope", "More scopes, or none registered where some were, which is to ask for any.", "scope", _scope),
+    Kind(
+        "scope",
+        "More scopes; or none registered where some were, which is to ask people for any; or some of its own, where it "
+        "had none.",
+        "scope",
+        _scope,
+    ),
     Kind("grant", "More grant types.", "grant_types", _more("grant_types")),
     Kind("response", "More response types.", "response_types", _more("response_types")),
     Kind(
         "redirect_host",
-        "Redirect URIs at another host, at an app's own scheme, or on this machine, where there were none.",
+        "Redirect URIs at another host or port, at an app's own scheme, or on this machine, where there were none.",
         "redirect_uris",
         _elsewhere("redirect_uris"),
     ),
@@ -145,8 +160,8 @@ KINDS: Final = _table(
         consent=False,
     ),
     Kind("authentication", "A weaker way of authenticating.", "token_endpoint_auth_method", _weaker),
-    Kind("key_host", "Keys published at another host.", "jwks_uri", _key_host),
-    Kind("keys", "Other keys given by value.", "jwks", _keys, consent=False),
+    Kind("key_host", "Keys published at another host or port.", "jwks_uri", _key_host),
+    Kind("keys", "Other keys given by value, or published elsewhere at the same host.", "jwks", _keys, consent=False),
     Kind(
         "details",
         "More types of authorization details.",
@@ -176,7 +191,7 @@ KINDS: Final = _table(
     ),
     Kind(
         "destination",
-        "Sign-outs or the beginning of sign-ins told to another host.",
+        "Sign-outs or the beginning of sign-ins told to another host or port.",
         "post_logout_redirect_uris",
         _elsewhere(
             "post_logout_redirect_uris", "backchannel_logout_uri", "frontchannel_logout_uri", "initiate_login_uri"
