@@ -140,10 +140,10 @@ async def test_consents_add_up() -> None:
     """What was agreed to at different times is remembered together, and goes with the client."""
     async with served(OPEN) as server:
         registry, issuer = server.registry, server.issuer
-        first = consent.given(issuer, request(), "p.1", None, NOW)
+        first = consent.given(issuer, request(), client("none"), "p.1", None, NOW)
         await registry.store.change([first])
         before = await consent.find(registry, issuer, "c", "p.1")
-        second = consent.given(issuer, request(scope=("openid", "profile")), "p.1", before, NOW + 1)
+        second = consent.given(issuer, request(scope=("openid", "profile")), client("none"), "p.1", before, NOW + 1)
         await registry.store.change([second])
         assert await consent.find(registry, issuer, "c", "p.1") == Consent(
             ("openid", "email", "profile"), given_at=NOW + 1

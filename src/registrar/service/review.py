@@ -130,7 +130,9 @@ def expanded(
     if not kinds:
         return after, ()
     if expansion.asks_again(kinds):
-        after = msgspec.structs.replace(after, expanded_at=registry.clock() // 1000)
+        # Later than the one before it, whatever the clock says: consents name the expansion that they know of.
+        now = max(registry.clock() // 1000, before.expanded_at + 1)
+        after = msgspec.structs.replace(after, expanded_at=now)
     event = registry.audit.event(
         "client.expanded",
         after.issuer,
