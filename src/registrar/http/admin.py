@@ -27,6 +27,7 @@ from registrar.service import (
     bulk,
     client_administration,
     explanation,
+    holding,
     inventory,
     labels,
     receipts,
@@ -126,7 +127,7 @@ async def serve(exchange: Exchange) -> Answer:
             await _check_within(registry, issuer, held, row, name)
         body = await _body(exchange, given)
         query = dict(parse_qsl(scope["query_string"].decode("ascii", "replace")))
-        operator = Operator(held.owner, door, held.token_id, address)
+        operator = Operator(held.owner, door, held.token_id, address, held.ceiling)
         return await row.act(Call(registry, issuer, operator, held, name, body, query))
     except Unknown as problem:
         raise await _refused(exchange, caller, ProtocolError("not_found", _said(problem)), body) from None
@@ -546,7 +547,7 @@ class Decided(_Strict, frozen=True):
 
 
 async def _list_reviews(call: Call) -> Answer:
-    found = review.every(call.registry, call.issuer, call.query.get("after", ""))
+    found = holding.every(call.registry, call.issuer, call.query.get("after", ""))
     rows = (
         {"client_id": one.client_id, "what": one.what, "digest": one.digest, **one.pending()}
         async for one in found

@@ -14,7 +14,7 @@ import msgspec
 
 from registrar.domain import redirect_uri
 from registrar.domain import uri as grammar
-from registrar.domain.client import Client, information
+from registrar.domain.client import Client, State, information
 from registrar.domain.metadata import Registered
 from registrar.policy import Policy
 from registrar.policy.policy import Repeat
@@ -61,7 +61,7 @@ def put(client: Client, same: str, now: int) -> Put:
 
 
 async def held(registry: Registry, issuer: Issuer, same: str) -> tuple[Item | None, Client | None]:
-    """The client that says this already, if it still may do anything; and the item that names it.
+    """The client that says this already, if it still may do anything or waits for it; and the item that names it.
 
     Raises:
         StoreUnavailable: the store does not answer.
@@ -70,9 +70,9 @@ async def held(registry: Registry, issuer: Issuer, same: str) -> tuple[Item | No
     if item is None or not item.lives(registry.clock() // 1000):
         return item, None
     client = await registry.store.find(issuer.name, item.body.decode())
-    if client is None or not client.usable or client.expired(registry.clock() // 1000):
+    if client is None or client.expired(registry.clock() // 1000):
         return item, None
-    return item, client
+    return item, client if client.usable or client.state is State.PENDING else None
 
 
 def answer(client: Client, metadata: Registered) -> dict[str, Any]:

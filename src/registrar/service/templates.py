@@ -7,7 +7,7 @@ software statement, is demanded of its instances and not of the operator.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -284,10 +284,14 @@ async def _replace(
         updated_at=registry.clock() // 1000,
         **more,
     )
-    if expansion.asks_again(expansion.expansions(before.metadata, after.metadata)):
-        after = msgspec.structs.replace(after, expanded_at=after.updated_at)
+    kinds = expansion.expansions(before.metadata, after.metadata)
+    more_own = sorted({*after.allowed} - {*before.allowed})
+    if expansion.asks_again(kinds) or more_own:
+        # What an instance says for itself counts again where it is allowed again, so that this may give it more too.
+        after = msgspec.structs.replace(after, expanded_at=max(after.updated_at, before.expanded_at + 1))
     detail = {**judged.detail, "difference": events.difference(before.metadata, after.metadata)}
-    await _store(registry, issuer, operator, after, "template.changed", before.version, detail)
+    reasons = (*kinds, *(f"allowed: {name}" for name in more_own))
+    await _store(registry, issuer, operator, after, "template.changed", before.version, detail, reasons)
     return Changed(after, judged.decision.findings, await _waiting(registry, issuer, before, after))
 
 
@@ -316,28 +320,28 @@ async def _store(
     kind: str,
     expected: int,
     detail: Mapping[str, Any],
+    expands: Sequence[str] = (),
 ) -> None:
-    """One row and its event.
+    """One row and its event, and where its instances get more than they had, one that tells so for all of them.
 
     Raises:
         Overtaken: another writer was first.
     """
-    event = registry.audit.event(
-        kind,
-        issuer.name,
-        operator.actor(),
-        endpoint=operator.door,
-        detail={
-            "template": made.template_id,
-            "version": made.version,
-            "policy": made.policy,
-            "allowed": list(made.allowed) or None,
-            **detail,
-        },
-    )
+    whole = {"policy": made.policy, "allowed": list(made.allowed) or None, **detail}
+    told = [(kind, whole), *([("template.expanded", {"reason": ", ".join(expands)})] if expands else [])]
+    happened = [
+        registry.audit.event(
+            one,
+            issuer.name,
+            operator.actor(),
+            endpoint=operator.door,
+            detail={"template": made.template_id, "version": made.version, **said},
+        )
+        for one, said in told
+    ]
     item = Item(issuer.name, template.KIND, made.template_id, _encode(made), made.version)
     try:
-        await registry.store.change([Put(item, expected)], [event])
+        await registry.store.change([Put(item, expected)], happened)
     except Conflict:
         if expected:
             raise Overtaken(f"the template {made.template_id} was changed by somebody else; look at it anew") from None
