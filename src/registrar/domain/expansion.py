@@ -97,6 +97,11 @@ def _elsewhere(*members: str) -> Callable[[Metadata, Metadata], bool]:
     return elsewhere
 
 
+def _linked(before: Metadata, after: Metadata) -> bool:
+    pages = {name for name in (*before, *after) if name.partition("#")[0] in ("client_uri", "policy_uri", "tos_uri")}
+    return _elsewhere(*pages)(before, after)
+
+
 def _another_address(before: Metadata, after: Metadata) -> bool:
     return _more("redirect_uris")(before, after) and not _elsewhere("redirect_uris")(before, after)
 
@@ -106,13 +111,16 @@ def _weaker(before: Metadata, after: Metadata) -> bool:
     return now < then
 
 
+_PUBLISHED: Final = ("jwks_uri", "signed_jwks_uri")
+
+
 def _key_host(before: Metadata, after: Metadata) -> bool:
-    return "jwks_uri" in after and _elsewhere("jwks_uri")(before, after)
+    return _elsewhere(*_PUBLISHED)(before, after)
 
 
 def _keys(before: Metadata, after: Metadata) -> bool:
-    if "jwks_uri" in after:
-        return after["jwks_uri"] != before.get("jwks_uri") and not _key_host(before, after)
+    if any(after.get(name) not in (None, before.get(name)) for name in _PUBLISHED) and not _key_host(before, after):
+        return True
     if "jwks" not in after:
         return False
     then = jwks.thumbprints(before["jwks"]) if "jwks" in before else ()
@@ -120,9 +128,40 @@ def _keys(before: Metadata, after: Metadata) -> bool:
 
 
 def _unsigned(before: Metadata, after: Metadata) -> bool:
-    none = "request_object_signing_alg"
-    off = _off("require_signed_request_object", "require_pushed_authorization_requests")
-    return off(before, after) or (after.get(none) == "none" and before.get(none) != "none")
+    asked = _off(
+        "require_signed_request_object",
+        "require_pushed_authorization_requests",
+        "backchannel_authentication_request_signing_alg",
+        "backchannel_user_code_parameter",
+    )
+    return asked(before, after) or _to_none("request_object_signing_alg", before, after)
+
+
+def _to_none(member: str, before: Metadata, after: Metadata) -> bool:
+    """Whether what had to be signed need not be, or must not be; where no algorithm is registered, none may be it."""
+    then, now = before.get(member), after.get(member)
+    return (now == "none" and then != "none") or (now is None and then not in (None, "none"))
+
+
+_PROTECTED: Final = (
+    "id_token_encrypted_response_alg",
+    "userinfo_signed_response_alg",
+    "userinfo_encrypted_response_alg",
+    "introspection_signed_response_alg",
+    "introspection_encrypted_response_alg",
+    "authorization_signed_response_alg",
+    "authorization_encrypted_response_alg",
+    "nfv_token_signed_response_alg",
+    "nfv_token_encrypted_response_alg",
+)
+"""Each says how something is protected that is not without it."""
+
+
+def _exposed(before: Metadata, after: Metadata) -> bool:
+    return _off(*_PROTECTED)(before, after) or any(
+        after.get(name) == "none" and before.get(name) != "none"
+        for name in ("id_token_signed_response_alg", *_PROTECTED)
+    )
 
 
 def _identified(before: Metadata, after: Metadata) -> bool:
@@ -179,7 +218,7 @@ KINDS: Final = _table(
     ),
     Kind(
         "unsigned",
-        "Requests signed or pushed no more.",
+        "Requests signed, pushed, or made with the person's code no more.",
         "require_signed_request_object",
         _unsigned,
     ),
@@ -191,11 +230,38 @@ KINDS: Final = _table(
     ),
     Kind(
         "destination",
-        "Sign-outs or the beginning of sign-ins told to another host or port.",
+        "People sent, or things told, to another host or port: at sign-out, at the beginning of a sign-in, or later.",
         "post_logout_redirect_uris",
         _elsewhere(
-            "post_logout_redirect_uris", "backchannel_logout_uri", "frontchannel_logout_uri", "initiate_login_uri"
+            "post_logout_redirect_uris",
+            "backchannel_logout_uri",
+            "frontchannel_logout_uri",
+            "initiate_login_uri",
+            "claims_redirect_uris",
+            "backchannel_client_notification_endpoint",
+            "webhook_uris",
         ),
+    ),
+    Kind(
+        "request_host",
+        "Requests fetched from another host or port.",
+        "request_uris",
+        _elsewhere("request_uris"),
+        consent=False,
+    ),
+    Kind(
+        "exposed",
+        "Tokens or answers signed or encrypted no more.",
+        "id_token_encrypted_response_alg",
+        _exposed,
+        consent=False,
+    ),
+    Kind(
+        "page",
+        "Its home page, its terms or its privacy policy at another host or port.",
+        "client_uri",
+        _linked,
+        consent=False,
     ),
     Kind("sector", "People known by what others know them by.", "subject_type", _identified),
 )
