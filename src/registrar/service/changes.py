@@ -53,6 +53,13 @@ def refusals(policy: Policy, kinds: Sequence[str]) -> list[Finding]:
     return [EXPANDS.refuse(kind.member, kind=kind.name) for kind in found]
 
 
+def renewed(client: Client, policy: Policy, now: int) -> Client:
+    """A client whose registration begins anew, as that does which takes the place of another: it lives as long again."""
+    ends = now + policy.lifetime.client if policy.lifetime.client else 0
+    due = min(client.due_at or ends, ends or client.due_at)
+    return msgspec.structs.replace(client, expires_at=ends, due_at=due)
+
+
 async def in_force(
     registry: Registry, judge: Judge, before: Client, after: Client, parts: Parts, actor: Actor, endpoint: str
 ) -> tuple[Client, list[Change]]:

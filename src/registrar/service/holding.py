@@ -15,6 +15,7 @@ from registrar.domain.client import Admission, Client
 from registrar.domain.events import Actor
 from registrar.domain.metadata import Registered
 from registrar.policy import Judge
+from registrar.policy.policy import Review
 from registrar.service.parts import Parts
 from registrar.service.ports import Change, Drop, Item, Put, Tell
 from registrar.service.registry import Issuer, Registry
@@ -39,6 +40,7 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
     base: str
     """What it is held against."""
     policy_digest: str
+    """As the audit names it."""
     metadata: Registered = Registered({})
     """What would be registered; of a registration, what is."""
     provenance: dict[str, str] = {}
@@ -50,6 +52,8 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the update came in, where that is more than the client was admitted by."""
     policy: str = ""
     """The policies that judge it from then on, of a replacement."""
+    terms: str = ""
+    """What the policy said when it was judged, as a digest."""
     offered: str = ""
     """What this server offered when it was judged, as a digest."""
     version: str = ""
@@ -61,9 +65,10 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
     def digest(self) -> str:
         """What is compared when it is decided: it stands for everything that would come into force.
 
-        When it came is no part of that, so that who sends the same again does not take away what was looked at.
+        When it came is no part of that, so that who sends the same again does not take away what was looked at; nor is
+        the file that the policy was in, of which the terms are what counts.
         """
-        return hashlib.sha256(_encode(msgspec.structs.replace(self, since=0))).hexdigest()
+        return hashlib.sha256(_encode(msgspec.structs.replace(self, since=0, policy_digest=""))).hexdigest()
 
     def pending(self) -> dict[str, Any]:
         """What its client is told of it."""
@@ -91,28 +96,47 @@ def offered(judge: Judge) -> str:
 
 def registration(client: Client, judge: Judge, why: str) -> Held:
     """A registration that is held."""
-    digest = judge.policy.digest
     return Held(
         client.client_id,
         REGISTRATION,
         client.created_at,
         why,
         base(client),
-        digest,
+        judge.policy.digest,
         client.metadata,
+        terms=judge.terms,
         offered=offered(judge),
     )
 
 
 def update(
-    judge: Judge, before: Client, after: Client, parts: Parts, kinds: tuple[str, ...], now: int, *, what: str = UPDATE
+    judge: Judge,
+    before: Client,
+    after: Client,
+    parts: Parts,
+    kinds: tuple[str, ...],
+    now: int,
+    *,
+    what: str = UPDATE,
+    review: Review | None = None,
 ) -> Held:
-    """A change of a registration that is held."""
+    """A change of a registration that is held.
+
+    Args:
+        judge: who judged it.
+        before: the client as it is.
+        after: as it would be.
+        parts: what came with the request.
+        kinds: what it would expand.
+        now: seconds since 1970.
+        what: `update` or `replacement`.
+        review: by which it is held, where that is not the judge's policy alone.
+    """
     return Held(
         before.client_id,
         what,
         now,
-        ", ".join(kinds) or judge.policy.review.why(after.metadata, after.flags),
+        ", ".join(kinds) or (review or judge.policy.review).why(after.metadata, after.flags),
         base(before),
         judge.policy.digest,
         after.metadata,
@@ -122,6 +146,7 @@ def update(
         kinds,
         after.admission if after.admission != before.admission else None,
         policy=after.policy if what == REPLACEMENT else "",
+        terms=judge.terms,
         offered=offered(judge),
         version=parts.version,
         software=parts.software,

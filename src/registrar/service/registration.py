@@ -83,7 +83,7 @@ async def enter(
         return await replacement.replace(
             registry, issuer, considered.judge, admitted, parts, decision, caller, template
         )
-    same = sameness.key(policy, admitted, decision.metadata) if template is None else ""
+    same = sameness.key(considered.judge, admitted, decision.metadata) if template is None else ""
     named = None
     if same:
         named, found = await sameness.held(registry, issuer, same)
@@ -133,7 +133,7 @@ async def enter(
         ),
     )
     changes = (*parts.changes, *admitted.uses)
-    if policy.review and (why := policy.review.why(client.metadata, client.flags)):
+    if policy.review and admitted.actor is None and (why := policy.review.why(client.metadata, client.flags)):
         client = msgspec.structs.replace(client, state=State.PENDING)
         changes = (*changes, *_held(registry, client, considered.judge, why, admitted, caller))
     if parts.software:

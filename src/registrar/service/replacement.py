@@ -7,6 +7,7 @@ community of that statement's issuer alone, so that nobody takes the place of an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace as replaced
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +18,7 @@ from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.findings import rule
 from registrar.domain.software_statement import MEMBER
 from registrar.domain.template import Template
-from registrar.policy import Decision, Judge
+from registrar.policy import Contradiction, Decision, Judge, Policy
 from registrar.policy.policy import Repeat, Verdict
 from registrar.policy.rules import identity
 from registrar.service import changes, holding, instances, issuance
@@ -89,7 +90,6 @@ async def replace(
         if before.template != (template.template_id if template else ""):
             raise RegistrationError([OF_ANOTHER.refuse("template_id")])
         issued = issuance.mint(registry, issuer, before.client_id, decision.metadata, now, judge.policy)
-        lifetime = judge.policy.lifetime.client
         client = msgspec.structs.replace(
             before,
             version=before.version + 1,
@@ -101,19 +101,22 @@ async def replace(
             policy=template.policy if template else admitted.policy,
             provenance={**parts.provenance, **decision.provenance},
             own=instances.own(template, decision) if template else (),
-            expires_at=now + lifetime if lifetime else 0,
             flags=identity.flags(decision.findings),
         )
+        client = changes.renewed(client, judge.policy, now)
         kinds = expansion.expansions(before.metadata, client.metadata)
-        answered = changes.verdict(judge.policy, before, client, kinds)
+        policy = _stricter(issuer, judge.policy, before.policy)
+        answered = changes.verdict(policy, before, client, kinds)
         if answered is Verdict.REFUSE:
-            raise RegistrationError(changes.refusals(judge.policy, kinds), requested=parts.requested)
+            raise RegistrationError(changes.refusals(policy, kinds), requested=parts.requested)
         detail = events.registration_detail(
             client, parts.requested, decision.findings, judge.policy.digest, caller.certificate_thumbprint
         )
         detail["difference"] = events.difference(before.metadata, client.metadata)
         if answered is Verdict.REVIEW:
-            waits = holding.update(judge, before, client, parts, kinds, now, what=holding.REPLACEMENT)
+            waits = holding.update(
+                judge, before, client, parts, kinds, now, what=holding.REPLACEMENT, review=policy.review
+            )
             had = await registry.store.item(issuer.name, holding.KIND, before.client_id)
             put, waits = holding.in_place_of(had, issuer.name, waits)
             # The client goes on as it is; its version moves, so that whoever writes at the same moment sees what is held.
@@ -127,6 +130,18 @@ async def replace(
         if await _written(registry, "client.updated", client, before, admitted, parts, caller, detail, more):
             return Registration(issuance.answer(issuer, client, issued), new=False)
     raise ProtocolError("temporarily_unavailable")
+
+
+def _stricter(issuer: Issuer, policy: Policy, before: str) -> Policy:
+    """A policy with what the one before it holds and refuses: coming in by another way is no way round that."""
+    try:
+        judge = issuer.judge(before)
+    except Contradiction:
+        judge = None
+    if judge is None:
+        return policy
+    had = judge.policy
+    return replaced(policy, changes=policy.changes.stricter(had.changes), review=policy.review.with_(had.review))
 
 
 def cancels(judge: Judge, parts: Parts) -> bool:

@@ -97,8 +97,8 @@ async def approve(
             # What is in force now, as the event of any other update tells it; what was asked for, the event that held it.
             return _Outcome(after, (), events.registration_detail(after, {}, (), held.policy_digest))
         for kind, key in ((versions.KIND, held.version), (SOFTWARE, held.software)):
-            if key and (other := await versions.holder(registry, issuer, key, client, kind=kind)):
-                raise Refused(f"the software is {other.client_id}'s by now; {_AGAIN}")
+            if key and await versions.holder(registry, issuer, key, client, kind=kind) is not None:
+                raise Refused(f"another client has come to have the software meanwhile; {_AGAIN}")
         secret, credentials = credentials_after(registry, issuer, client, held.metadata, now, judge.policy)
         after = msgspec.structs.replace(
             client,
@@ -112,8 +112,7 @@ async def approve(
             admission=held.admission or client.admission,
         )
         if held.what == REPLACEMENT:
-            lifetime = judge.policy.lifetime.client
-            after = msgspec.structs.replace(after, policy=held.policy, expires_at=now + lifetime if lifetime else 0)
+            after = changes.renewed(msgspec.structs.replace(after, policy=held.policy), judge.policy, now)
         claims = (held.version, held.software)
         after, more = await changes.steps(registry, client, after, *claims, operator.actor(), operator.door)
         detail = events.registration_detail(after, {}, (), held.policy_digest)
@@ -207,7 +206,7 @@ def _decidable(issuer: Issuer, held: Held, client: Client) -> Judge:
         judge = issuer.judge(policy)
     except Contradiction:
         judge = None
-    if judge is None or judge.policy.digest != held.policy_digest:
+    if judge is None or judge.terms != held.terms:
         raise Refused(f"the policy {policy} has changed since this was held; {_AGAIN}")
     if holding.offered(judge) != held.offered:
         raise Refused(f"what {issuer.name} offers has changed since this was held; {_AGAIN}")
