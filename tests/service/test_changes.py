@@ -7,12 +7,21 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from registrar.domain.client import State
 from registrar.domain.events import Event
-from registrar.service import administration, client_administration, holding, review, templates
+from registrar.service import (
+    administration,
+    client_administration,
+    holding,
+    inventory,
+    labels,
+    review,
+    templates,
+)
 from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.ports import ClientQuery, EventQuery
 from registrar.storage import open_store
@@ -638,3 +647,131 @@ async def test_an_operators_token_gives_away_no_more_than_it_has(url: str) -> No
         assert (await stored(server, made)).metadata["scope"] == "openid"
         await review.approve(*acts(server, Operator("able", "test", ceiling=("email",))), made["client_id"])
         assert (await stored(server, made)).metadata["scope"] == "openid email"
+
+
+async def test_nor_by_a_template(url: str) -> None:
+    """Whose instances it could make as many of as it likes."""
+    catalogue = '[issuer.main.scopes]\ncatalogue = ["openid", "email", "profile"]'
+    async with served(configured(issuer=catalogue), store=open_store(url)) as server:
+        bounded = Operator("bounded", "test", ceiling=("openid",))
+        bare = {name: value for name, value in APP.items() if name != "scope"}
+        for beyond in (wanted(scope="openid email"), templates.Wanted(bare), wanted("scope")):
+            with pytest.raises(Refused, match="the token"):
+                await templates.create(*acts(server, bounded), "fleet", beyond)
+        await templates.create(*acts(server, bounded), "fleet", wanted())
+        with pytest.raises(Refused, match="has not email"):
+            await templates.change(*acts(server, bounded), "fleet", wanted(scope="openid email"))
+        await templates.change(*acts(server), "fleet", wanted(scope="openid email"))
+        await templates.change(*acts(server, bounded), "fleet", wanted(scope="openid email", client_name="Other"))
+
+
+async def test_nor_to_a_registration_that_could_ask_for_any(url: str) -> None:
+    """One that registered no scope may ask people for all that there are."""
+    async with served(configured(EVERY), store=open_store(url)) as server:
+        bare = {name: value for name, value in APP.items() if name != "scope"}
+        made, other = await register(server, bare), await register(server)
+        bounded = Operator("bounded", "test", ceiling=("openid",))
+        with pytest.raises(Refused, match="every scope"):
+            await review.approve(*acts(server, bounded), made["client_id"])
+        assert (await stored(server, made)).state is State.PENDING
+        await review.approve(*acts(server, bounded), other["client_id"])
+
+
+# --- over HTTP --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["\x00", "%00", "x" * 5_000, "a/b", "..", "\ud7ff", "{}", "%ff"])
+async def test_names_of_nothing(url: str, name: str) -> None:
+    """Whatever is asked for, by whatever name, is not there, or is no name at all; nothing of it is our fault."""
+    async with served(configured(issuer="admin_api = true"), store=open_store(url)) as server:
+        value, _ = await administration.issue_token(*acts(server), scope=("admin.reviews",))
+        own = {"authorization": f"Bearer {value}"}
+        path = f"/admin/api/reviews/{quote(name, safe='%')}"
+        decided = {"json": {"digest": "x", "reason": name}, "headers": own}
+        answers = [
+            await server.client.get(path, headers=own),
+            await server.client.post(f"{path}/approve", **decided),
+            await server.client.post(f"{path}/reject", **decided),
+            await server.client.get("/admin/api/reviews", params={"after": name}, headers=own),
+        ]
+        assert all(one.status_code < 500 for one in answers), [one.status_code for one in answers]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"digest": "%s", "reason": "\\ud800"}',
+        b'{"digest": "%s", "reason": ["a"]}',
+        b'{"digest": "%s", "reason": null}',
+        b'{"digest": "%s", "reason": "\xff"}',
+        b'{"digest": "%s", "reason": "a", "reason": "b"}',
+        b'{"digest": ["%s"]}',
+        b'{"digest": "%s", "reason": "' + b"x" * 100_000 + b'"}',
+        b'["%s"]',
+        b"",
+    ],
+)
+async def test_decisions_that_cannot_be_read_decide_nothing(url: str, body: bytes) -> None:
+    """They are refused with what is wrong, and what is held is held."""
+    async with served(configured(issuer="admin_api = true"), store=open_store(url)) as server:
+        made = await held(server)
+        value, _ = await administration.issue_token(*acts(server), scope=("admin.reviews",), max_uses=0)
+        own = {"authorization": f"Bearer {value}", "content-type": "application/json"}
+        path = f"/admin/api/reviews/{made['client_id']}"
+        digest = (await server.client.get(path, headers=own)).json()["digest"].encode()
+        for decision in ("approve", "reject"):
+            content = body.replace(b"%s", digest)
+            answer = await server.client.post(f"{path}/{decision}", content=content, headers=own)
+            assert answer.status_code in (400, 413), answer.text
+        assert await holding.of_client(server.registry, server.issuer, made["client_id"]) is not None
+
+
+async def test_pages_of_what_is_held(url: str) -> None:
+    """In the order of the clients' identifiers, each once, also while some are decided."""
+    async with served(configured(issuer="admin_api = true"), store=open_store(url)) as server:
+        made = sorted([(await held(server))["client_id"] for _ in range(5)])
+        value, _ = await administration.issue_token(*acts(server), scope=("admin.reviews",))
+        own = {"authorization": f"Bearer {value}"}
+        seen: list[str] = []
+        after = ""
+        for _ in range(4):
+            page = (
+                await server.client.get("/admin/api/reviews", params={"limit": 2, "after": after}, headers=own)
+            ).json()
+            seen += [one["client_id"] for one in page["reviews"]]
+            for one in page["reviews"]:
+                await review.reject(*acts(server), one["client_id"])
+            if not (after := page.get("after", "")):
+                break
+        assert seen == made
+
+
+async def test_a_tenants_page_looks_at_so_many_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends there, full or not, and says where the next one begins: others' queues cost a tenant's calls no more."""
+    monkeypatch.setattr(inventory, "LOOKS", 3)
+    async with served(configured(issuer="admin_api = true")) as server:
+        made = sorted([(await held(server))["client_id"] for _ in range(5)])
+        await labels.label(*acts(server), made[-1], {"tenant": "ours"})
+        value, _ = await administration.issue_token(*acts(server), scope=("admin.reviews",), within={"tenant": "ours"})
+        own = {"authorization": f"Bearer {value}"}
+        first = (await server.client.get("/admin/api/reviews", headers=own)).json()
+        assert first == {"reviews": [], "after": made[2]}
+        second = (await server.client.get("/admin/api/reviews", params={"after": made[2]}, headers=own)).json()
+        assert [one["client_id"] for one in second["reviews"]] == [made[-1]]
+        assert "after" not in second
+
+
+async def test_a_ceiling_holds_over_http_too(url: str) -> None:
+    """What the token does not let be registered, it does not approve either: 409, and nothing happened."""
+    catalogue = 'admin_api = true\n[issuer.main.scopes]\ncatalogue = ["openid", "email"]'
+    policy = '[policy.careful.changes]\nscope = "review"'
+    async with served(configured(policy, issuer=catalogue), store=open_store(url)) as server:
+        made = await held(server, scope="openid email")
+        value, _ = await administration.issue_token(*acts(server), scope=("admin.reviews", "openid"))
+        own = {"authorization": f"Bearer {value}"}
+        path = f"/admin/api/reviews/{made['client_id']}"
+        digest = (await server.client.get(path, headers=own)).json()["digest"]
+        answer = await server.client.post(f"{path}/approve", json={"digest": digest}, headers=own)
+        assert answer.status_code == 409
+        assert "email" in answer.json()["error_description"]
+        assert (await stored(server, made)).metadata["scope"] == "openid"

@@ -443,6 +443,10 @@ async def _change(
     raise Refused(f"{client_id} is being changed by others; try again")
 
 
+NONE_YET: Final = {"scope": ""}
+"""What a client has that is none yet: no scope, and not whatever there is."""
+
+
 def check_ceiling(operator: Operator, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """Refuse to give a client scopes that the operator's token does not let be registered; what it has it may keep.
 

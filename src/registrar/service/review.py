@@ -15,7 +15,7 @@ from registrar.domain import events
 from registrar.domain.client import Client, State, tombstone
 from registrar.policy import Contradiction, Judge
 from registrar.service import changes, holding, versions
-from registrar.service.administration import Operator, Refused, Unknown, check_ceiling, credentials_after
+from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling, credentials_after
 from registrar.service.holding import REGISTRATION, REPLACEMENT, Held
 from registrar.service.parts import SOFTWARE
 from registrar.service.ports import Change, Conflict, Drop, Item, NotFound
@@ -90,7 +90,7 @@ async def approve(
 
     async def approved(held: Held, client: Client) -> _Outcome:
         judge = _decidable(issuer, held, client)
-        check_ceiling(operator, {} if held.what == REGISTRATION else client.metadata, held.metadata)
+        check_ceiling(operator, NONE_YET if held.what == REGISTRATION else client.metadata, held.metadata)
         now = registry.clock() // 1000
         if held.what == REGISTRATION:
             after = msgspec.structs.replace(client, version=client.version + 1, updated_at=now, state=State.ACTIVE)

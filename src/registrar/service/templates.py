@@ -23,7 +23,7 @@ from registrar.domain.metadata import MEMBERS, Presented, Registered, Role
 from registrar.domain.template import Template, TemplateState
 from registrar.policy import Contradiction, Decision, Facts, Judge
 from registrar.policy.evidence import UNSEEN
-from registrar.service.administration import Operator, Refused, Unknown
+from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling
 from registrar.service.parts import documents
 from registrar.service.ports import ClientQuery, Conflict, Item, Put
 from registrar.service.registration import unkept_secret
@@ -109,7 +109,7 @@ async def create(registry: Registry, issuer: Issuer, operator: Operator, templat
 
     Raises:
         RegistrationError: its metadata may not be registered; all faults are in it.
-        Refused: the name is taken, or was: a name is never used again.
+        Refused: the name is taken, or was: a name is never used again; or the operator's token does not go so far.
     """
     return await _create(registry, issuer, operator, template_id, wanted, "operator")
 
@@ -135,7 +135,8 @@ async def change(
 
     Raises:
         RegistrationError: its metadata may not be registered; nothing was changed.
-        Refused: it is another version by now, deleted, or written in the configuration.
+        Refused: it is another version by now, deleted, or written in the configuration; or the operator's token does not
+            go so far.
     """
     before = await _living(registry, issuer, template_id)
     if before.origin == _BY_CONFIGURATION and not before.withdrawn:
@@ -252,6 +253,7 @@ async def _create(
 ) -> Changed:
     _check_name(template_id)
     judged = await _judge(registry, issuer, wanted)
+    _check_ceiling(operator, None, wanted, judged.decision)
     now = registry.clock() // 1000
     made = Template(
         issuer=issuer.name,
@@ -274,6 +276,7 @@ async def _replace(
     registry: Registry, issuer: Issuer, operator: Operator, before: Template, wanted: Wanted, **more: Any
 ) -> Changed:
     judged = await _judge(registry, issuer, wanted, before)
+    _check_ceiling(operator, before, wanted, judged.decision)
     after = msgspec.structs.replace(
         before,
         version=before.version + 1,
@@ -293,6 +296,17 @@ async def _replace(
     reasons = (*kinds, *(f"allowed: {name}" for name in more_own))
     await _store(registry, issuer, operator, after, "template.changed", before.version, detail, reasons)
     return Changed(after, judged.decision.findings, await _waiting(registry, issuer, before, after))
+
+
+def _check_ceiling(operator: Operator, before: Template | None, wanted: Wanted, decision: Decision) -> None:
+    """Refuse to give instances scopes that the operator's token does not let be registered, or the choice of any.
+
+    Raises:
+        Refused: naming them.
+    """
+    check_ceiling(operator, before.metadata if before else NONE_YET, decision.metadata)
+    if operator.ceiling and "scope" in wanted.allowed and (before is None or "scope" not in before.allowed):
+        raise Refused("the token registers certain scopes alone, and instances that choose their own could have any")
 
 
 async def _move(
