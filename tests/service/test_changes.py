@@ -19,6 +19,7 @@ from registrar.service import (
     holding,
     inventory,
     labels,
+    lifecycle,
     review,
     templates,
 )
@@ -422,17 +423,28 @@ async def test_what_would_be_held_as_a_registration_is_held_as_a_replacement(sof
 
 
 async def test_an_approved_replacement_lives_as_long_again(software: Software, url: str) -> None:
-    """Its life begins when it is approved, and the software's place is its own for as long."""
+    """Its life begins when it is approved, and the software's place and version are its own for as long."""
     life = "[policy.careful.lifetime]\nclient = 1000"
-    async with serve(software, replacing(software, CHANGES + life), url) as server:
+    async with serve(software, replacing(software, CHANGES + life, SINGLE), url) as server:
         first = await register(server, said(software))
         server.clock.advance(900)
         await register(server, said(software, redirect_uris=OTHER), 200)
         await review.approve(*acts(server), first["client_id"])
         assert (await stored(server, first)).expires_at == server.clock.now + 1000
         server.clock.advance(900)
+        await lifecycle.clean(server.registry)
         again = await register(server, said(software, redirect_uris=OTHER), 200)
         assert again["client_id"] == first["client_id"]
+
+
+async def test_what_an_update_may_not_be_a_replacement_may_not_be(software: Software, url: str) -> None:
+    """A rule about updates is asked about what takes the place of another too: here, that a client keeps its type."""
+    rule = 'rules = [{ rule = "same_client_type" }]'
+    async with serve(software, replacing(software, "", rule), url) as server:
+        first = await register(server, said(software))
+        answer = await register(server, said(software, token_endpoint_auth_method="client_secret_basic"), 400)
+        assert answer["faults"][0]["rule"] == "rule.same_client_type"
+        assert (await register(server, said(software), 200))["client_id"] == first["client_id"]
 
 
 async def test_another_way_in_is_no_way_round_the_policy_that_let_it_in(software: Software, url: str) -> None:
@@ -473,17 +485,28 @@ async def test_of_many_reviewers_at_once_one_decides(url: str) -> None:
         assert await holding.of_client(server.registry, server.issuer, made["client_id"]) is None
 
 
-async def test_who_sends_the_same_again_and_again_does_not_keep_it_from_being_decided(url: str) -> None:
+async def test_who_sends_the_same_again_and_again_does_not_keep_it_from_being_decided(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The digest stands for what is asked for, not for when; and it waits since the first time."""
+    found, times = review._found, 3
+
+    async def overtaken(*arguments: Any) -> Any:
+        nonlocal times
+        seen = await found(*arguments)
+        if times:
+            times -= 1
+            await put(server, made, redirect_uris=OTHER)
+        return seen
+
     async with served(configured(), store=open_store(url)) as server:
         made = await held(server)
         first = await review.show(server.registry, server.issuer, made["client_id"])
         server.clock.advance(60)
         assert (await put(server, made, redirect_uris=OTHER))["pending_update"]["since"] == first["since"]
-        await asyncio.gather(
-            review.approve(*acts(server), made["client_id"], digest=first["digest"]),
-            *(put(server, made, redirect_uris=OTHER) for _ in range(4)),
-        )
+        monkeypatch.setattr(review, "_found", overtaken)
+        await review.approve(*acts(server), made["client_id"], digest=first["digest"])
+        assert times == 0
         assert (await stored(server, made)).metadata["redirect_uris"] == OTHER
         assert len(await told(server, "review.approved")) == 1
 

@@ -216,8 +216,11 @@ async def consider(
             return Considered(admitted, parts, _NOTHING, None, judge, ends=True)
         admitted, parts = classification.classified(issuer, admitted, parts)
         judge = _judge(issuer, admitted)
-        parts = await versions.looked_up(registry, issuer, judge, parts)
-        parts = await software.looked_up(registry, issuer, judge, parts)
+        known = None
+        if parts.software:
+            parts, known = await replacement.looked_up(registry, issuer, judge, parts)
+        parts = await versions.looked_up(registry, issuer, judge, parts, known)
+        parts = await software.looked_up(registry, issuer, judge, parts, known)
         template = await instances.named(registry, issuer, parts.presented)
         if template is None:
             decision = await within(registry.tracer, "judge", decide(registry, judge, parts))

@@ -60,6 +60,17 @@ async def held(registry: Registry, issuer: Issuer, parts: Parts, now: int) -> Cl
     return None if client is None or client.state is State.DELETED or client.expired(now) else client
 
 
+async def looked_up(registry: Registry, issuer: Issuer, judge: Judge, parts: Parts) -> tuple[Parts, Client | None]:
+    """The client that would be replaced, and the parts with what it has registered among their facts."""
+    if judge.policy.repeat is not Repeat.REPLACE:
+        return parts, None
+    known = await held(registry, issuer, parts, registry.clock() // 1000)
+    if known is None:
+        return parts, None
+    facts = msgspec.structs.replace(parts.facts, replaces=known.metadata)
+    return msgspec.structs.replace(parts, facts=facts), known
+
+
 async def replace(
     registry: Registry,
     issuer: Issuer,
