@@ -145,8 +145,9 @@ class Judge:
         narrowed_ = False
         if "scope" in members and (facts.token_scope or facts.statement):
             narrowed_ = _take_away(members, under_ceilings(members["scope"], facts), findings)
+        translated = "#" in "".join(members)
         for about, rule_ in self._rules:
-            if not about or not about.isdisjoint(members) or "#" in "".join(members):
+            if translated or not about or not about.isdisjoint(members):
                 narrowed_ |= _take_away(members, tuple(rule_(members, facts)), findings)
         if narrowed_ or not outline.coherent or "redirect_uris" not in members or not _BESIDE.isdisjoint(members):
             _judge_together(members, facts, findings)
