@@ -130,6 +130,8 @@ class Review:
 
     def reasons(self, metadata: Mapping[str, Any], flags: Iterable[str]) -> tuple[str, ...]:
         """Why a registration is held, one by one."""
+        if not self:
+            return ()
         found = {
             "flagged": sorted(flags) if self.flagged else [],
             "scope": sorted(set(self.scopes) & set(str(metadata.get("scope", "")).split())),
