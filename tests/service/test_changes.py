@@ -21,6 +21,7 @@ from registrar.service import (
     labels,
     lifecycle,
     review,
+    statements,
     templates,
 )
 from registrar.service.administration import Operator, Refused, Unknown
@@ -592,6 +593,87 @@ async def test_what_was_judged_otherwise_is_not_put_into_force(
         assert await stored(server, made) == before
         await review.reject(*acts(server), made["client_id"], digest=digest)
         assert await holding.of_client(server.registry, server.issuer, made["client_id"]) is None
+
+
+OWN = """
+statement_issuers = ["ours"]
+[statement_issuer.ours]
+issuer = "https://as.example"
+"""
+
+
+async def attested(server: Served, **members: Any) -> tuple[str, str]:
+    """A software statement of the server's own, and its jti."""
+    compact, made = await statements.issue(*acts(server), members, software_id="app")
+    return compact, made.jti
+
+
+async def test_what_a_revoked_statement_attested_is_not_put_into_force(url: str) -> None:
+    """What was registered with it stays; what waits is not registered yet."""
+    text = configured(f'{CHANGES}[policy.careful.review]\ngrants = ["refresh_token"]') + OWN
+    async with served(text, store=open_store(url)) as server:
+        compact, jti = await attested(server, redirect_uris=OTHER)
+        made = await register(server)
+        assert (await put(server, made, redirect_uris=OTHER, software_statement=compact))["pending_update"]
+        other, revoked = await attested(server, grant_types=["authorization_code", "refresh_token"])
+        waits = await register(server, {**APP, "software_statement": other})
+        assert waits["registration_state"] == "pending"
+        await statements.revoke(*acts(server), jti)
+        await statements.revoke(*acts(server), revoked)
+        for one in (made, waits):
+            before = await stored(server, one)
+            with pytest.raises(Refused, match="was revoked meanwhile"):
+                await review.approve(*acts(server), one["client_id"])
+            assert await stored(server, one) == before
+            await review.reject(*acts(server), one["client_id"])
+
+
+async def test_what_was_registered_with_a_revoked_statement_may_change(url: str) -> None:
+    """The statement that it has already is not asked about again."""
+    async with served(configured() + OWN, store=open_store(url)) as server:
+        compact, jti = await attested(server, contacts=["a@b.example"])
+        made = await register(server, {**APP, "software_statement": compact})
+        await put(server, made, redirect_uris=OTHER, software_statement=compact)
+        await statements.revoke(*acts(server), jti)
+        await review.approve(*acts(server), made["client_id"])
+        assert (await stored(server, made)).metadata["redirect_uris"] == OTHER
+
+
+async def test_of_an_approval_and_a_revocation_at_once_the_first_counts(url: str) -> None:
+    """What is in force was attested when it came into force."""
+    async with served(configured() + OWN, store=open_store(url)) as server:
+        compact, jti = await attested(server, redirect_uris=OTHER)
+        made = await register(server)
+        await put(server, made, redirect_uris=OTHER, software_statement=compact)
+        outcomes = await asyncio.gather(
+            review.approve(*acts(server), made["client_id"]),
+            statements.revoke(*acts(server), jti),
+            return_exceptions=True,
+        )
+        assert all(isinstance(one, Refused) or not isinstance(one, BaseException) for one in outcomes), outcomes
+        happened = [one for one in await kinds(server) if one in ("review.approved", "statement.revoked")]
+        assert happened in (["review.approved"], ["statement.revoked"], ["review.approved", "statement.revoked"])
+
+
+async def test_two_replicas_decide_once(database: str) -> None:
+    """Reviewers at two processes on one database: one decides, the other is told, and both read the same."""
+    async with (
+        served(configured(), store=open_store(database)) as one,
+        served(configured(), store=open_store(database)) as other,
+    ):
+        made = await held(one)
+        for server in (one, other):
+            assert [each.client_id async for each in holding.every(server.registry, server.issuer)] == [
+                made["client_id"]
+            ]
+        outcomes = await asyncio.gather(
+            *(review.approve(*acts(server), made["client_id"]) for server in (one, other)),
+            *(review.reject(*acts(server), made["client_id"]) for server in (other, one)),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(each, (Refused, Unknown)) for each in outcomes) == 3, outcomes
+        assert await stored(one, made) == await stored(other, made)
+        assert len([kind for kind in await kinds(other) if kind in ("review.approved", "review.rejected")]) == 1
 
 
 async def test_a_held_registration_that_changes_again_and_again_is_one_thing(url: str) -> None:

@@ -31,6 +31,8 @@ class Consent(msgspec.Struct, frozen=True, omit_defaults=True):
     given_at: int = 0
     expansion: int = 0
     """The `expanded_at` of the client that was agreed to: of any other, it says nothing."""
+    proved: bool = False
+    """Whether the client proved then what it is: one that comes to do so was not known when it did not."""
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -66,7 +68,9 @@ def covers(before: Consent | None, client: Client, request: AuthorizationRequest
     Authorization details are about one occasion (RFC 9396 §2), so they are asked about each time.
     """
     before = fresh(before, client)
-    if before is None or request.authorization_details or not proves_itself(client, request.redirect_uri):
+    if before is None or not before.proved or request.authorization_details:
+        return False
+    if not proves_itself(client, request.redirect_uri):
         return False
     asked = ((request.scope, before.scope), (request.resource, before.resource), (claims_of(request), before.claims))
     return all(set(wanted) <= set(had) for wanted, had in asked)
@@ -76,14 +80,24 @@ def given(
     issuer: Issuer, request: AuthorizationRequest, client: Client, subject: str, before: Consent | None, now: int
 ) -> Put:
     """The change that remembers that a person agreed to a request of a client as it was shown to them."""
+    proved = proves_itself(client, request.redirect_uri)
     had = fresh(before, client) or Consent(())
+    if had.proved and not proved:
+        return _put(issuer, request, subject, had)  # it adds nothing to what was agreed to where the client was known
+    if proved and not had.proved:
+        had = Consent(())
     consent = Consent(
         scope=_joined(had.scope, request.scope),
         resource=_joined(had.resource, request.resource),
         claims=_joined(had.claims, claims_of(request)),
         given_at=now,
         expansion=client.expanded_at,
+        proved=proved,
     )
+    return _put(issuer, request, subject, consent)
+
+
+def _put(issuer: Issuer, request: AuthorizationRequest, subject: str, consent: Consent) -> Put:
     key = _key(request.client_id, subject)
     return Put(Item(issuer.name, KIND, key, _encode(consent), client_id=request.client_id, owner=subject))
 

@@ -13,8 +13,9 @@ import msgspec
 
 from registrar.domain import events
 from registrar.domain.client import Client, State, tombstone
+from registrar.domain.software_statement import MEMBER
 from registrar.policy import Contradiction, Judge
-from registrar.service import changes, holding, versions
+from registrar.service import changes, holding, statements, versions
 from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling, credentials_after
 from registrar.service.holding import REGISTRATION, REPLACEMENT, Held
 from registrar.service.parts import SOFTWARE
@@ -91,11 +92,12 @@ async def approve(
     async def approved(held: Held, client: Client) -> _Outcome:
         judge = _decidable(issuer, held, client)
         check_ceiling(operator, NONE_YET if held.what == REGISTRATION else client.metadata, held.metadata)
+        attested = await _attested(registry, held, client)
         now = registry.clock() // 1000
         if held.what == REGISTRATION:
             after = msgspec.structs.replace(client, version=client.version + 1, updated_at=now, state=State.ACTIVE)
             # What is in force now, as the event of any other update tells it; what was asked for, the event that held it.
-            return _Outcome(after, (), events.registration_detail(after, {}, (), held.policy_digest))
+            return _Outcome(after, attested, events.registration_detail(after, {}, (), held.policy_digest))
         for kind, key in ((versions.KIND, held.version), (SOFTWARE, held.software)):
             if key and await versions.holder(registry, issuer, key, client, kind=kind) is not None:
                 raise Refused(f"another client has come to have the software meanwhile; {_AGAIN}")
@@ -117,7 +119,10 @@ async def approve(
         after, more = await changes.steps(registry, client, after, *claims, operator.actor(), operator.door)
         detail = events.registration_detail(after, {}, (), held.policy_digest)
         return _Outcome(
-            after, more, {**detail, "difference": events.difference(client.metadata, after.metadata)}, secret
+            after,
+            [*attested, *more],
+            {**detail, "difference": events.difference(client.metadata, after.metadata)},
+            secret,
         )
 
     outcome = await _decide(registry, issuer, operator, "review.approved", client_id, digest, reason, approved)
@@ -189,6 +194,18 @@ async def _found(registry: Registry, issuer: Issuer, client_id: str) -> tuple[It
     if item is None or client is None or gone:
         raise Unknown(f"nothing is held of {client_id} at {issuer.name}")
     return item, holding.read(item), client
+
+
+async def _attested(registry: Registry, held: Held, client: Client) -> Sequence[Change]:
+    """What keeps the statement that came with what is held from being revoked meanwhile.
+
+    Raises:
+        Refused: it was revoked since.
+    """
+    compact = held.metadata.get(MEMBER)
+    if not compact or (held.what != REGISTRATION and compact == client.metadata.get(MEMBER)):
+        return ()
+    return await statements.unrevoked(registry, compact)
 
 
 def _decidable(issuer: Issuer, held: Held, client: Client) -> Judge:
