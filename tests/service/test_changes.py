@@ -699,6 +699,20 @@ async def test_a_held_registration_that_changes_again_and_again_is_one_thing(url
         assert (await stored(server, made)).state is State.ACTIVE
 
 
+async def test_what_was_answered_may_be_sent_back() -> None:
+    """As RFC 7592 has clients do it: what this server says beside the metadata is no fault, and changes nothing."""
+    async with served(configured(f'{CHANGES}[policy.careful.review]\ngrants = ["refresh_token"]')) as server:
+        made = await register(server)
+        answer = await put(server, made, redirect_uris=OTHER)
+        assert answer["pending_update"]
+        again = await put(server, {**made, **answer})
+        assert "pending_update" not in again
+        assert again["redirect_uris"] == APP["redirect_uris"]
+        waits = await register(server, {**APP, "grant_types": ["authorization_code", "refresh_token"]})
+        assert (await put(server, waits))["registration_state"] == "pending"
+        assert (await put(server, waits, registration_state="active"))["registration_state"] == "pending"
+
+
 async def test_an_operator_registers_what_nobody_else_may(url: str) -> None:
     """Whose own word it is, is who would look at it; a token of an operator's in a stranger's hands is no such word."""
     async with served(configured(EVERY), store=open_store(url)) as server:
