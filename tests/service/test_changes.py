@@ -528,6 +528,30 @@ async def test_nothing_is_decided_of_a_client_that_ended(url: str) -> None:
         assert "review.approved" not in await kinds(server)
 
 
+async def test_what_ended_is_listed_no_more(url: str) -> None:
+    """Nor what ended with its template, or by time, of which nothing is written beside the client yet."""
+    life = "[policy.careful.lifetime]\nclient = 1000"
+    async with served(configured(CHANGES + life, issuer="admin_api = true"), store=open_store(url)) as server:
+        value, _ = await administration.issue_token(*acts(server), scope=("admin.reviews",))
+        own = {"authorization": f"Bearer {value}"}
+
+        async def listed() -> list[str]:
+            answer = await server.client.get("/admin/api/reviews", headers=own)
+            return [one["client_id"] for one in answer.json()["reviews"]]
+
+        await templates.create(*acts(server), "fleet", wanted("redirect_uris"))
+        made = await register(server, {"template_id": "fleet"})
+        await put(server, made, redirect_uris=OTHER)
+        other = await held(server)
+        assert await listed() == sorted([made["client_id"], other["client_id"]])
+        await templates.delete(*acts(server), "fleet")
+        assert await listed() == [other["client_id"]]
+        with pytest.raises(Unknown):
+            await review.approve(*acts(server), made["client_id"])
+        server.clock.advance(1000)
+        assert await listed() == []
+
+
 async def test_a_suspended_client_gets_nothing_more(url: str) -> None:
     """What is held of it waits until it is resumed, and may be rejected meanwhile."""
     async with served(configured(), store=open_store(url)) as server:

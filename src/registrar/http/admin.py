@@ -27,7 +27,6 @@ from registrar.service import (
     bulk,
     client_administration,
     explanation,
-    holding,
     inventory,
     labels,
     receipts,
@@ -548,9 +547,9 @@ class Decided(_Strict, frozen=True):
 
 async def _list_reviews(call: Call) -> Answer:
     rows, looked, limit = list[dict[str, Any]](), 0, _limit(call)
-    async for one in holding.every(call.registry, call.issuer, call.query.get("after", "")):
+    async for one, client in review.every(call.registry, call.issuer, call.query.get("after", "")):
         looked += 1
-        if await _is_within(call, one.client_id):
+        if client is not None and call.token.within.items() <= client.labels.items():
             rows.append({"client_id": one.client_id, "what": one.what, "digest": one.digest, **one.pending()})
         if len(rows) == limit or looked == inventory.LOOKS:  # a page ends there, full or not
             return wire.answer(200, {"reviews": rows, "after": one.client_id})
@@ -574,14 +573,6 @@ async def _reject(call: Call) -> Answer:
 
 
 # --- clients ----------------------------------------------------------------------------------------------------------
-
-
-async def _is_within(call: Call, client_id: str) -> bool:
-    """Whether a client is within the labels of the token that asks."""
-    if not call.token.within:
-        return True
-    client = await call.registry.store.find(call.issuer.name, client_id)
-    return client is not None and call.token.within.items() <= client.labels.items()
 
 
 def _labels_within(call: Call, asked: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ against; otherwise nothing happens, and whoever approved is told.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -26,6 +26,17 @@ _ATTEMPTS: Final = 20
 """How often a decision is tried again after another writer came first: who sends the same update again and again must
 not keep it from being decided."""
 _AGAIN: Final = "reject it, and let the client send it again"
+
+
+async def every(registry: Registry, issuer: Issuer, after: str = "") -> AsyncIterator[tuple[Held, Client | None]]:
+    """Everything that is held, in the order of its clients' identifiers; None for a client that has ended meanwhile.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    async for held in holding.every(registry, issuer, after):
+        client = await registry.store.find(issuer.name, held.client_id)
+        yield held, None if _is_gone(registry, client) else client
 
 
 async def show(registry: Registry, issuer: Issuer, client_id: str) -> dict[str, Any]:
@@ -190,10 +201,14 @@ async def _decide(
 async def _found(registry: Registry, issuer: Issuer, client_id: str) -> tuple[Item, Held, Client]:
     item = await registry.store.item(issuer.name, holding.KIND, client_id)
     client = await registry.store.find(issuer.name, client_id)
-    gone = client is None or client.state is State.DELETED or client.expired(registry.clock() // 1000)
-    if item is None or client is None or gone:
+    if item is None or client is None or _is_gone(registry, client):
         raise Unknown(f"nothing is held of {client_id} at {issuer.name}")
     return item, holding.read(item), client
+
+
+def _is_gone(registry: Registry, client: Client | None) -> bool:
+    """Whether a client has ended: by itself, by time, or with its template, of which nothing is written beside it."""
+    return client is None or client.state is State.DELETED or client.expired(registry.clock() // 1000)
 
 
 async def _attested(registry: Registry, held: Held, client: Client) -> Sequence[Change]:
