@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from registrar.domain.client import State
@@ -436,6 +437,32 @@ async def test_an_approved_replacement_lives_as_long_again(software: Software, u
         await lifecycle.clean(server.registry)
         again = await register(server, said(software, redirect_uris=OTHER), 200)
         assert again["client_id"] == first["client_id"]
+
+
+async def test_who_was_suspended_for_not_being_used_comes_back_by_a_newer_statement(
+    software: Software, url: str
+) -> None:
+    """It is used, as by an update; whom the operator suspended stays so."""
+    life = "[policy.careful.lifetime]\nunused = 86400\nsuspended = 864000"
+    async with serve(software, replacing(software, CHANGES + life), url) as server:
+        first = await register(server, said(software))
+        before = await stored(server, first)
+        idle = msgspec.structs.replace(before, version=2, state=State.SUSPENDED, suspended_by="idle")
+        await server.registry.store.update(idle, [], expected=1)
+        assert (await register(server, said(software), 200))["client_id"] == first["client_id"]
+        assert (await stored(server, first)).state is State.ACTIVE
+        assert len(await told(server, "client.resumed")) == 1
+        await administration.suspend(*acts(server), first["client_id"])
+        await register(server, said(software), 403)
+
+
+async def test_an_operators_replacement_is_not_held(software: Software, url: str) -> None:
+    """By their own word, as what they register and change."""
+    async with serve(software, replacing(software), url) as server:
+        first = await register(server, said(software))
+        made = await client_administration.create(*acts(server), said(software, redirect_uris=OTHER))  # type: ignore[arg-type]
+        assert (made["client_id"], made["redirect_uris"]) == (first["client_id"], OTHER)
+        assert len(await told(server, "client.expanded")) == 1
 
 
 async def test_what_an_update_may_not_be_a_replacement_may_not_be(software: Software, url: str) -> None:
