@@ -14,7 +14,7 @@ from browsing import ALLOW, CONFIGURATION, ISSUER, REFUSE, Browser, add, asking,
 
 from registrar.authorization import grant, people
 from registrar.domain.metadata import Presented
-from registrar.service import administration, client_administration
+from registrar.service import administration, client_administration, templates
 from registrar.service.ports import EventQuery, Fetched
 from registrar.testing import Documents, Served, served
 
@@ -310,6 +310,27 @@ async def test_a_page_that_was_left_open_does_not_count_for_what_its_client_beca
     assert browser.answer["code"]
     await browser.open(asking(client))
     assert browser.answer["code"]
+
+
+@pytest.mark.requirement("SEED-70")
+async def test_a_template_that_expands_is_agreed_to_anew(server: Served, browser: Browser) -> None:
+    """For each of its instances: a page that was open is shown again, and an agreement from before does not count."""
+    acting = (server.registry, server.issuer, server.operator)
+    whole = {"client_name": "Fleet", "redirect_uris": ["https://app.example/cb"]}
+    await templates.create(*acting, "fleet", templates.Wanted(whole))
+    client = await at_consent(server, browser, template_id="fleet")
+    await templates.change(*acting, "fleet", templates.Wanted({**whole, "client_name": "Bank"}))
+    await browser.submit(ALLOW)
+    assert not browser.left_for
+    assert "Bank" in browser.words
+    await browser.submit(ALLOW)
+    assert browser.answer["code"]
+    await browser.open(asking(client))
+    assert browser.answer["code"]
+    await templates.change(*acting, "fleet", templates.Wanted({**whole, "client_name": "Third"}))
+    await browser.open(asking(client))
+    assert "Allow access" in browser.words
+    assert "Third" in browser.words
 
 
 async def test_a_page_left_open_is_good_while_only_credentials_rotate(server: Served, browser: Browser) -> None:
