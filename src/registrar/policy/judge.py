@@ -147,8 +147,8 @@ class Judge:
             narrowed_ = _take_away(members, under_ceilings(members["scope"], facts), findings)
         translated = "#" in "".join(members)
         for about, rule_ in self._rules:
-            if translated or not about or not about.isdisjoint(members):
-                narrowed_ |= _take_away(members, tuple(rule_(members, facts)), findings)
+            if (not about or translated or not about.isdisjoint(members)) and (said := (*rule_(members, facts),)):
+                narrowed_ |= _take_away(members, said, findings)
         if narrowed_ or not outline.coherent or "redirect_uris" not in members or not _BESIDE.isdisjoint(members):
             _judge_together(members, facts, findings)
         provenance = {one.member: "policy" for one in findings[before:] if one.verdict is Verdict.CHANGED}

@@ -214,14 +214,17 @@ async def consider(
         parts = await within(registry.tracer, "gather", gather(registry, issuer, judge, admitted, body, caller))
         if replacement.cancels(judge, parts):
             return Considered(admitted, parts, _NOTHING, None, judge, ends=True)
-        admitted, parts = classification.classified(issuer, admitted, parts)
-        judge = _judge(issuer, admitted)
+        if issuer.classes:
+            admitted, parts = classification.classified(issuer, admitted, parts)
+            judge = _judge(issuer, admitted)
         known = None
         if parts.software:
             parts, known = await replacement.looked_up(registry, issuer, judge, parts)
         parts = await versions.looked_up(registry, issuer, judge, parts, known)
         parts = await software.looked_up(registry, issuer, judge, parts, known)
-        template = await instances.named(registry, issuer, parts.presented)
+        template = None
+        if instances.concerned(issuer, parts.presented):
+            template = await instances.named(registry, issuer, parts.presented)
         if template is None:
             decision = await within(registry.tracer, "judge", decide(registry, judge, parts))
             return Considered(admitted, parts, decision, None, judge)
