@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from registrar.authorization import consent, interaction
@@ -133,6 +134,17 @@ def test_earlier_consent_covers_less() -> None:
     less = request(scope=("openid",), resource=("https://api.example/",), claims={"id_token": {"nickname": None}})
     assert consent.covers(AGREED, client("client_secret_basic"), less)
     assert not consent.covers(None, client("client_secret_basic"), less)
+
+
+@pytest.mark.parametrize(
+    ("expansion", "given_at", "counts"),
+    [(0, NOW + 1, False), (NOW, NOW - 1, False), (NOW, NOW, False), (NOW, NOW + 1, True), (NOW - 5, NOW + 1, False)],
+)
+def test_a_consent_is_to_one_expansion_and_later(expansion: int, given_at: int, counts: bool) -> None:
+    """That of which it knows, and not in the same second, in which there may have been another, of the template."""
+    expanded = msgspec.structs.replace(client("client_secret_basic"), expanded_at=NOW)
+    agreed = msgspec.structs.replace(AGREED, expansion=expansion, given_at=given_at)
+    assert consent.covers(agreed, expanded, request()) is counts
 
 
 @pytest.mark.anyio

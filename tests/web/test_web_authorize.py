@@ -323,6 +323,7 @@ async def test_a_template_that_expands_is_agreed_to_anew(server: Served, browser
     await browser.submit(ALLOW)
     assert not browser.left_for
     assert "Bank" in browser.words
+    server.clock.advance(1)
     await browser.submit(ALLOW)
     assert browser.answer["code"]
     await browser.open(asking(client))

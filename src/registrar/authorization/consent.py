@@ -58,8 +58,13 @@ async def find(registry: Registry, issuer: Issuer, client_id: str, subject: str)
 
 
 def fresh(before: Consent | None, client: Client) -> Consent | None:
-    """A consent, unless its client got more than it had since: it was for less, or for what was called something else."""
-    return before if before is not None and before.expansion == client.expanded_at else None
+    """A consent, unless its client got more than it had since: it was for less, or for what was called something else.
+
+    One of the very second of an expansion does not count either: a template may have expanded in that second too.
+    """
+    if before is None or before.expansion != client.expanded_at:
+        return None
+    return before if not client.expanded_at or before.given_at > client.expanded_at else None
 
 
 def covers(before: Consent | None, client: Client, request: AuthorizationRequest) -> bool:
