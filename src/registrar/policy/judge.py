@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -11,6 +12,7 @@ from registrar.domain import coherence
 from registrar.domain.findings import Finding, Verdict, listed, rule
 from registrar.domain.metadata import MEMBERS, Default, Registered, Shaped, reader
 from registrar.domain.server_metadata import Offered, with_features
+from registrar.policy.comparison import terms
 from registrar.policy.evidence import Facts, demanded, under_ceilings
 from registrar.policy.operators import VALUE, Operators, as_words, from_words
 from registrar.policy.policy import Policy
@@ -115,6 +117,11 @@ class Judge:
         self._names = tuple(step.name for step in self._steps)
         self._localised = {name: held for name, held in policy.members.items() if MEMBERS[name].localised}
         self._outlines: dict[bytes, _Outline] = {}
+
+    @cached_property
+    def terms(self) -> str:
+        """What its policy says, in one hash (`policy.comparison.terms`)."""
+        return terms(self.policy)
 
     def __call__(self, shaped: Shaped, facts: Facts, found: Iterable[Finding] = ()) -> Decision:
         """Judge a registration. Total and deterministic: the same arguments always give the same decision.
