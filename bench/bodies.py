@@ -32,3 +32,8 @@ def client(auth_method: str, redirect_uri: str = "http://127.0.0.1:33418/oauth/c
     room = BODY_BYTES - len(json.dumps(metadata, separators=(",", ":")))
     metadata["software_version"] = "2.11.4+".ljust(room, "0")
     return json.dumps(metadata, separators=(",", ":")).encode()
+
+
+def others(count: int) -> list[dict[str, str]]:
+    """What to put in the place of the name and the port of `client`, to have so many bodies of the same length."""
+    return [{"33418": f"{20_000 + at}", "Example Agent": f"Example {at:05}"} for at in range(count)]

@@ -6,6 +6,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sysconfig
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -58,13 +59,18 @@ def versions() -> list[str]:
     wrk = subprocess.run(["wrk", "-v"], check=False, capture_output=True, text=True).stdout.split()[1]
     peers: dict[str, str] = json.loads(PEERS_PACKAGE.read_text())["dependencies"]
     return [
-        f"Python {platform.python_version()}",
+        f"Python {platform.python_version()} ({'with' if profiled() else 'without'} profile-guided optimisation)",
         *(f"{name} {version(name)}" for name in PYTHON_PARTS),
         f"SQLite {apsw.sqlite_lib_version()}",
         f"Node.js {node}",
         *(f"{name} {number}" for name, number in peers.items()),
         f"wrk {wrk}",
     ]
+
+
+def profiled() -> bool:
+    """Whether this Python was compiled by what a run of it showed, as those of distributions are: it is an eighth faster."""
+    return "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
 
 
 def stolen_and_all() -> tuple[int, int]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from load import Run
 
 OURS = "public"
-ON_POSTGRESQL = {"hydra": "Ory Hydra"}
+ON_POSTGRESQL = {"hydra": "Ory Hydra", "keycloak": "Keycloak"}
 """Peers that are compared with the registrar on PostgreSQL."""
-PEERS = {"oidc-provider": "node-oidc-provider", "mcp-sdk": "MCP Python SDK"}
+PEERS = {"oidc-provider": "node-oidc-provider", "mcp-sdk": "MCP Python SDK", "fastmcp": "FastMCP"}
 TOKENS = (
     ("credentials", "peer-credentials", "tokens for client credentials"),
     ("codes", "peer-codes", "exchanged codes"),
@@ -103,6 +103,16 @@ def aims(rows: dict[str, Measured]) -> str:
     if OURS in rows and "mcp-sdk" in rows:
         times = rows[OURS].times(rows["mcp-sdk"])
         aim("more requests/s than the MCP Python SDK", times, times > 1)
+    if OURS in rows and "fastmcp" in rows:
+        times = rows[OURS].times(rows["fastmcp"])
+        aim("more requests/s than FastMCP", times, times > 1)
+    for name, title in ON_POSTGRESQL.items():
+        if "pg-public" in rows and name in rows:
+            times = rows["pg-public"].times(rows[name])
+            aim(f"at least 10 times the requests/s of {title}, both on PostgreSQL", times, times >= 10)
+    if OURS in rows and "varied" in rows:
+        slower = rows[OURS].times(rows["varied"])
+        aim("bodies that differ at most 1.1 times slower than one body", slower, slower <= 1.1)
     if ours:
         p99 = max(row.median("p99_ms") for row in ours)
         resident = max(row.resident_mib for row in ours)
@@ -144,11 +154,11 @@ Repeat with `make bench`: root has wrk installed by it, anybody else needs wrk f
 `bench/run.py`, so do not edit."""
 
 NOTES = """\
-The registrar answers 201 only after the client and its audit event are committed to SQLite (WAL, synchronous=FULL). Both
-peers keep clients in memory and write nothing to disk: node-oidc-provider in its development adapter, which holds the
-last thousand, the MCP SDK in a dictionary that grows with every run (so does its resident memory). They do not do the
-same work either: node-oidc-provider also validates much metadata and issues a registration access token; the MCP SDK
-validates less and issues none. All of them get the same 400-byte body. oidc-provider asks for Node.js 22 or later; on an
+The registrar answers 201 only after the client and its audit event are committed to SQLite (WAL, synchronous=FULL), or
+to PostgreSQL, as Hydra and Keycloak do. The other peers keep clients in memory and write nothing to disk:
+node-oidc-provider in its development adapter, which holds the last thousand, the MCP SDK and FastMCP in a dictionary that
+grows with every run (so does their resident memory). They do not do the same work either: node-oidc-provider also
+validates much metadata and issues a registration access token; the MCP SDK and FastMCP validate less and issue none. All of them get the same 400-byte body. oidc-provider asks for Node.js 22 or later; on an
 older one it runs and warns.
 
 The rows that read send the tokens of 1,000 clients in turn, in the large registry 1,000 that are spread evenly over it.

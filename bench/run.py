@@ -9,9 +9,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bodies import CREDENTIALS, EXCHANGE, client
+from bodies import CREDENTIALS, EXCHANGE, client, others
 from hydra import HYDRA
 from hydra import install as install_hydra
+from keycloak import KEYCLOAK
+from keycloak import install as install_keycloak
 from load import CONNECTIONS, LOAD_CORE, SERVER_CORE, LoadError, Run, cpu_seconds, install_wrk, load, resident_mib
 from machine import description, stolen_and_all
 from ours import (
@@ -26,12 +28,15 @@ from ours import (
 from report import Measured, write
 from servers import (
     CODES,
+    FAST_MCP,
     MCP_SDK,
     OIDC_PROVIDER,
+    WARM_UP_SECONDS,
     Ledger,
     Server,
     Site,
     free_port,
+    install_fastmcp,
     install_peers,
     oidc_provider_tokens,
     peer_client,
@@ -42,8 +47,9 @@ from servers import (
 HERE = Path(__file__).parent
 WORK = HERE.parent / "var" / "bench"
 RESULTS = HERE / "RESULTS.md"
-WARM_UP_SECONDS = 4  # Node.js compiles its hot paths for about that long; less would wrong the peer
 STARTS = 3
+VARIED = 20_000
+"""Bodies that differ, sent in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +68,16 @@ class Row:
     """Whether the body is a form, which is filled in too; otherwise it is JSON, as it stands."""
     once: bool = False
     """Whether each request can be sent once alone."""
+    varied: bool = False
+    """Whether the body is JSON in which texts stand for others, by what the server's `prepare` gave."""
 
     def request(self, port: int, known: dict[str, str]) -> bytes:
         """The whole request, as bytes on the wire."""
         headers = {"host": f"127.0.0.1:{port}", "accept": "application/json"} | self.headers
         body = self.body.decode().format_map(known).encode() if self.form else self.body
+        if self.varied:
+            for text, other in known.items():
+                body = body.replace(text.encode(), other.encode())
         if body:
             media = "application/x-www-form-urlencoded" if self.form else "application/json"
             headers |= {"content-type": media, "content-length": str(len(body))}
@@ -83,6 +94,7 @@ BASIC = {"authorization": "{authorization}"}
 BEARER = {"authorization": "Bearer {token}"}
 ROWS = (
     Row("public", "register a public client", registrar("open"), "POST", "/register", 201, client("none")),
+    Row("varied", "register public clients, each of another name and port", registrar("open", lambda _: others(VARIED)), "POST", "/register", 201, client("none"), varied=True),
     Row("confidential", "register a confidential client", registrar("open"), "POST", "/register", 201, client("client_secret_basic")),
     Row("token", "register a public client, initial access token", registrar("client", initial_access_token), "POST", "/register", 201, client("none"), BEARER),
     Row("refused", "refuse a javascript: redirect URI", registrar("open"), "POST", "/register", 400, client("none", "javascript:alert(1)")),
@@ -99,9 +111,11 @@ ROWS = (
     Row("peer-codes", "node-oidc-provider, in memory: exchange a code", oidc_provider_tokens(CODES, peer_codes), "POST", "/token", 200, EXCHANGE, BASIC, form=True, once=True),
     Row("oidc-provider", "node-oidc-provider, in memory: register a public client", OIDC_PROVIDER, "POST", "/reg", 201, client("none")),
     Row("mcp-sdk", "MCP Python SDK, in memory: register a public client", MCP_SDK, "POST", "/register", 201, client("none")),
+    Row("fastmcp", "FastMCP, in memory: register a public client", FAST_MCP, "POST", "/register", 201, client("none")),
     Row("hydra", "Ory Hydra on PostgreSQL: register a public client", HYDRA, "POST", "/oauth2/register", 201, client("none")),
+    Row("keycloak", "Keycloak on PostgreSQL: register a public client", KEYCLOAK, "POST", "/realms/bench/clients-registrations/openid-connect", 201, client("none")),
 )  # fmt: skip
-ASKED_FOR = {"hydra"}
+ASKED_FOR = {"hydra", "keycloak"}
 """Rows whose server takes minutes to build: they are measured where somebody names them."""
 
 
@@ -178,7 +192,7 @@ def measure(benches: list[Bench], runs: int, seconds: int) -> None:
     """All servers stay up and are loaded in turns, so that a noisy moment falls on all alike."""
     for turn in range(runs + 1):
         for bench in benches:
-            run = bench.run(seconds if turn else WARM_UP_SECONDS)
+            run = bench.run(seconds if turn else bench.row.server.warm_up_seconds)
             if turn:
                 bench.runs.append(run)
             print(
@@ -196,7 +210,7 @@ def bench(rows: list[Row], runs: int, seconds: int) -> tuple[dict[str, Measured]
         stolen, ticks = stolen_and_all()[0] - stolen, stolen_and_all()[1] - ticks
         about = description(WORK) | {
             "Pinning": f"each server on core {SERVER_CORE}; wrk and the bench on core {LOAD_CORE}",
-            "Load": f"wrk -t1 -c{CONNECTIONS}, keep-alive, loopback; {WARM_UP_SECONDS} s of warm-up, then in turns {runs} runs of {seconds} s (after 1 s each that is not counted), of which the median",
+            "Load": f"wrk -t1 -c{CONNECTIONS}, keep-alive, loopback; {WARM_UP_SECONDS} s of warm-up or what the server needs, then in turns {runs} runs of {seconds} s (after 1 s each that is not counted), of which the median",
             "Disturbance": f"waiting servers used {idle_share(benches):.1%} of a core; the host kept {stolen / ticks:.1%} of the CPU time (steal)",
         }
         return {one.row.name: one.measured() for one in benches}, about
@@ -223,8 +237,12 @@ def main() -> None:
     install_wrk()
     if "hydra" in options.only:
         install_hydra()
+    if "keycloak" in options.only:
+        install_keycloak()
     if any("oidc-provider" in row.title for row in rows):
         install_peers()
+    if "fastmcp" in options.only:
+        install_fastmcp()
     os.sched_setaffinity(0, {LOAD_CORE})
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)

@@ -21,6 +21,7 @@ from tied import tied
 
 PEERS = Path(__file__).parent / "peers"
 START_SECONDS, STOP_SECONDS = 20, 10
+WARM_UP_SECONDS = 4  # Node.js compiles its hot paths for about that long; less would wrong the peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,15 @@ class Server:
 
     `prepare` says with what the row's request is filled in: one request is sent for each of its mappings.
     `database` is there as long as the server is needed, and counts what is in it.
+    `start_seconds` may pass until it answers, and for `warm_up_seconds` it is loaded before anything is counted.
     """
 
     command: Callable[[Site], list[str]]
     ready: str
     prepare: Callable[[Site], list[dict[str, str]]] = nothing_to_prepare
     database: Callable[[Site], contextlib.AbstractContextManager[Ledger | None]] = lambda _: contextlib.nullcontext()
+    start_seconds: int = START_SECONDS
+    warm_up_seconds: int = WARM_UP_SECONDS
 
 
 @contextlib.contextmanager
@@ -83,7 +87,7 @@ def running(server: Server, site: Site) -> Iterator[tuple[int, float]]:
         )
         try:
             while not answers(site.port, server.ready):
-                if process.poll() is not None or time.perf_counter() - began > START_SECONDS:
+                if process.poll() is not None or time.perf_counter() - began > server.start_seconds:
                     raise LoadError(
                         f"{server.command(site)} did not start:\n{(site.folder / 'server.log').read_text()}"
                     )
@@ -160,6 +164,28 @@ def oidc_provider_tokens(codes: int, prepare: Callable[[Site], list[dict[str, st
         prepare=prepare,
     )
 
+
+FASTMCP = PEERS.parent.parent / "var" / "peers" / "fastmcp" / "bin" / "python"
+
+
+def install_fastmcp() -> None:
+    """Install it from its lock file, in an environment of its own, when it is missing."""
+    if FASTMCP.exists():
+        return
+    home = FASTMCP.parent.parent
+    try:
+        subprocess.run([sys.executable, "-m", "venv", home], check=True)
+        install = [FASTMCP, "-m", "pip", "install", "-q", "--require-hashes", "-r", PEERS / "fastmcp.txt"]
+        subprocess.run(install, check=True)
+    except subprocess.CalledProcessError:
+        shutil.rmtree(home)  # or a half-filled one would count as there
+        raise
+
+
+FAST_MCP = Server(
+    command=lambda site: [str(FASTMCP), str(PEERS / "fast_mcp.py"), str(site.port)],
+    ready="/.well-known/oauth-authorization-server",
+)
 
 MCP_SDK = Server(
     command=lambda site: [sys.executable, str(PEERS / "mcp_sdk.py"), str(site.port)],
