@@ -36,6 +36,20 @@ class Lifetime(msgspec.Struct, frozen=True):
     """From the suspension to the end; a day, where it is 0."""
 
 
+class Life(msgspec.Struct, frozen=True):
+    """What of a client says what becomes of it. The sweep reads so much of a record, a tenth of the work of the whole."""
+
+    version: int
+    state: State
+    created_at: int
+    policy: str
+    template: str = ""
+    expires_at: int = 0
+    warned_at: int = 0
+    suspended_at: int = 0
+    suspended_by: str = ""
+
+
 class Step(enum.StrEnum):
     """What becomes of a client that is looked at."""
 
@@ -62,7 +76,7 @@ def first(client: Client, lifetime: Lifetime) -> int:
     return min([one - before for one in ends] + ([client.expires_at] if client.expires_at else []), default=0)
 
 
-def look(client: Client, used_at: int, lifetime: Lifetime, now: int, *, protected: bool) -> Look:
+def look(client: Client | Life, used_at: int, lifetime: Lifetime, now: int, *, protected: bool) -> Look:
     """What becomes of a client.
 
     Args:
@@ -82,7 +96,7 @@ def look(client: Client, used_at: int, lifetime: Lifetime, now: int, *, protecte
     return Look(found.step, min(found.due_at or client.expires_at, client.expires_at))
 
 
-def _of_idleness(client: Client, used_at: int, lifetime: Lifetime, now: int, *, protected: bool) -> Look:
+def _of_idleness(client: Client | Life, used_at: int, lifetime: Lifetime, now: int, *, protected: bool) -> Look:
     if client.state is State.SUSPENDED:
         if client.suspended_by != IDLE:
             return Look(Step.NOTHING, 0)  # the operator's to end

@@ -26,14 +26,14 @@ from registrar.policy import Contradiction
 from registrar.service import leases, ports
 from registrar.service.audit import Caller
 from registrar.service.leases import EVERYWHERE
-from registrar.service.ports import Change, ClientQuery, Conflict, Due, Item, NotFound, Put, StoreUnavailable
+from registrar.service.ports import ClientQuery, Conflict, Date, Due, Item, NotFound, Put, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
 INTERVAL: Final = 60
 """Seconds between two rounds."""
 KIND: Final = "sweep"
 """The item that says how far those were looked at that had no date."""
-_PAGE: Final = 200
+_PAGE: Final = 400
 _AT_ONCE: Final = 32
 _REST: Final = 0.0001
 _ADOPTED: Final = 1_000
@@ -58,20 +58,19 @@ async def sweep(
         StoreUnavailable: the store does not answer; what was done by then stays done.
     """
     counts: Counter[Step] = Counter()
-    while page := await registry.store.due(registry.clock() // 1000, limit=_PAGE):
+    while page := await registry.store.due(now := registry.clock() // 1000, limit=_PAGE):
         before = counts.total()
-        found = [(one, await _look(registry, one)) for one in page]
+        found = [(one, _look(registry, one, now)) for one in page]
         if dry:
-            counts.update(look.step for _, look in found)
-            return counts
+            return Counter([(await _settled(registry, one, look, now)).step for one, look in found])
         later = [
-            ports.Look(one.client.issuer, one.client.client_id, look.due_at, one.client.due_at)
+            Date(one.issuer, one.client_id, look.due_at, one.due_at)
             for one, look in found
             if look.step is Step.NOTHING
         ]
         acts = [(one, look) for one, look in found if look.step is not Step.NOTHING]
         if later:
-            await registry.store.change(later)
+            await registry.store.change([ports.Look(later)])
             counts[Step.NOTHING] += len(later)
         for at in range(0, len(acts), _AT_ONCE):
             few = acts[at : at + _AT_ONCE]
@@ -84,36 +83,47 @@ async def sweep(
     return counts
 
 
-def lifetime_of(registry: Registry, client: Client) -> Lifetime | None:
-    """The lifetime of a client's policy; None where its issuer or its policy is configured no more."""
-    issuer = registry.issuers.get(client.issuer)
+def lifetime_of(registry: Registry, name: str, policy: str) -> Lifetime | None:
+    """The lifetime of an issuer's policy; None where the issuer or the policy is configured no more."""
+    issuer = registry.issuers.get(name)
     try:
-        judge = issuer.judge(client.policy) if issuer else None
+        judge = issuer.judge(policy) if issuer else None
     except Contradiction:
         judge = None
     return judge.policy.lifetime if judge else None
 
 
-async def _look(registry: Registry, one: Due) -> Look:
-    now = registry.clock() // 1000
-    lifetime = lifetime_of(registry, one.client)
+def _look(registry: Registry, one: Due, now: int, *, protected: bool = False) -> Look:
+    lifetime = lifetime_of(registry, one.issuer, one.life.policy)
     if lifetime is None:
         return Look(Step.NOTHING, now + DAY)
-    found = lifecycle.look(one.client, one.used_at, lifetime, now, protected=False)
-    if found.step in (Step.NOTHING, Step.EXPIRE) or not await _protected(registry, one.client, now):
-        return found
-    return lifecycle.look(one.client, one.used_at, lifetime, now, protected=True)
+    return lifecycle.look(one.life, one.used_at, lifetime, now, protected=protected)
 
 
-async def _protected(registry: Registry, client: Client, now: int) -> bool:
-    """Whether something that a person allowed it still lives."""
-    held = await registry.store.items(client.issuer, GRANT, client_id=client.client_id, limit=_GRANTS)
-    return any(item.lives(now) for item in held)
+async def _settled(registry: Registry, one: Due, look: Look, now: int) -> Look:
+    """What becomes of it once it is known whether something that a person allowed it still lives."""
+    if look.step in (Step.NOTHING, Step.EXPIRE):
+        return look
+    after = ""
+    while held := await registry.store.items(one.issuer, GRANT, client_id=one.client_id, after=after, limit=_GRANTS):
+        if any(item.lives(now) for item in held):
+            return _look(registry, one, now, protected=True)
+        if len(held) < _GRANTS:
+            break
+        after = held[-1].key
+    return look
 
 
 async def _act(registry: Registry, one: Due, look: Look) -> Step | None:
     """Take a step; None where the client changed meanwhile."""
-    client, now = one.client, registry.clock() // 1000
+    now = registry.clock() // 1000
+    look = await _settled(registry, one, look, now)
+    if look.step is Step.NOTHING:
+        await registry.store.change([ports.Look([Date(one.issuer, one.client_id, look.due_at, one.due_at)])])
+        return look.step
+    client = await registry.store.find(one.issuer, one.client_id)
+    if client is None or client.version != one.life.version:
+        return None
     reason = "its time is over" if look.step is Step.EXPIRE else "nobody uses it"
     if look.step in (Step.DELETE, Step.EXPIRE):
         after = msgspec.structs.replace(tombstone(client, now), due_at=0)
@@ -142,7 +152,7 @@ async def used(registry: Registry, issuer: Issuer, client: Client, caller: Calle
     if client.state is not State.SUSPENDED or client.suspended_by != IDLE:
         return client
     now = registry.clock() // 1000
-    lifetime = lifetime_of(registry, client) or Lifetime()
+    lifetime = lifetime_of(registry, client.issuer, client.policy) or Lifetime()
     after = msgspec.structs.replace(
         client,
         version=client.version + 1,
@@ -198,18 +208,20 @@ async def adopt(registry: Registry, told: Callable[[int], None] = lambda _: None
     while not place.done:
         page = await registry.store.clients(ClientQuery(), after=place.after, limit=_ADOPTED)
         now = registry.clock() // 1000
-        changes: list[Change] = []
+        dates: list[Date] = []
         for client in page:
-            lifetime = lifetime_of(registry, client)
+            lifetime = lifetime_of(registry, client.issuer, client.policy)
             if lifetime is None or client.state is State.DELETED:
                 continue
             first = lifecycle.first(client, lifetime) or (client.created_at + lifetime.idle if lifetime.idle else 0)
             if first and (not client.due_at or first < client.due_at):
-                changes.append(ports.Look(client.issuer, client.client_id, max(first, now), client.due_at))
-        count += len(changes)
+                dates.append(Date(client.issuer, client.client_id, max(first, now), client.due_at))
+        count += len(dates)
         last = (page[-1].issuer, page[-1].client_id) if page else place.after
         place = Place(wanted, last, done=len(page) < _ADOPTED)
-        await registry.store.change([*changes, Put(Item(EVERYWHERE, KIND, KIND, msgspec.json.encode(place)))])
+        await registry.store.change(
+            [ports.Look(dates), Put(Item(EVERYWHERE, KIND, KIND, msgspec.json.encode(place)))]
+        )
         told(len(page))
         await asyncio.sleep(0)
     return count

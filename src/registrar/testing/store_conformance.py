@@ -45,6 +45,7 @@ from registrar.service.last_use import LastUse
 from registrar.service.ports import (
     ClientQuery,
     Conflict,
+    Date,
     Drop,
     DropAll,
     Erase,
@@ -498,13 +499,17 @@ class StoreRecords(_Tier):
         for client_id, due_at in (("a", NOW), ("b", NOW - 1), ("c", NOW + 1), ("d", 0)):
             await store.create(a_client(client_id, due_at=due_at), an_event(client_id))
         await store.change(LastUse().note("main", "a", NOW - 5))
-        assert [(one.client.client_id, one.used_at) for one in await store.due(NOW)] == [("b", 0), ("a", NOW - 5)]
-        assert [one.client for one in await store.due(NOW, limit=1)] == [a_client("b", due_at=NOW - 1)]
-        await store.change([Look("main", "b", NOW - 2, NOW), Look("main", "b", NOW + 7, NOW - 1), Look("main", "x", 1)])
-        assert [one.client.client_id for one in await store.due(NOW)] == ["a"]
-        assert [one.client.client_id for one in await store.due(NOW + 7)] == ["a", "c", "b"]
+        assert [(one.client_id, one.used_at) for one in await store.due(NOW)] == [("b", 0), ("a", NOW - 5)]
+        (first,) = await store.due(NOW, limit=1)
+        assert first[:3] == ("main", "b", NOW - 1)
+        assert msgspec.to_builtins(first.life).items() <= msgspec.structs.asdict(a_client("b")).items()
+        await store.change([Look([Date("main", "b", NOW - 2, NOW), Date("main", "x", 1)])])
+        assert [one.client_id for one in await store.due(NOW)] == ["b", "a"]
+        await store.change([Look([Date("main", "b", NOW + 7, NOW - 1), Date("main", "a", NOW + 6, NOW)])])
+        assert not await store.due(NOW)
+        assert [one.client_id for one in await store.due(NOW + 7)] == ["c", "a", "b"]
         await store.update(_next(a_client("b", due_at=NOW + 9)), [], expected=1)
-        assert [one.client.client_id for one in await store.due(NOW)] == ["a"]
+        assert [one.client_id for one in await store.due(NOW + 8)] == ["c", "a"]
 
     async def test_events_are_found_by_what_is_asked(self, store: Store) -> None:
         """A query narrows by issuer, kind and client, alone and together; None is any."""
