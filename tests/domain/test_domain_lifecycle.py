@@ -91,9 +91,11 @@ def test_what_becomes_of_it(found: Look, expected: tuple[Step, int]) -> None:
 
 def test_the_first_look() -> None:
     """In time for a warning, or at its end; never, where nothing ends it."""
-    assert first(client(), LIFE) == day(23)
-    assert first(client(expires_at=day(2)), LIFE) == day(2)
-    assert first(client(), Lifetime()) == 0
+    assert first(BORN, 0, LIFE) == day(23)
+    assert first(BORN, day(2), LIFE) == day(2)
+    assert first(BORN, day(200), LIFE) == day(23)
+    assert first(BORN, 0, Lifetime()) == 0
+    assert first(BORN, day(2), Lifetime()) == day(2)
 
 
 TIMES = st.integers(0, 400)

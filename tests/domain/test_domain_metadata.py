@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_domain_jwks import EC, RSA
 
-from registrar.domain import metadata
+from registrar.domain import metadata, strict_json
 from registrar.domain.findings import RULES, Finding, Verdict
 from registrar.domain.metadata import LIMITS, MEMBERS, NOT_IN_PUT, Presented, Role
 from registrar.domain.server_metadata import OFFERED
@@ -565,3 +566,105 @@ def test_the_parser_is_total(members: dict[str, Any]) -> None:
         odd = not name.isascii() or len(name) > 80 or any(mark in name for mark in '[].\\"') or not name.isprintable()
         row = MEMBERS.get(name.partition("#")[0])
         assert odd or members[name] in (None, "", []) or (row and row.role is Role.DERIVED)
+
+
+# --- requests that are read in one step ---------------------------------------------------------------------------------
+
+PLAIN = {
+    "redirect_uris": ["http://127.0.0.1:33418/", "https://a.example/cb"],
+    "client_name": "A client",
+    "token_endpoint_auth_method": "none",
+    "grant_types": ["authorization_code"],
+    "require_auth_time": False,
+    "scope": "a b",
+}
+
+
+def slowly(body: bytes) -> tuple[dict[str, Any], list[Finding]]:
+    """What is made of a body member by member."""
+    return metadata.parse(Presented(strict_json.read_object(body)))
+
+
+def test_a_plain_request_is_read_in_one_step() -> None:
+    """As most are: the outcome is that of reading it member by member, whatever stands between the members."""
+    for body in (json.dumps(PLAIN), json.dumps(PLAIN, indent=4), json.dumps(PLAIN, separators=(",", ":")), "{}"):
+        plain = metadata.read_plain(body.encode())
+        assert plain is not None, body
+        assert metadata.parse(Presented(plain)) == metadata.reader(frozenset({"webhooks"}))(Presented(plain))
+        assert metadata.parse(Presented(plain)) == slowly(body.encode()) == (dict(plain), [])
+
+
+@pytest.mark.requirement("R7591-2")
+@pytest.mark.parametrize(("name", "good", "bad"), marked(ROWS))
+def test_no_fault_is_read_in_one_step(name: str, good: list[Any], bad: list[tuple[Any, str]]) -> None:
+    """What the one step lets pass has no fault that the table has a word for, in either spelling of JSON."""
+    for value in (*(value for value, _ in bad), *WRONG[MEMBERS[name].type], None, "", []):
+        for ascii_only in (True, False):
+            body = json.dumps({**PLAIN, name: value}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+            assert metadata.read_plain(body) is None, body
+    for value in good:
+        body = json.dumps({**PLAIN, name: value}, ensure_ascii=False).encode()
+        plain = metadata.read_plain(body)
+        assert plain is None or (dict(plain), []) == slowly(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"scope":"a","scope":"a"}',
+        b'{"require_auth_time":true,"require_auth_time":true}',
+        b'{"require_auth_time":true,"require_auth_time" :true}',
+        b'{"scope":"a","x":1}',
+        b'{"scope":"a","x":{"scope":"b"}}',
+        b'{"x":[]}',
+        b'{"":""}',
+        b'{"scope":"a","client_id":"b"}',
+        b'{"scope":"a","client_name#fr":"b"}',
+        b'{"scope":"a\\u0062"}',
+        b'{"client_name":"a\tb"}',
+        b'{"client_name":"a\x00b"}',
+        b'{"client_name":"a\x7fb"}',
+        b'{"client_name":"\xc3\xa9"}',
+        b'{"client_name":"\xff"}',
+        b'\xef\xbb\xbf{"scope":"a"}',
+        b'{"scope":"a"}{}',
+        b'{"scope":"a"}"',
+        b'{"scope":"a"',
+        b'["scope"]',
+        b'{"x":' * 9_000,
+        b'{"x":' + b"[" * 9_000,
+        b'"scope"',
+        b"null",
+        b"",
+    ],
+)
+def test_what_is_not_plain(body: bytes) -> None:
+    """Members that stand twice, that are unknown, or that are text beyond printable ASCII are read the long way."""
+    assert metadata.read_plain(body) is None
+
+
+_spaces = st.sampled_from(["", "", "", " ", "\n", "\t ", "\x0b"])
+_plain_names = st.one_of(st.sampled_from(sorted(MEMBERS)), st.sampled_from(sorted(PLAIN)), _names)
+_plain_values = st.one_of(
+    st.sampled_from([value for _, name, good, _ in ROWS for value in good]),
+    st.sampled_from([value for _, name, _, bad in ROWS for value, _ in bad]),
+    st.text(alphabet='a"\\,:{}[]\x01\x7fé ', max_size=6),
+    _json,
+)
+
+
+@given(
+    st.lists(st.tuples(_spaces, _plain_names, _spaces, _plain_values, st.booleans()), max_size=5),
+    st.sampled_from(["{%s}", "{%s} ", "{%s,}", "[%s]", "{%s", "{%s}}", '{%s}"']),
+)
+def test_both_readings_agree(members: list[tuple[str, str, str, Any, bool]], frame: str) -> None:
+    """Whatever is sent: what is read in one step is read member by member with the same outcome, and without a fault."""
+    said = ",".join(
+        f"{before}{json.dumps(name, ensure_ascii=escaped)}{after}:{json.dumps(value, ensure_ascii=escaped)}"
+        for before, name, after, value, escaped in members
+    )
+    body = (frame % said).encode("utf-8", "surrogatepass")
+
+    plain = metadata.read_plain(body)
+
+    assert plain is None or (dict(plain), []) == slowly(body)

@@ -69,11 +69,12 @@ class Look(NamedTuple):
     due_at: int
 
 
-def first(client: Client, lifetime: Lifetime) -> int:
+def first(created_at: int, expires_at: int, lifetime: Lifetime) -> int:
     """When a new client is looked at for the first time."""
-    ends = [client.created_at + lifetime.unused] if lifetime.unused else []
-    before = min(lifetime.warning, lifetime.unused)
-    return min([one - before for one in ends] + ([client.expires_at] if client.expires_at else []), default=0)
+    if not lifetime.unused:
+        return expires_at
+    at = created_at + max(0, lifetime.unused - lifetime.warning)
+    return min(at, expires_at) if expires_at else at
 
 
 def look(client: Client | Life, used_at: int, lifetime: Lifetime, now: int, *, protected: bool) -> Look:

@@ -13,7 +13,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, NewType
+from typing import Annotated, Any, Final, NamedTuple, NewType, TypedDict, cast
 
 import msgspec
 
@@ -538,6 +538,10 @@ NOT_IN_PUT: Final = (
 Reader = Callable[[Presented], tuple[Shaped, list[Finding]]]
 
 
+class Plain(dict[str, Any]):
+    """What was presented, and found to have the shape that the table asks for while it was read."""
+
+
 def _checks(features: frozenset[str]) -> dict[str, Check]:
     """The members that a client can register where these features are served."""
     checks = {
@@ -552,7 +556,14 @@ def _checks(features: frozenset[str]) -> dict[str, Check]:
 
 def reader(features: frozenset[str]) -> Reader:
     """`parse`, with the members of `features` beside those that every client may register."""
-    return partial(_parse, _checks(features)) if features else parse
+    checks = _checks(features) if features else _PLAIN_CHECKS
+    return partial(_read, checks)
+
+
+def _read(checks: Mapping[str, Check], presented: Presented) -> tuple[Shaped, list[Finding]]:
+    if isinstance(presented, Plain):  # a feature adds members and values, and takes none away
+        return Shaped(presented), []
+    return _parse(checks, presented)
 
 
 _REPORTED: Final = 50
@@ -630,3 +641,50 @@ def _parse_other(name: str, value: Any, shaped: dict[str, Any], findings: list[F
         findings.extend(faults)
         return
     shaped[name] = value
+
+
+# --- plain requests ---------------------------------------------------------------------------------------------------
+
+
+def read_plain(body: bytes) -> Plain | None:
+    """A request as nearly all are, read and found in order in one step; None for any other, and for one with a fault.
+
+    That is an object of known members in printable ASCII without escapes. Without a backslash, quotes stand round texts
+    and nowhere else. So as many of them as the names and texts that were read have means that no member stands twice
+    and that none is unknown. What is not read here is read member by member, with the same outcome and every fault told.
+    """
+    if not body.isascii() or b"\\" in body or b"\x7f" in body:
+        return None
+    try:
+        members = _decode_plain(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    texts = len(members)
+    for name, value in members.items():
+        check = _BEYOND_TYPES.get(name)
+        if check is not None and check(value, name):
+            return None
+        texts += 1 if type(value) is str else len(value) if type(value) is list else 0
+    return Plain(members) if body.count(b'"') == 2 * texts else None
+
+
+_PlainText = Annotated[str, msgspec.Meta(min_length=1, max_length=LIMITS.text_characters)]
+_PlainItem = Annotated[str, msgspec.Meta(max_length=LIMITS.text_characters)]
+_PlainTexts = Annotated[list[_PlainItem], msgspec.Meta(min_length=1, max_length=LIMITS.array_items)]
+_PLAIN_TYPES: Final[Mapping[str, Any]] = {
+    "string": _PlainText,
+    "URL": _PlainText,
+    "array of strings": _PlainTexts,
+    "array of URLs": _PlainTexts,
+    "boolean": bool,
+}
+"""What the parser of JSON sees to by itself. Objects and numbers are not plain."""
+_PLAIN_MEMBERS: Final = {
+    name: _PLAIN_TYPES[MEMBERS[name].type] for name in _PLAIN_CHECKS if MEMBERS[name].type in _PLAIN_TYPES
+}
+_BEYOND_TYPES: Final = {
+    name: check
+    for name, check in _PLAIN_CHECKS.items()
+    if name in _PLAIN_MEMBERS and check not in (_text, _texts, _boolean)
+}
+_decode_plain: Final = msgspec.json.Decoder(TypedDict("_PlainMembers", _PLAIN_MEMBERS, total=False)).decode  # type: ignore[operator]  # made of the table

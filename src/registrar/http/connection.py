@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import httptools
 from uvicorn._types import ASGI3Application
@@ -37,6 +37,8 @@ class Connection(HttpToolsProtocol):
         seconds: what a request may take to arrive from its first byte on.
         given: what uvicorn gives to its own class.
     """
+
+    _default: ClassVar[tuple[list[tuple[bytes, bytes]], bytes]] = [], b""
 
     def __init__(self, *, seconds: float, **given: Any) -> None:
         super().__init__(**given)
@@ -100,7 +102,10 @@ class Connection(HttpToolsProtocol):
 
     async def _answer(self, cycle: RequestResponseCycle, application: Application) -> None:
         """Give an answer whole: what uvicorn does in `run_asgi` and `send`, for an answer that is known at once."""
-        given = await application.answer(cast("Scope", cycle.scope), cast("Receive", cycle.receive))
+        receive = cast("Receive", cycle.receive)
+        if not cycle.more_body and not cycle.waiting_for_100_continue:
+            receive = wire.Arrived(bytes(cycle.body))
+        given = await application.answer(cast("Scope", cycle.scope), receive)
         if self.flow.write_paused and not cycle.disconnected:
             await self.flow.drain()
         cycle.response_started = cycle.response_complete = True
@@ -121,11 +126,19 @@ class Connection(HttpToolsProtocol):
         close = b"" if keep_alive or _CLOSE in given.headers else _lines([_CLOSE])
         return b"%b%b%b%b%b\r\n" % (
             STATUS_LINE[given.status],
-            _lines(self.server_state.default_headers),
+            self._default_lines(),
             own,
             length,
             close,
         )
+
+    def _default_lines(self) -> bytes:
+        """What uvicorn has in every answer: a list that it makes anew each second, for all connections."""
+        fields, lines = Connection._default
+        if fields is not self.server_state.default_headers:
+            fields = self.server_state.default_headers
+            Connection._default = fields, (lines := _lines(fields))
+        return lines
 
     def shutdown(self) -> None:
         super().shutdown()

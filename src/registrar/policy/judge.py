@@ -94,6 +94,8 @@ class Judge:
         """The parser of requests under this policy: `domain.metadata.parse`, with the members that it switches on."""
         self.documents = frozenset({"sector_identifier_uri"}.union(*(applied.documents for applied in policy.rules)))
         """The URL members of which the documents are judged, so that they have to be fetched before."""
+        self.functions = frozenset(applied.function for applied in policy.rules)
+        """The rules that are asked: who gathers the facts gathers what they look at."""
         self._rules = tuple((applied.about, applied.bound()) for applied in policy.rules)
         scope = " ".join(default_scope) or None
         offered = self.offered = with_features(offered, policy.features)

@@ -120,6 +120,10 @@ class Review:
     grants: tuple[str, ...] = ()
     """Those with one of these grant types."""
 
+    def __bool__(self) -> bool:
+        """Whether there is anything that is held."""
+        return bool(self.all or self.flagged or self.scopes or self.grants)
+
     def why(self, metadata: Mapping[str, Any], flags: Iterable[str]) -> str:
         """Why a registration is held; empty where it is not."""
         if self.all:

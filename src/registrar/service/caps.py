@@ -24,6 +24,7 @@ from registrar.domain.client import Client, State, tombstone
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Actor, Event
 from registrar.domain.rates import of_address
+from registrar.domain.settings import ClientLimits
 from registrar.service import last_use, limits
 from registrar.service.ports import Change, ClientQuery, Conflict, Item, NotFound, Put, Spend
 from registrar.service.registry import Issuer, Registry
@@ -35,6 +36,7 @@ COUNTED: Final = "cap_client"
 LOOKED_AT: Final = 2_000
 """Clients that are looked at for one that was never used; where all of these are used, the next is refused."""
 _PAGE: Final = 200
+_NO_CAPS: Final = ClientLimits()
 _ATTEMPTS: Final = 50
 _NAMES: Final = {
     "owner": "of this owner",
@@ -69,7 +71,7 @@ async def create(
         ProtocolError: `too_many_clients`; `temporarily_unavailable`, where others were faster all the time.
         TokenSpent, Conflict, StoreUnavailable: as `Store.create`.
     """
-    caps = _caps(issuer, client, address)
+    caps = _caps(issuer, client, address) if issuer.settings.limits.clients != _NO_CAPS else []
     if not caps:
         await registry.store.create(client, event, spend, changes)
         return

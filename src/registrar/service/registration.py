@@ -15,7 +15,7 @@ from registrar.domain.findings import Finding, Verdict
 from registrar.domain.metadata import Presented, Registered, SignedRequest
 from registrar.domain.software_statement import MEMBER
 from registrar.domain.template import Template
-from registrar.policy import Contradiction, Decision, Judge, Policy
+from registrar.policy import Contradiction, Decision, Judge
 from registrar.policy.evidence import demanded
 from registrar.policy.policy import Repeat
 from registrar.policy.rules import identity
@@ -89,6 +89,7 @@ async def enter(
             return Registration(sameness.answer(found, decision.metadata))
     client_id = credentials.client_id(now_ms, registry.entropy(CLIENT_ID_BYTES))
     lifetime = policy.lifetime
+    ends = now + lifetime.client if lifetime.client else 0
     issued = (
         issuance.Issued(Credentials())
         if same
@@ -108,7 +109,8 @@ async def enter(
         provenance={**parts.provenance, **decision.provenance},
         template=template.template_id if template else "",
         own=instances.own(template, decision) if template else (),
-        expires_at=now + lifetime.client if lifetime.client else 0,
+        expires_at=ends,
+        due_at=lifecycle.first(now, ends, lifetime),
         flags=identity.flags(decision.findings),
         labels=dict(admitted.labels),
     )
@@ -116,7 +118,6 @@ async def enter(
         await limits.registers(registry, issuer, client, caller.address)
     if client.labels:
         await labels.check_room(registry, issuer, client.labels)
-    client = msgspec.structs.replace(client, due_at=lifecycle.first(client, lifetime))
     event = registry.audit.event(
         "client.registered",
         issuer.name,
@@ -130,7 +131,7 @@ async def enter(
         ),
     )
     changes = (*parts.changes, *admitted.uses)
-    if policy.review is not _NO_REVIEW and (why := policy.review.why(client.metadata, client.flags)):
+    if policy.review and (why := policy.review.why(client.metadata, client.flags)):
         client = msgspec.structs.replace(client, state=State.PENDING)
         changes = (*changes, *_held(registry, client, policy.digest, why, admitted, caller))
     if parts.software:
@@ -180,9 +181,6 @@ def _held(
         detail={"reason": why},
     )
     return review.put(client.issuer, held, expected=0), Tell(event)
-
-
-_NO_REVIEW: Final = Policy("").review
 
 
 class Considered(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ async def looked_up(
     software, uris = parts.presented.get("software_id"), parts.presented.get("redirect_uris")
     if not isinstance(software, str) or not software or not isinstance(uris, list):
         return parts
-    if not any(one.function is identity.software_hosts for one in judge.policy.rules):
+    if identity.software_hosts not in judge.functions:
         return parts
     query = ClientQuery(issuer.name, terms=(terms.term("software", software),))
     known = await registry.store.clients(query, after=(issuer.name, ""), limit=_FIRST)

@@ -213,7 +213,9 @@ async def adopt(registry: Registry, told: Callable[[int], None] = lambda _: None
             lifetime = lifetime_of(registry, client.issuer, client.policy)
             if lifetime is None or client.state is State.DELETED:
                 continue
-            first = lifecycle.first(client, lifetime) or (client.created_at + lifetime.idle if lifetime.idle else 0)
+            first = lifecycle.first(client.created_at, client.expires_at, lifetime) or (
+                client.created_at + lifetime.idle if lifetime.idle else 0
+            )
             if first and (not client.due_at or first < client.due_at):
                 dates.append(Date(client.issuer, client.client_id, max(first, now), client.due_at))
         count += len(dates)

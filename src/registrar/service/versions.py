@@ -27,6 +27,8 @@ async def looked_up(
     registry: Registry, issuer: Issuer, judge: Judge, parts: Parts, client: Client | None = None
 ) -> Parts:
     """The parts with the fact whether another client has the version, where the policy asks."""
+    if origin.single_instance not in judge.functions:
+        return parts
     software = parts.presented.get("software_id")
     watched = any(
         one.function is origin.single_instance and software in one.arguments.get("software", (software,))
