@@ -64,9 +64,7 @@ async def sweep(
         if dry:
             return Counter([(await _settled(registry, one, look, now)).step for one, look in found])
         later = [
-            Date(one.issuer, one.client_id, look.due_at, one.due_at)
-            for one, look in found
-            if look.step is Step.NOTHING
+            Date(one.issuer, one.client_id, look.due_at, one.due_at) for one, look in found if look.step is Step.NOTHING
         ]
         acts = [(one, look) for one, look in found if look.step is not Step.NOTHING]
         if later:
@@ -221,9 +219,7 @@ async def adopt(registry: Registry, told: Callable[[int], None] = lambda _: None
         count += len(dates)
         last = (page[-1].issuer, page[-1].client_id) if page else place.after
         place = Place(wanted, last, done=len(page) < _ADOPTED)
-        await registry.store.change(
-            [ports.Look(dates), Put(Item(EVERYWHERE, KIND, KIND, msgspec.json.encode(place)))]
-        )
+        await registry.store.change([ports.Look(dates), Put(Item(EVERYWHERE, KIND, KIND, msgspec.json.encode(place)))])
         told(len(page))
         await asyncio.sleep(0)
     return count
