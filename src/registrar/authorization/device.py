@@ -159,7 +159,7 @@ async def find(registry: Registry, issuer: Issuer, user_code: str) -> tuple[Clie
         return None
     _, request = found
     client = await clients.find(registry, issuer, request.client_id)
-    return (client, request) if client is not None and client.usable else None
+    return (client, request) if client is not None and client.in_reach else None
 
 
 async def decide(

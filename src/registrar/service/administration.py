@@ -399,7 +399,7 @@ async def _move(
     now = registry.clock() // 1000
 
     def moved(client: Client) -> Client:
-        if client.state is not source:
+        if client.state is not source and not (client.dormant and target is State.SUSPENDED):
             raise Refused(f"{client_id} is {client.state}, not {source}")
         suspended = target is State.SUSPENDED
         return msgspec.structs.replace(

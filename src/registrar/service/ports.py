@@ -219,6 +219,8 @@ class Due(NamedTuple):
     life: Life
     used_at: int
     """Seconds since 1970; 0 is never."""
+    noted: int
+    """The version of the item that says so; 0 where there is none."""
 
 
 class Item(msgspec.Struct, frozen=True):

@@ -1,9 +1,7 @@
 """The sweep: clients whose date has come are looked at, in pages, by one process of many, and it goes on where it was.
 
 Each client is looked at by its date, which stands in an index, so that what is not due costs nothing. Writes expect what
-was seen: a client that is changed or deleted meanwhile is left alone. One that is used between the look and the write may
-be suspended all the same, and comes back by its next use; nothing is deleted that was not suspended before, and whatever
-uses a suspended client changes it.
+was seen: a client that is changed, deleted or used meanwhile is left alone.
 """
 
 from __future__ import annotations
@@ -19,11 +17,11 @@ import msgspec
 
 from registrar.domain import lifecycle
 from registrar.domain.access_token import GRANT
-from registrar.domain.client import Client, State, tombstone
+from registrar.domain.client import IDLE, Client, State, tombstone
 from registrar.domain.events import Actor
-from registrar.domain.lifecycle import DAY, EVENT, IDLE, Lifetime, Look, Step
+from registrar.domain.lifecycle import DAY, EVENT, Lifetime, Look, Step
 from registrar.policy import Contradiction
-from registrar.service import leases, ports
+from registrar.service import last_use, leases, ports
 from registrar.service.audit import Caller
 from registrar.service.leases import EVERYWHERE
 from registrar.service.ports import ClientQuery, Conflict, Date, Due, Item, NotFound, Put, StoreUnavailable
@@ -113,7 +111,7 @@ async def _settled(registry: Registry, one: Due, look: Look, now: int) -> Look:
 
 
 async def _act(registry: Registry, one: Due, look: Look) -> Step | None:
-    """Take a step; None where the client changed meanwhile."""
+    """Take a step; None where the client was changed or used meanwhile."""
     now = registry.clock() // 1000
     look = await _settled(registry, one, look, now)
     if look.step is Step.NOTHING:
@@ -134,8 +132,10 @@ async def _act(registry: Registry, one: Due, look: Look) -> Step | None:
         )
     detail = {"reason": reason, "expires_at": look.due_at}
     event = registry.audit.event(EVENT[look.step], client.issuer, _TIME, client_id=client.client_id, detail=detail)
+    ends = look.step in (Step.SUSPEND, Step.DELETE)
+    unused = [last_use.unused_since(one.issuer, one.client_id, one.used_at, one.noted)] if ends else []
     try:
-        await registry.store.update(after, [event], expected=client.version)
+        await registry.store.update(after, [event], expected=client.version, changes=unused)
     except (Conflict, NotFound):
         return None
     return look.step
@@ -144,10 +144,12 @@ async def _act(registry: Registry, one: Due, look: Look) -> Step | None:
 async def used(registry: Registry, issuer: Issuer, client: Client, caller: Caller) -> Client:
     """A client that comes back: where nobody had used it, being used resumes it, and anything else stays as it is.
 
+    To be named is not to be used: who calls this knows that it was the client, or a person who wants it.
+
     Raises:
         StoreUnavailable: the store does not answer.
     """
-    if client.state is not State.SUSPENDED or client.suspended_by != IDLE:
+    if not client.dormant:
         return client
     now = registry.clock() // 1000
     lifetime = lifetime_of(registry, client.issuer, client.policy) or Lifetime()
@@ -211,9 +213,7 @@ async def adopt(registry: Registry, told: Callable[[int], None] = lambda _: None
             lifetime = lifetime_of(registry, client.issuer, client.policy)
             if lifetime is None or client.state is State.DELETED:
                 continue
-            first = lifecycle.first(client.created_at, client.expires_at, lifetime) or (
-                client.created_at + lifetime.idle if lifetime.idle else 0
-            )
+            first = lifecycle.first(client.created_at, client.expires_at, lifetime)
             if first and (not client.due_at or first < client.due_at):
                 dates.append(Date(client.issuer, client.client_id, max(first, now), client.due_at))
         count += len(dates)

@@ -257,10 +257,10 @@ class MemoryStore:
 
     def _due(self, client: Client) -> Due:
         key = (client.issuer, client.client_id)
-        of_template = self._items.get((client.issuer, template.KIND, client.template))
+        made = self._items.get((client.issuer, template.KIND, client.template))
         used = self._items.get((client.issuer, last_use.KIND, client.client_id))
-        bodies = (one.body if one else None for one in (of_template, used))
-        return records.decode_due(*key, client.due_at, self._clients[key], *bodies)
+        seen = (used.body, used.version) if used else (None, None)
+        return records.decode_due(*key, client.due_at, self._clients[key], made.body if made else None, *seen)
 
     def _expect(self, changes: Sequence[Change]) -> None:
         """Refuse before anything is changed."""

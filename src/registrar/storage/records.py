@@ -47,11 +47,17 @@ def decode_client(record: bytes, of_template: bytes | None = None) -> Client:
 
 
 def decode_due(
-    issuer: str, client_id: str, due_at: int, record: bytes, of_template: bytes | None, used: bytes | None
+    issuer: str,
+    client_id: str,
+    due_at: int,
+    record: bytes,
+    of_template: bytes | None,
+    used: bytes | None,
+    noted: int | None,
 ) -> Due:
     """A client whose date has come. The date stands beside the record: moving it must not rewrite that."""
     life = _decode_life(record)
     if life.template:
         made = decode_client(record, of_template)
         life = msgspec.structs.replace(life, state=made.state, policy=made.policy)
-    return Due(issuer, client_id, due_at, life, int(used or 0))
+    return Due(issuer, client_id, due_at, life, int(used or 0), noted or 0)

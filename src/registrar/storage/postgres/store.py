@@ -50,7 +50,7 @@ _OF_TEMPLATE: Final = (
 )
 _CLIENTS: Final = f"SELECT client.record, item.body FROM client {_OF_TEMPLATE}"  # noqa: S608 (words of our own)
 _DUE: Final = (
-    "SELECT client.issuer, client.client_id, client.due_at, client.record, item.body, used.body "  # noqa: S608 (as above)
+    "SELECT client.issuer, client.client_id, client.due_at, client.record, item.body, used.body, used.version "  # noqa: S608 (as above)
     f"FROM client {_OF_TEMPLATE} "
     f"LEFT JOIN item AS used ON used.issuer = client.issuer AND used.kind = '{last_use.KIND}' AND used.key = client.client_id "
     "WHERE client.due_at <> 0 AND client.due_at <= $1 ORDER BY client.due_at LIMIT $2"
