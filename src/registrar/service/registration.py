@@ -84,7 +84,7 @@ async def enter(
     same = sameness.key(policy, admitted, decision.metadata) if template is None else ""
     named = None
     if same:
-        named, found = await sameness.held(registry, issuer, same)
+        named, found = await sameness.held(registry, issuer, same, policy, admitted)
         if found is not None:
             return Registration(sameness.answer(found, decision.metadata))
     client_id = credentials.client_id(now_ms, registry.entropy(CLIENT_ID_BYTES))
@@ -155,7 +155,7 @@ async def enter(
         if replaces and str(conflict) == parts.software:  # another one came first, and this one comes after it
             return await replacement.replace(registry, issuer, considered.judge, admitted, parts, decision, caller)
         if same and str(conflict) == same:  # another one came first, and this one is that
-            _, found = await sameness.held(registry, issuer, same)
+            _, found = await sameness.held(registry, issuer, same, policy, admitted)
             if found is not None:
                 return Registration(sameness.answer(found, decision.metadata))
             raise ProtocolError("temporarily_unavailable") from None

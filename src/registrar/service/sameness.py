@@ -14,7 +14,7 @@ import msgspec
 
 from registrar.domain import redirect_uri
 from registrar.domain import uri as grammar
-from registrar.domain.client import Client, information
+from registrar.domain.client import Client, State, information
 from registrar.domain.metadata import Registered
 from registrar.policy import Policy
 from registrar.policy.policy import Repeat
@@ -60,8 +60,12 @@ def put(client: Client, same: str, now: int) -> Put:
     return Put(item, 0, now)
 
 
-async def held(registry: Registry, issuer: Issuer, same: str) -> tuple[Item | None, Client | None]:
-    """The client that says this already, if it still may do anything; and the item that names it.
+async def held(
+    registry: Registry, issuer: Issuer, same: str, policy: Policy, admitted: Admitted
+) -> tuple[Item | None, Client | None]:
+    """The client that says this already, if it may do anything or waits for review; and the item that names it.
+
+    One that was changed since, by its operator, says something else by now, and whoever asks must not be told otherwise.
 
     Raises:
         StoreUnavailable: the store does not answer.
@@ -70,9 +74,10 @@ async def held(registry: Registry, issuer: Issuer, same: str) -> tuple[Item | No
     if item is None or not item.lives(registry.clock() // 1000):
         return item, None
     client = await registry.store.find(issuer.name, item.body.decode())
-    if client is None or not client.usable or client.expired(registry.clock() // 1000):
+    waits_or_works = client is not None and (client.usable or client.state is State.PENDING)
+    if client is None or not waits_or_works or client.expired(registry.clock() // 1000):
         return item, None
-    return item, client
+    return item, client if key(policy, admitted, client.metadata) == same else None
 
 
 def answer(client: Client, metadata: Registered) -> dict[str, Any]:
