@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -31,7 +31,8 @@ INTERVAL: Final = 60
 """Seconds between two rounds."""
 KIND: Final = "sweep"
 """The item that says how far those were looked at that had no date."""
-_PAGE: Final = 400
+_PAGE: Final = 800
+_SLICE: Final = 100
 _AT_ONCE: Final = 32
 _REST: Final = 0.0001
 _ADOPTED: Final = 1_000
@@ -58,16 +59,11 @@ async def sweep(
     counts: Counter[Step] = Counter()
     while page := await registry.store.due(now := registry.clock() // 1000, limit=_PAGE):
         before = counts.total()
-        found = [(one, _look(registry, one, now)) for one in page]
         if dry:
+            found = [(one, _look(registry, one, now)) for one in page]
             return Counter([(await _settled(registry, one, look, now)).step for one, look in found])
-        later = [
-            Date(one.issuer, one.client_id, look.due_at, one.due_at) for one, look in found if look.step is Step.NOTHING
-        ]
-        acts = [(one, look) for one, look in found if look.step is not Step.NOTHING]
-        if later:
-            await registry.store.change([ports.Look(later)])
-            counts[Step.NOTHING] += len(later)
+        acts = await _postponed(registry, page, now)
+        counts[Step.NOTHING] += len(page) - len(acts)
         for at in range(0, len(acts), _AT_ONCE):
             few = acts[at : at + _AT_ONCE]
             done = await asyncio.gather(*(_act(registry, one, look) for one, look in few))
@@ -77,6 +73,31 @@ async def sweep(
         if counts.total() == before:
             break  # others are at the same clients
     return counts
+
+
+async def _postponed(registry: Registry, page: Sequence[Due], now: int) -> list[tuple[Due, Look]]:
+    """Give the next date to those of a page to whom nothing happens; the others.
+
+    In slices, of which one waits while another is made durable: then every commit takes a few dates, and none so many
+    that whoever registers beside them would wait for it.
+    """
+    acts: list[tuple[Due, Look]] = []
+    turns = asyncio.Semaphore(2)
+
+    async def slice_of(few: Sequence[Due]) -> None:
+        async with turns:
+            found = [(one, _look(registry, one, now)) for one in few]
+            acts.extend(both for both in found if both[1].step is not Step.NOTHING)
+            dates = [
+                Date(one.issuer, one.client_id, look.due_at, one.due_at)
+                for one, look in found
+                if look.step is Step.NOTHING
+            ]
+            if dates:
+                await registry.store.change([ports.Look(dates)])
+
+    await asyncio.gather(*(slice_of(page[at : at + _SLICE]) for at in range(0, len(page), _SLICE)))
+    return acts
 
 
 def lifetime_of(registry: Registry, name: str, policy: str) -> Lifetime | None:

@@ -504,6 +504,8 @@ class StoreRecords(_Tier):
         (first,) = await store.due(NOW, limit=1)
         assert first[:3] == ("main", "b", NOW - 1)
         assert msgspec.to_builtins(first.life).items() <= msgspec.structs.asdict(a_client("b")).items()
+        await store.change([Look([]), Put(an_item("beside"))])
+        await store.change([Look([])])
         await store.change([Look([Date("main", "b", NOW - 2, NOW), Date("main", "x", 1)])])
         assert [one.client_id for one in await store.due(NOW)] == ["b", "a"]
         await store.change([Look([Date("main", "b", NOW + 7, NOW - 1), Date("main", "a", NOW + 6, NOW)])])

@@ -404,8 +404,8 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
         if write.token is not None and write.spend is not None:
             asked, now = claims.get(write.token, (0, 0))
             claims[write.token] = asked + 1, max(now, write.spend.now)
-        if write.looks:
-            first.setdefault("looked", []).extend(date for one in write.looks for date in one.dates)
+        if dates := [date for one in write.looks for date in one.dates]:
+            first.setdefault("looked", []).extend(dates)
         for one in write.erased:
             first.setdefault("events_erased" if one.whole else "personal_erased", []).append((one.sequence,))
         if write.places:
