@@ -32,7 +32,7 @@ INTERVAL: Final = 60
 KIND: Final = "sweep"
 """The item that says how far those were looked at that had no date."""
 _PAGE: Final = 800
-_SLICE: Final = 100
+_SLICE: Final = 200
 _AT_ONCE: Final = 32
 _REST: Final = 0.0001
 _ADOPTED: Final = 1_000
@@ -60,7 +60,7 @@ async def sweep(
     while page := await registry.store.due(now := registry.clock() // 1000, limit=_PAGE):
         before = counts.total()
         if dry:
-            found = [(one, _look(registry, one, now)) for one in page]
+            found = [(one, _look(_lifetime(registry, one), one, now)) for one in page]
             return Counter([(await _settled(registry, one, look, now)).step for one, look in found])
         acts = await _postponed(registry, page, now)
         counts[Step.NOTHING] += len(page) - len(acts)
@@ -86,7 +86,8 @@ async def _postponed(registry: Registry, page: Sequence[Due], now: int) -> list[
 
     async def slice_of(few: Sequence[Due]) -> None:
         async with turns:
-            found = [(one, _look(registry, one, now)) for one in few]
+            lifetimes = {key: lifetime_of(registry, *key) for key in {(one.issuer, one.life.policy) for one in few}}
+            found = [(one, _look(lifetimes[one.issuer, one.life.policy], one, now)) for one in few]
             acts.extend(both for both in found if both[1].step is not Step.NOTHING)
             dates = [
                 Date(one.issuer, one.client_id, look.due_at, one.due_at)
@@ -110,8 +111,11 @@ def lifetime_of(registry: Registry, name: str, policy: str) -> Lifetime | None:
     return judge.policy.lifetime if judge else None
 
 
-def _look(registry: Registry, one: Due, now: int, *, protected: bool = False) -> Look:
-    lifetime = lifetime_of(registry, one.issuer, one.life.policy)
+def _lifetime(registry: Registry, one: Due) -> Lifetime | None:
+    return lifetime_of(registry, one.issuer, one.life.policy)
+
+
+def _look(lifetime: Lifetime | None, one: Due, now: int, *, protected: bool = False) -> Look:
     if lifetime is None:
         return Look(Step.NOTHING, now + DAY)
     return lifecycle.look(one.life, one.used_at, lifetime, now, protected=protected)
@@ -124,7 +128,7 @@ async def _settled(registry: Registry, one: Due, look: Look, now: int) -> Look:
     after = ""
     while held := await registry.store.items(one.issuer, GRANT, client_id=one.client_id, after=after, limit=_GRANTS):
         if any(item.lives(now) for item in held):
-            return _look(registry, one, now, protected=True)
+            return _look(_lifetime(registry, one), one, now, protected=True)
         if len(held) < _GRANTS:
             break
         after = held[-1].key
