@@ -17,6 +17,7 @@ from bodies import CALLBACK, CHALLENGE, client
 from load import LoadError
 from servers import CODES, Ledger, Server, Site, basic, nothing_to_prepare
 
+import postgresql
 from registrar.authorization import code, grant
 from registrar.authorization.grant import Grant
 from registrar.authorization.request import Authentication, AuthorizationRequest
@@ -24,9 +25,6 @@ from registrar.config import assemble, create_key_file, read
 from registrar.domain.metadata import Presented
 from registrar.service.audit import Caller
 from registrar.service.registration import register
-
-sys.path.append(str(Path(__file__).parent.parent / "tests"))  # where the server that the tests use is started
-import postgresql
 
 REGISTRAR = [sys.executable, "-m", "registrar"]
 SAMPLE = 1000

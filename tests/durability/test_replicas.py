@@ -191,12 +191,12 @@ async def test_replicas_wait_for_their_database(tmp_path: Path, stopped: postgre
         replica = Replica(several.configuration).launch()
         several.all.append(replica)
         await until(lambda: "trying again" in replica.log.read_text())
-        await asyncio.to_thread(stopped.start)
+        await stopped.started()
         await replica.ready(several.client)
         await asyncio.to_thread(stopped.stop)
         assert (await several.client.get(f"{replica.url}/readyz")).status_code == 503
         assert (await several.client.get(f"{replica.url}/healthz")).status_code == 200
-        await asyncio.to_thread(stopped.start)
+        await stopped.started()
         await replica.ready(several.client)
 
 

@@ -121,7 +121,7 @@ async def test_one_that_waits_for_review_is_the_same() -> None:
         assert {one["registration_state"] for one in found} == {"pending"}
         assert len({one["client_id"] for one in found}) == 1
         client_id = found[0]["client_id"]
-        assert [one.client_id async for one in review.every(server.registry, server.issuer)] == [client_id]
+        assert [held.client_id async for held, _ in review.every(server.registry, server.issuer)] == [client_id]
         await review.approve(server.registry, server.issuer, server.operator, client_id)
         assert "registration_state" not in await register(server, AGENT)
         assert await count(server) == 1

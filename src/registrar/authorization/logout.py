@@ -102,6 +102,8 @@ def _destination(client: Client | None, parameters: Mapping[str, str]) -> str:
         raise ProtocolError("invalid_request", "post_logout_redirect_uri needs id_token_hint or client_id beside it.")
     if wanted not in client.metadata.get("post_logout_redirect_uris", ()):
         raise ProtocolError("invalid_request", "post_logout_redirect_uri is not one that the client registered.")
+    if not client.usable:
+        return ""  # whoever waits for review, or was suspended, gets nobody sent; signing out goes on all the same
     state = parameters.get("state", "")
     return _with_query(wanted, {"state": state}) if state else wanted
 

@@ -28,7 +28,8 @@ class Attempts:
     def wait(self, who: tuple[str, ...], now: int) -> int:
         """Seconds that an attempt has to wait; 0 where it is looked at."""
         found = self._failures.get(who)
-        return max(0, found.until - now) if found else 0
+        wait = found.until - now if found else 0
+        return wait if 0 < wait <= LONGEST else 0  # more than the longest is of a clock that has gone back since
 
     def failed(self, who: tuple[str, ...], now: int) -> None:
         """Count a failure: from the sixth on, each doubles the wait."""
