@@ -113,6 +113,17 @@ async def test_being_used_brings_it_back() -> None:
         assert (await after(server, 10))[Step.WARN] == 1
 
 
+async def test_one_that_comes_back_ends_when_it_was_to_end() -> None:
+    """What it was registered for is over at the same time, however often it is used."""
+    async with served(TEXT.replace("unused = 2592000", "unused = 2592000\nclient = 3456000")) as server:
+        made = await registered(server)
+        await after(server, 23)
+        await after(server, 7)
+        assert (await server.client.get(f"/register/{made['client_id']}", headers=read(made))).status_code == 200
+        assert (await after(server, 10))[Step.EXPIRE] == 1
+        assert await state(server, made) is State.DELETED
+
+
 @pytest.mark.parametrize("lifetime", ["unused = 0", "unused = 31536000"])
 async def test_idleness_ends_what_was_used_once(lifetime: str) -> None:
     """Also where nothing ends what was never used, or not for long; and what was never used goes on."""

@@ -185,8 +185,8 @@ async def used(registry: Registry, issuer: Issuer, client: Client, caller: Calle
         updated_at=now,
         suspended_at=0,
         suspended_by="",
-        due_at=now + (lifetime.idle or DAY),
     )
+    after = msgspec.structs.replace(after, due_at=lifecycle.look(after, now, lifetime, now, protected=False).due_at)
     actor = Actor("client", "none", address=caller.address)
     event = registry.audit.event(
         "client.resumed",
