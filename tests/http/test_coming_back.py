@@ -6,12 +6,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from authorizing import APP, BATCH, CHALLENGE, WEB, authorizing, call, code_for, exchange, token
+from authorizing import ALICE, APP, BATCH, CHALLENGE, WEB, authorizing, call, code_for, exchange, token
 from registering import bearer, refused, register
 
+from registrar.authorization import device
+from registrar.authorization.device import GRANT_TYPE
 from registrar.domain.client import IDLE, State
 from registrar.domain.lifecycle import DAY
-from registrar.service import last_use, sweep
+from registrar.service import administration, last_use, sweep
 from registrar.testing import Served, served
 
 pytestmark = pytest.mark.anyio
@@ -89,6 +91,29 @@ async def test_what_a_public_client_gets_brings_it_back() -> None:
         answer = await exchange(server, made, await code_for(server, made))
         assert answer.status_code == 200, answer.text
         assert await stands(server, made) == (State.ACTIVE, "", server.clock.now)
+
+
+async def test_a_person_brings_a_device_back() -> None:
+    """To ask for a code is nobody's use; what the person allowed then is."""
+    async with served(briefly()) as server:
+        made = await asleep(server, {**APP, "redirect_uris": [], "grant_types": [GRANT_TYPE], "scope": "read"})
+        shown = (await call(server, "/device_authorization", made)).json()
+        assert await stands(server, made) == (State.SUSPENDED, IDLE, 0)
+        assert await device.find(server.registry, server.issuer, shown["user_code"]) is not None
+        assert await device.decide(server.registry, server.issuer, shown["user_code"], ALICE)
+        answer = await token(server, made, GRANT_TYPE, device_code=shown["device_code"])
+        assert answer.status_code == 200, answer.text
+        assert await stands(server, made) == (State.ACTIVE, "", server.clock.now)
+
+
+async def test_one_that_an_operator_suspended_meanwhile_gets_nothing() -> None:
+    """Neither by a code that was good, nor by a device's."""
+    async with served(briefly()) as server:
+        made = await asleep(server, APP)
+        value = await code_for(server, made)
+        await administration.suspend(server.registry, server.issuer, server.operator, made["client_id"])
+        refused(await exchange(server, made, value), "access_denied", status=403)
+        assert await stands(server, made) == (State.SUSPENDED, "", 0)
 
 
 @pytest.mark.parametrize("members", [WEB, BATCH])
