@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -211,6 +211,34 @@ def running(*settings: str, durable: bool = False) -> Iterator[PostgreSQL]:
         yield server
     finally:
         server.remove()
+
+
+@contextmanager
+def replicated(prepare: Callable[[str], object]) -> Iterator[tuple[PostgreSQL, PostgreSQL]]:
+    """A primary with a database `registry`, and a standby that has everything before the primary says that it is committed.
+
+    Args:
+        prepare: makes the tables, given the URL of the database.
+    """
+    with running("synchronous_standby_names=standby") as primary:
+        asyncio.run(primary.execute("ALTER SYSTEM SET synchronous_commit = local"))  # until there is a standby
+        asyncio.run(primary.execute("SELECT pg_reload_conf()"))
+        asyncio.run(primary.execute("CREATE DATABASE registry"))
+        prepare(primary.url("registry"))
+        standby = PostgreSQL()
+        try:
+            standby.follow(primary)
+            standby.start()
+            asyncio.run(primary.execute("ALTER SYSTEM RESET synchronous_commit"))
+            asyncio.run(primary.execute("SELECT pg_reload_conf()"))
+            yield primary, standby
+        finally:
+            standby.remove()
+
+
+def either_of(primary: PostgreSQL, standby: PostgreSQL, database: str = "registry") -> str:
+    """The URL that names both."""
+    return primary.url(database).replace(f":{primary.port}", f":{primary.port},127.0.0.1:{standby.port}")
 
 
 class SmallDisk:

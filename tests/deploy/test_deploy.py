@@ -105,7 +105,7 @@ def test_each_deployment_is_a_configuration() -> None:
     assert in_kubernetes().settings.server.log.request_ids
 
     alone = closed(8000, of_systemd() | {"REGISTRAR_ISSUER__MAIN__URL": "https://as.example"}).settings
-    assert alone.server.database == "sqlite:////var/lib/registrar/registrar.db"
+    assert alone.server.database == closed(8000, {}).settings.server.database, "commands would look for another one"
 
 
 def test_ports_and_paths_fit() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import pytest
 
 from postgresql import PostgreSQL as Server
-from postgresql import running
+from postgresql import either_of, replicated, running
 from registrar.domain.settings import PostgreSQL
 from registrar.service.ports import ClientQuery, Conflict, EventQuery, Store, StoreUnavailable
 from registrar.storage import migrate
@@ -358,20 +358,8 @@ async def test_of_several_hosts_the_one_that_takes_writes_is_found(mortal: Serve
 @pytest.fixture
 def pair() -> Iterator[tuple[Server, Server]]:
     """A primary and a standby that has everything before the primary says that it is committed."""
-    with running("synchronous_standby_names=standby") as primary:
-        asyncio.run(primary.execute("ALTER SYSTEM SET synchronous_commit = local"))  # until there is a standby
-        asyncio.run(primary.execute("SELECT pg_reload_conf()"))
-        asyncio.run(primary.execute("CREATE DATABASE registry"))
-        asyncio.run(migrate(primary.url("registry")))
-        standby = Server()
-        try:
-            standby.follow(primary)
-            standby.start()
-            asyncio.run(primary.execute("ALTER SYSTEM RESET synchronous_commit"))
-            asyncio.run(primary.execute("SELECT pg_reload_conf()"))
-            yield primary, standby
-        finally:
-            standby.remove()
+    with replicated(lambda url: asyncio.run(migrate(url))) as both:
+        yield both
 
 
 async def test_a_standby_alone_is_no_database_until_it_is_promoted(pair: tuple[Server, Server]) -> None:
@@ -392,7 +380,7 @@ async def test_a_standby_alone_is_no_database_until_it_is_promoted(pair: tuple[S
 async def test_a_standby_takes_over_with_all_that_was_acknowledged(pair: tuple[Server, Server]) -> None:
     """The primary is killed under load and its standby promoted: the same stores go on there, and nothing is missing."""
     primary, standby = pair
-    url = primary.url("registry").replace(f":{primary.port}", f":{primary.port},127.0.0.1:{standby.port}")
+    url = either_of(primary, standby)
     stores = [PostgresStore(url, QUICK), PostgresStore(url, QUICK)]
     await asyncio.gather(*(until_it_answers(store) for store in stores))
     token = a_token(max_uses=0, expires_at=0)

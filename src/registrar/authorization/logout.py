@@ -16,7 +16,7 @@ from registrar.authorization.sessions import Visit
 from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
 from registrar.domain.server_metadata import UNSIGNED
-from registrar.service.ports import Drop, FetchError, Item, Put
+from registrar.service.ports import Change, Drop, FetchError, Item, Put
 from registrar.service.registry import Issuer, Registry
 
 KIND: Final = "session_client"
@@ -125,14 +125,13 @@ async def needs_confirmation(registry: Registry, issuer: Issuer, request: Reques
 # --- everywhere -------------------------------------------------------------------------------------------------------
 
 
-async def remember(registry: Registry, issuer: Issuer, client: Client, authentication: Authentication) -> None:
-    """Keep that a client knows of a session, where it wants to hear of its end.
+def remembered(issuer: Issuer, client: Client, authentication: Authentication) -> list[Change]:
+    """The change that keeps that a client knows of a session, where it wants to hear of its end.
 
-    Raises:
-        StoreUnavailable: the store does not answer.
+    It belongs to the write that stores what the client is told: a write of its own would have the client wait for two.
     """
     if not {"backchannel_logout_uri", "frontchannel_logout_uri"} & client.metadata.keys():
-        return
+        return []
     item = Item(
         issuer.name,
         KIND,
@@ -142,7 +141,7 @@ async def remember(registry: Registry, issuer: Issuer, client: Client, authentic
         owner=authentication.subject,
         expires_at=authentication.time + issuer.settings.people.session_lifetime,
     )
-    await registry.store.change([Put(item)])
+    return [Put(item)]
 
 
 async def end(registry: Registry, issuer: Issuer, visit: Visit) -> list[str]:

@@ -57,9 +57,9 @@ async def may_end_things(registry: Registry, rest: int) -> bool:
         await _note(registry, Seen(now), version)
         return True
     if not 0 < seen.ahead_since <= now:
-        log.error(
-            "the clock is %.1f hours ahead of when servers were last seen: nothing that time ends is taken away for %.1f hours, "
-            "unless `registrar sweep` says that it is right",
+        log.warning(
+            "no server ran for %.1f hours, or the clock went ahead by them: nothing that time ends is taken away for %.1f hours, "
+            "unless `registrar sweep` says that the clock is right",
             (now - seen.at) / 3_600,
             rest / 3_600,
         )
