@@ -108,6 +108,10 @@ AGREED = Consent(("openid", "email"), ("https://api.example/",), ("nickname",), 
         ("cursor://x/cb", "none", False),
         ("http://127.0.0.1:1/cb", "client_secret_basic", True),
         ("com.example.app:/cb", "private_key_jwt", True),
+        ("https://localhost/cb", "none", False),
+        ("https://127.0.0.1:8443/cb", "none", False),
+        ("https://app.localhost/cb", "none", False),
+        ("https://localhost/cb", "client_secret_basic", True),
     ],
 )
 def test_earlier_consent_counts_only_for_a_client_that_proves_itself(uri: str, method: str, proved: bool) -> None:

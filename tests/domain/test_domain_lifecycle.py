@@ -7,14 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registrar.domain.client import Admission, Assurance, Client, State
+from registrar.domain.client import IDLE, Admission, Assurance, Client, State
 from registrar.domain.credentials import Credentials
 from registrar.domain.events import EVENTS
-from registrar.domain.lifecycle import DAY, EVENT, IDLE, TRANSITIONS, Lifetime, Look, Step, first, look
+from registrar.domain.lifecycle import COARSE, DAY, EVENT, TRANSITIONS, Lifetime, Look, Step, first, look
 from registrar.domain.metadata import Registered
 
 BORN = 1_790_000_000
 LIFE = Lifetime(unused=30 * DAY, idle=90 * DAY, warning=7 * DAY, suspended=20 * DAY)
+
+
+SHORT = Lifetime(idle=COARSE, warning=0, suspended=DAY)
+HOUR = COARSE / DAY
 
 
 def client(**more: object) -> Client:
@@ -61,8 +65,12 @@ def on(number: float, used: float = 0, *, protected: bool = False, life: Lifetim
         (on(207, warned_at=day(200)), (Step.SUSPEND, 227)),
         # it counts from the last use, and a warning before that counts no more
         (on(30, 20), (Step.NOTHING, 103)),
-        (on(103, 20, warned_at=day(10)), (Step.WARN, 110)),
-        (on(110, 20, warned_at=day(103)), (Step.SUSPEND, 130)),
+        (on(103 + HOUR, 20, warned_at=day(10)), (Step.WARN, 110)),
+        (on(110 + HOUR, 20, warned_at=day(103 + HOUR)), (Step.SUSPEND, 130)),
+        # which is known to the hour: it may have been used until just now
+        (on(103 + HOUR / 2, 20), (Step.NOTHING, 103)),
+        (on(20 + HOUR, 20, life=SHORT), (Step.NOTHING, 20)),
+        (on(20 + 2 * HOUR, 20, life=SHORT), (Step.SUSPEND, 21)),
         # what a person allowed protects it
         (on(30, protected=True, warned_at=day(23)), (Step.NOTHING, 31)),
         (on(60, protected=True, state=State.SUSPENDED, suspended_by=IDLE, suspended_at=day(30)), (Step.NOTHING, 61)),
@@ -78,7 +86,10 @@ def on(number: float, used: float = 0, *, protected: bool = False, life: Lifetim
         (on(30, state=State.PENDING, warned_at=day(23)), (Step.DELETE, 0)),
         # settings that are not there
         (on(500, life=Lifetime()), (Step.NOTHING, 0)),
-        (on(10, life=Lifetime(idle=90 * DAY)), (Step.NOTHING, 90)),
+        (on(10, life=Lifetime(idle=90 * DAY, warning=7 * DAY)), (Step.NOTHING, 93)),
+        (on(500, life=Lifetime(idle=90 * DAY, warning=7 * DAY)), (Step.NOTHING, 583)),
+        (on(500, life=Lifetime(idle=900)), (Step.NOTHING, 500)),
+        (on(1, life=Lifetime(unused=300 * DAY, idle=10 * DAY, warning=DAY)), (Step.NOTHING, 10)),
         (on(500, 20, life=Lifetime(unused=30 * DAY)), (Step.NOTHING, 0)),
         (on(30, life=Lifetime(unused=30 * DAY, warning=0, suspended=0)), (Step.SUSPEND, 31)),
         (on(2, life=Lifetime(unused=2 * DAY)), (Step.WARN, 4)),
@@ -96,6 +107,10 @@ def test_the_first_look() -> None:
     assert first(BORN, day(200), LIFE) == day(23)
     assert first(BORN, 0, Lifetime()) == 0
     assert first(BORN, day(2), Lifetime()) == day(2)
+    # What is used at once may be idle before what is never used would come to its end.
+    assert first(BORN, 0, Lifetime(idle=90 * DAY, warning=7 * DAY)) == day(83)
+    assert first(BORN, 0, Lifetime(unused=300 * DAY, idle=90 * DAY, warning=7 * DAY)) == day(83)
+    assert first(BORN, 0, Lifetime(idle=900)) == BORN
 
 
 TIMES = st.integers(0, 400)
@@ -113,6 +128,23 @@ def test_nobody_in_use_is_ended(now: int, used: int, warned: int, protected: boo
         assert now >= warned + 7
     if found.step is Step.NOTHING and found.due_at:
         assert found.due_at > now or now < last
+
+
+SECONDS = st.integers(0, 400 * DAY)
+LIVES = st.builds(Lifetime, *[st.one_of(st.just(0), SECONDS)] * 6)
+STATES = st.sampled_from([State.ACTIVE, State.PENDING, State.SUSPENDED])
+
+
+@given(LIVES, SECONDS, st.integers(1, 400 * DAY), st.integers(0, 400 * DAY), st.booleans(), STATES)
+def test_whoever_is_left_alone_is_looked_at_later(
+    life: Lifetime, used: int, age: int, warned: int, protected: bool, state: State
+) -> None:
+    """Else the sweep would look at the same client for ever."""
+    more = {"warned_at": BORN + warned, "suspended_at": BORN + warned, "suspended_by": IDLE}
+    now = BORN + age
+    found = look(client(state=state, **more), BORN + used if used else 0, life, now, protected=protected)
+    if found.step is not Step.EXPIRE and found.due_at:
+        assert found.due_at > now
 
 
 def test_transitions_are_told() -> None:

@@ -272,6 +272,25 @@ async def test_the_oldest_that_was_never_used_makes_room() -> None:
         assert (await post(server, token=other)).status_code == 201
 
 
+async def test_one_that_is_used_at_that_moment_makes_no_room() -> None:
+    """Its first use changes nothing of the client, and counts all the same."""
+    async with served(limited(clients="owner = 1")) as server:
+        token, _ = await issue(server, owner="ann", max_uses=0)
+        first = await register(server, token=token)
+        store = server.registry.store
+        update = store.update
+
+        async def used_meanwhile(*given: Any, **more: Any) -> None:
+            store.update = update  # type: ignore[method-assign]
+            await store.change(server.registry.last_use.note("main", first["client_id"], server.clock.now))
+            await update(*given, **more)
+
+        store.update = used_meanwhile  # type: ignore[method-assign]
+        assert (await post(server, token=token)).status_code == 403
+        assert await _living(server) == [first["client_id"]]
+        assert not await events(server, "client.evicted")
+
+
 @pytest.mark.requirement("SEED-67")
 @pytest.mark.parametrize("cap", ["owner", "token", "software", "address"])
 async def test_a_storm_never_leaves_more_than_the_cap(cap: str, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from registering import PUBLIC, configured, events, issue, post, register
 
-from registrar.service import administration
+from registrar.domain.metadata import Presented
+from registrar.service import administration, client_administration, review
 from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
 
@@ -98,6 +99,32 @@ async def test_one_that_ended_is_not_brought_back() -> None:
         await administration.delete(server.registry, server.issuer, server.operator, second["client_id"])
         third = await register(server, AGENT)
         assert third["client_id"] not in (first["client_id"], second["client_id"])
+
+
+async def test_one_that_was_changed_is_not_the_same() -> None:
+    """Whoever sends what it was registered with is not told that the addresses of then lead anywhere."""
+    async with served(agents()) as server:
+        first = await register(server, AGENT)
+        narrowed = Presented({**AGENT, "redirect_uris": ["http://127.0.0.1:1111/cb"]})
+        await client_administration.change(
+            server.registry, server.issuer, server.operator, first["client_id"], narrowed
+        )
+        second = await register(server, AGENT)
+        assert second["client_id"] != first["client_id"]
+        assert (await register(server, AGENT))["client_id"] == second["client_id"]
+
+
+async def test_one_that_waits_for_review_is_the_same() -> None:
+    """An agent that registers whenever it connects asks its reviewer once."""
+    async with served(agents() + "[policy.agents.review]\nall = true\n") as server:
+        found = [await register(server, AGENT) for _ in range(3)]
+        assert {one["registration_state"] for one in found} == {"pending"}
+        assert len({one["client_id"] for one in found}) == 1
+        client_id = found[0]["client_id"]
+        assert [held.client_id async for held, _ in review.every(server.registry, server.issuer)] == [client_id]
+        await review.approve(server.registry, server.issuer, server.operator, client_id)
+        assert "registration_state" not in await register(server, AGENT)
+        assert await count(server) == 1
 
 
 async def test_admissions_are_kept_apart() -> None:

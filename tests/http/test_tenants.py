@@ -120,7 +120,8 @@ async def test_a_tenant_administers_its_own() -> None:
         token = await tenant(server, "acme")
         listed = (await call(server, token, "GET", "clients")).json()["clients"]
         assert [one["client_id"] for one in listed] == [mine["client_id"]]
-        assert (await call(server, token, "GET", "statistics")).json()["clients"] == 1
+        told = (await call(server, token, "GET", "statistics")).json()
+        assert (told["clients"], told["by"]["last_use"]) == (1, {"never": 1})
         assert (await call(server, token, "POST", f"clients/{mine['client_id']}/suspend")).status_code == 200
         made = (await call(server, token, "POST", "clients", dict(PUBLIC))).json()
         created = await server.registry.store.find("main", made["client_id"])

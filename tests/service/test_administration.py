@@ -16,7 +16,7 @@ from registrar.domain.credentials import KeyEncryptionKeys, PresentedToken
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Event
 from registrar.domain.metadata import Presented
-from registrar.service import administration, management, registration
+from registrar.service import administration, client_administration, management, registration
 from registrar.service.administration import Refused
 from registrar.service.audit import Caller
 from registrar.service.ports import Change, EventQuery
@@ -285,3 +285,16 @@ async def test_only_secrets_that_exist_rotate() -> None:
         with pytest.raises(Refused, match="key-encryption key"):
             await administration.rotate_secret(keyless, *acts(server, client)[1:])
         assert await read(server, client) == client
+
+
+async def test_a_secret_that_comes_later_ends_with_its_client() -> None:
+    """An operator who gives a brief client a secret gives it one that is as brief."""
+    text = (
+        OPEN.replace('mode = "open"', 'mode = "open"\npolicy = "brief"') + "[policy.brief.lifetime]\nclient = 86400\n"
+    )
+    async with served(text) as server:
+        made = await registered(server, token_endpoint_auth_method="none")
+        confidential = Presented(MEMBERS | {"token_endpoint_auth_method": "client_secret_basic"})
+        client, secret = await client_administration.change(*acts(server, made), confidential)
+        assert secret
+        assert client.credentials.secrets[0].expires_at == client.expires_at == made["client_id_issued_at"] + 86_400

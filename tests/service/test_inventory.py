@@ -129,6 +129,7 @@ async def test_clients_are_counted(server: Served) -> None:
     assert told["clients"] == 8
     assert told["by"]["state"] == {"active": 6, "suspended": 1, "deleted": 1}
     assert told["by"]["class"] == {"partner": 1}
+    assert told["by"]["last_use"] == {"never": 6, "under a day": 1}
     narrowed = await inventory.statistics(server.registry, server.issuer, Filters(owner="ann"))
     assert narrowed["clients"] == 1
 

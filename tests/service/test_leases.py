@@ -29,6 +29,15 @@ async def test_one_holds_a_task_until_its_time_is_over() -> None:
     assert await leases.take(store, "sweep", "a", 160, 30)
 
 
+async def test_a_clock_that_was_set_back_holds_nothing_up() -> None:
+    """A lease that would last far longer than any is of another time; one of a clock that is a little ahead counts."""
+    store = MemoryStore()
+    assert await leases.take(store, "sweep", "a", 1_000_000, 30)
+    assert not await leases.take(store, "sweep", "b", 999_970, 30)
+    assert await leases.take(store, "sweep", "b", 100, 30)
+    assert not await leases.take(store, "sweep", "a", 110, 30)
+
+
 async def test_of_many_at_once_one_has_it(tmp_path: Path) -> None:
     """Also where they are processes with a store of their own on one database."""
     stores = [SQLiteStore(tmp_path / "registrar.db") for _ in range(3)]

@@ -113,6 +113,30 @@ async def test_being_used_brings_it_back() -> None:
         assert (await after(server, 10))[Step.WARN] == 1
 
 
+async def test_one_that_comes_back_ends_when_it_was_to_end() -> None:
+    """What it was registered for is over at the same time, however often it is used."""
+    async with served(TEXT.replace("unused = 2592000", "unused = 2592000\nclient = 3456000")) as server:
+        made = await registered(server)
+        await after(server, 23)
+        await after(server, 7)
+        assert (await server.client.get(f"/register/{made['client_id']}", headers=read(made))).status_code == 200
+        assert (await after(server, 10))[Step.EXPIRE] == 1
+        assert await state(server, made) is State.DELETED
+
+
+@pytest.mark.parametrize("lifetime", ["unused = 0", "unused = 31536000"])
+async def test_idleness_ends_what_was_used_once(lifetime: str) -> None:
+    """Also where nothing ends what was never used, or not for long; and what was never used goes on."""
+    async with served(TEXT.replace("unused = 2592000", lifetime)) as server:
+        made, other = await registered(server), await registered(server)
+        server.clock.advance(10 * DAY)
+        assert (await server.client.get(f"/register/{made['client_id']}", headers=read(made))).status_code == 200
+        told = [await after(server, 10) for _ in range(11)]
+        assert sum(one[Step.WARN] for one in told) == 1
+        assert await state(server, made) is State.SUSPENDED
+        assert await state(server, other) is State.ACTIVE
+
+
 async def test_an_operators_suspension_stays() -> None:
     """It is not ended by being used, nor by time."""
     async with served(TEXT) as server:
@@ -126,6 +150,20 @@ async def test_an_operators_suspension_stays() -> None:
         assert (await after(server, 2))[Step.WARN] == 1
 
 
+async def test_an_operator_may_keep_down_what_time_suspended() -> None:
+    """From then on it does not come back by being used."""
+    async with served(TEXT) as server:
+        made = await registered(server)
+        await after(server, 23)
+        await after(server, 7)
+        await administration.suspend(server.registry, server.issuer, server.operator, made["client_id"], "spam")
+        assert (await server.client.get(f"/register/{made['client_id']}", headers=read(made))).status_code == 403
+        assert await state(server, made) is State.SUSPENDED
+        assert (await kinds(server, made))[1:4] == ["client.expiring", "client.suspended", "client.suspended"]
+        with pytest.raises(administration.Refused):
+            await administration.suspend(server.registry, server.issuer, server.operator, made["client_id"])
+
+
 async def test_what_a_person_allowed_protects_it() -> None:
     """While it lives; afterwards it is warned like any other."""
     async with served(TEXT) as server:
@@ -137,6 +175,20 @@ async def test_what_a_person_allowed_protects_it() -> None:
             assert counts[Step.NOTHING] == counts.total()
         assert await state(server, made) is State.ACTIVE
         assert (await after(server, 10))[Step.WARN] == 1
+
+
+async def test_one_that_lives_is_found_among_many_that_have_ended() -> None:
+    """However many there are: they come in no order of their ends."""
+    async with served(TEXT) as server:
+        made = await registered(server)
+        end = server.clock.now + DAY
+        ended = [
+            Put(Item("main", GRANT, f"a{at:03}", b"{}", client_id=made["client_id"], expires_at=end))
+            for at in range(250)
+        ]
+        lives = Put(Item("main", GRANT, "b", b"{}", client_id=made["client_id"], expires_at=end + 90 * DAY))
+        await server.registry.store.change([*ended, lives])
+        assert await after(server, 40) == Counter({Step.NOTHING: 1})
 
 
 async def test_an_end_that_was_registered_becomes_a_tombstone() -> None:
@@ -200,9 +252,10 @@ async def test_clients_from_before_get_dates() -> None:
 # --- beside others --------------------------------------------------------------------------------------------------------
 
 
-def on_disk(folder: Path, clock: FrozenClock) -> Any:
-    """A registry in a file, with the clock of the test."""
-    text = TEXT.replace('"memory:"', f'"sqlite:///{folder}/registrar.db"\nkey_file = "{folder}/registrar.key"')
+def on_disk(folder: Path, clock: FrozenClock, database: str = "") -> Any:
+    """A registry in a file or another database, with the clock of the test."""
+    database = database or f"sqlite:///{folder}/registrar.db"
+    text = TEXT.replace('"memory:"', f'"{database}"\nkey_file = "{folder}/registrar.key"')
     registry = assemble(parse(Document("registrar.toml", text)))
     return dataclasses.replace(registry, clock=clock)
 
@@ -263,3 +316,44 @@ async def test_a_client_that_is_used_while_it_is_deleted_lives() -> None:
         store.items = used_meanwhile  # type: ignore[method-assign]
         assert (await sweep.sweep(server.registry))[Step.DELETE] == 0
         assert await state(server, made) is State.ACTIVE
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest) -> str:
+    """A database; empty for a file."""
+    return request.getfixturevalue("database") if request.param == "postgresql" else ""
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_a_client_that_is_used_between_the_look_and_the_write_goes_on(
+    before: bool, where: str, tmp_path: Path
+) -> None:
+    """Whether it was used before or never was: to issue a token changes no client, and counts all the same."""
+    create_key_file(tmp_path / "registrar.key")
+    clock = FrozenClock()
+    registry = on_disk(tmp_path, clock, where)
+    try:
+        issuer = registry.issuers["main"]
+        client_id = (
+            await register(registry, issuer, Presented(dict(APP)), Caller("https://as.example/register"))
+        ).information["client_id"]
+        if before:
+            await registry.store.change(registry.last_use.note("main", client_id, clock.now))
+        clock.advance(84 * DAY)
+        assert (await sweep.sweep(registry))[Step.WARN] == 1
+        clock.advance(7 * DAY)
+        items = registry.store.items
+
+        async def used_meanwhile(*given: Any, **more: Any) -> Any:
+            found = await items(*given, **more)
+            registry.store.items = items
+            await registry.store.change(registry.last_use.note("main", client_id, clock.now))
+            return found
+
+        registry.store.items = used_meanwhile
+        assert (await sweep.sweep(registry))[Step.SUSPEND] == 0
+        client = await registry.store.find("main", client_id)
+        assert client is not None
+        assert client.state is State.ACTIVE
+    finally:
+        await registry.store.close()

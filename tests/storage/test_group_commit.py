@@ -106,6 +106,23 @@ def submit(commits: GroupCommit, *operations: Callable[[], None]) -> list[asynci
     return [asyncio.create_task(commits.write(operation)) for operation in operations]
 
 
+async def test_whoever_is_answered_shares_the_next_commit(ledger: Ledger, commits: GroupCommit) -> None:
+    """What waits goes together with what those write next that were just answered: nobody's round is a commit of its own."""
+
+    async def twice() -> None:
+        await commits.write(ledger.line("a"))
+        await commits.write(ledger.line("a"))
+
+    ledger.disk.clear()
+    first = [asyncio.create_task(twice()) for _ in range(3)]
+    await under_way(ledger)
+    second = submit(commits, ledger.line("b"))
+    await asyncio.sleep(0)
+    ledger.disk.set()
+    await asyncio.gather(*first, *second)
+    assert [sorted(batch) for batch in ledger.batches] == [["a"] * 3, [*["a"] * 3, "b"]]
+
+
 async def test_writes_that_arrive_together_share_a_commit(ledger: Ledger, commits: GroupCommit) -> None:
     """Concurrent writes are one batch in the order of arrival, and long queues are cut into batches."""
     names = [str(number) for number in range(2 * BATCH + 1)]

@@ -13,8 +13,10 @@ import pytest
 from browsing import ALLOW, CONFIGURATION, ISSUER, REFUSE, Browser, add, asking, exchange, issuing, register
 
 from registrar.authorization import grant, people
+from registrar.domain.client import State
+from registrar.domain.lifecycle import DAY
 from registrar.domain.metadata import Presented
-from registrar.service import administration, client_administration, templates
+from registrar.service import administration, client_administration, last_use, sweep, templates
 from registrar.service.ports import EventQuery, Fetched
 from registrar.testing import Documents, Served, served
 
@@ -795,3 +797,31 @@ async def test_two_tabs_do_not_get_into_each_others_way(server: Served, browser:
     assert "Writer" in other.words
     await other.submit(ALLOW)
     assert other.answer["code"]
+
+
+async def test_a_person_brings_an_application_back(server: Served, browser: Browser) -> None:
+    """One that nobody used for long is asked about as ever, and is active when it is allowed, and not before."""
+    client = await register(server)
+    client_id = str(client["client_id"])
+    server.clock.advance(83 * DAY)
+    await sweep.sweep(server.registry)
+    server.clock.advance(7 * DAY)
+    await sweep.sweep(server.registry)
+    assert await standing(server, client_id) is State.SUSPENDED
+    await browser.open(asking(client))
+    await browser.sign_in()
+    assert "Allow access to your account?" in browser.words
+    assert await standing(server, client_id) is State.SUSPENDED
+    await browser.submit(ALLOW)
+    assert browser.answer["code"]
+    assert await standing(server, client_id) is State.ACTIVE
+    assert await last_use.at(server.registry.store, "main", client_id) == server.clock.now
+    (event,) = await told(server, "client.resumed")
+    assert event["client_id"] == client_id
+
+
+async def standing(server: Served, client_id: str) -> State:
+    """The state that is stored."""
+    client = await server.registry.store.find("main", client_id)
+    assert client is not None
+    return client.state

@@ -88,6 +88,16 @@ def test_who_registered_it_is_told(admission: Admission, said: str) -> None:
         ("http://127.0.0.1:1/cb", False),
         ("http://localhost/cb", False),
         ("com.example.app:/cb", False),
+        ("https://localhost/cb", False),
+        ("https://LOCALHOST:8443/cb", False),
+        ("https://127.0.0.1/cb", False),
+        ("https://127.9.9.9/cb", False),
+        ("https://[::1]/cb", False),
+        ("https://[::ffff:127.0.0.1]/cb", False),
+        ("https://0.0.0.0/cb", False),
+        ("https://app.localhost/cb", False),
+        ("https://localhost.localdomain/cb", False),
+        ("https://localhost.example/cb", True),
     ],
 )
 def test_nobody_is_verified_on_this_machine(uri: str, verified: bool) -> None:

@@ -17,6 +17,8 @@ from registrar.authorization.request import Authentication, AuthorizationRequest
 from registrar.authorization.sender import Binding
 from registrar.domain.client import Client, State
 from registrar.domain.errors import ProtocolError
+from registrar.service import sweep
+from registrar.service.audit import Caller
 from registrar.service.ports import Change
 from registrar.service.registry import Issuer, Registry
 
@@ -52,7 +54,7 @@ async def allow(
     authentication: Authentication,
     scope: Sequence[str],
 ) -> Redirect | FormPost:
-    """The answer to a request that a person allowed; what it carries is durable before it is given.
+    """The answer to a request that a person allowed, which is a use; what it carries is durable before it is given.
 
     Args:
         registry: what every use case is given.
@@ -66,6 +68,7 @@ async def allow(
         StoreUnavailable: nothing was acknowledged.
     """
     client = await _client(registry, issuer, request.client_id)
+    client = _usable(await sweep.used(registry, issuer, client, Caller("/authorize")))
     now = registry.clock() // 1000
     allowed = Grant(
         issuer=issuer.name,
@@ -81,7 +84,7 @@ async def allow(
     )
     words = request.response_type.split()
     answer: dict[str, Any] = {}
-    changes: list[Change] = []
+    changes: list[Change] = [*registry.last_use.note(issuer.name, client.client_id, now)]
     if "token" in words:
         lifetime = issuer.settings.authorization.access_token_lifetime
         allowed = msgspec.structs.replace(allowed, expires_at=now + lifetime)
@@ -137,9 +140,19 @@ async def _client(registry: Registry, issuer: Issuer, client_id: str) -> Client:
     client = await clients.find(registry, issuer, client_id)
     if client is not None and client.state is State.PENDING:
         raise ProtocolError("access_denied", "This application waits for its operator's review.")
-    if client is None or not client.usable:
-        raise ProtocolError("access_denied", "This application has been suspended or removed.")
+    if client is None or not client.in_reach:
+        raise _gone()
     return client
+
+
+def _usable(client: Client) -> Client:
+    if not client.usable:
+        raise _gone()
+    return client
+
+
+def _gone() -> ProtocolError:
+    return ProtocolError("access_denied", "This application has been suspended or removed.")
 
 
 def _address(request: AuthorizationRequest) -> ReturnAddress:

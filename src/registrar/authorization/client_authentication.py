@@ -42,7 +42,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 async def authenticate(registry: Registry, issuer: Issuer, call: Call, now: int) -> Client:
-    """The client that sends a request, authenticated by the method that it registered.
+    """The client that sends a request, authenticated by the method that it registered; a public one may be dormant.
 
     Raises:
         ProtocolError: `invalid_client`; `invalid_request` where it shows two methods at once; `too_many_attempts`;
@@ -60,10 +60,11 @@ async def authenticate(registry: Registry, issuer: Issuer, call: Call, now: int)
             registry.attempts.failed(who, now)
         raise
     registry.attempts.succeeded(who)
-    client = await sweep.used(registry, issuer, client, Caller(call.endpoint, address=call.address))
+    if not clients.is_public(client):  # to name a public client is nobody's use of it; what it gets may be
+        client = await sweep.used(registry, issuer, client, Caller(call.endpoint, address=call.address))
     if client.state is State.PENDING:
         raise ProtocolError("access_denied", "This client waits for its operator's review. Do not register anew.")
-    if not client.usable:
+    if not client.in_reach:
         raise ProtocolError(
             "access_denied", "This client is suspended; its operator can tell why. Do not register anew."
         )

@@ -14,7 +14,7 @@ import msgspec
 from registrar.authorization.request import AuthorizationRequest
 from registrar.domain import redirect_uri
 from registrar.domain.client import Client
-from registrar.domain.redirect_uri import Kind, RedirectURI
+from registrar.domain.redirect_uri import RedirectURI
 from registrar.service.ports import Item, Put
 from registrar.service.registry import Issuer, Registry
 
@@ -40,11 +40,11 @@ _decode: Final = msgspec.json.Decoder(Consent).decode
 
 
 def proves_itself(client: Client, uri: str) -> bool:
-    """Whether the code can reach nobody but the client: it authenticates, or its redirect URI is an https address."""
+    """Whether the code can reach nobody but the client: it authenticates, or its redirect URI is an https host's own."""
     if client.metadata.get("token_endpoint_auth_method") != "none":
         return True
     judged = redirect_uri.judge(uri, "redirect_uri")
-    return isinstance(judged, RedirectURI) and judged.kind is Kind.HTTPS
+    return isinstance(judged, RedirectURI) and judged.leads_to_one
 
 
 async def find(registry: Registry, issuer: Issuer, client_id: str, subject: str) -> Consent | None:

@@ -160,7 +160,7 @@ async def find(registry: Registry, issuer: Issuer, user_code: str) -> tuple[Clie
         return None
     _, request = found
     client = await clients.find(registry, issuer, request.client_id)
-    if client is None or not client.usable or not set(request.scope) <= set(clients.askable_scope(issuer, client)):
+    if client is None or not client.in_reach or not set(request.scope) <= set(clients.askable_scope(issuer, client)):
         return None  # it ended meanwhile, or what it asked for is registered no more
     return client, request
 

@@ -27,12 +27,12 @@ async def answer(registry: Registry, issuer: Issuer, call: Call) -> tuple[Client
     """
     now = registry.clock() // 1000
     caller = await client_authentication.authenticate(registry, issuer, call, now)
-    if noted := registry.last_use.note(issuer.name, caller.client_id, now):
-        await registry.store.change(noted)  # a resource server may do nothing else for years
     if clients.is_public(caller):
         raise ProtocolError(
             "unauthorized_client", "Introspection is for clients that authenticate (RFC 7662 section 2.1)."
         )
+    if noted := registry.last_use.note(issuer.name, caller.client_id, now):
+        await registry.store.change(noted)  # a resource server may do nothing else for years
     presented = call.required("token")
     found = await access.find(registry, issuer, presented, now)
     if found is None:

@@ -169,7 +169,7 @@ async def _participants(registry: Registry, issuer: Issuer, visit: Visit) -> lis
     prefix = f"{visit.session.session_id} "
     items = await registry.store.items(issuer.name, KIND, owner=visit.person.subject, after=prefix, limit=_PAGE)
     found = [await clients.find(registry, issuer, item.client_id) for item in items if item.key.startswith(prefix)]
-    return [client for client in found if client is not None and client.usable]
+    return [client for client in found if client is not None and client.in_reach]
 
 
 async def logout_token(registry: Registry, issuer: Issuer, client: Client, visit: Visit, now: int) -> str:

@@ -20,8 +20,7 @@ from registrar.domain.client import Client, State
 from registrar.domain.errors import ProtocolError
 from registrar.domain.settings import Clients
 from registrar.domain.strict_json import NotStrict
-from registrar.service import access, sweep
-from registrar.service.audit import Caller
+from registrar.service import access
 from registrar.service.ports import Conflict, Drop
 from registrar.service.registry import Issuer, Registry
 
@@ -158,8 +157,7 @@ async def _client(registry: Registry, issuer: Issuer, given: Parameters) -> Clie
     if client is None:
         said = "There is no such client here, or there is no more." if client_id else "client_id is missing."
         raise RequestError(ProtocolError("invalid_client" if client_id else "invalid_request", said))
-    client = await sweep.used(registry, issuer, client, Caller("/authorize"))
-    if not client.usable:
+    if not client.in_reach:
         why = (
             "waits for its operator's review"
             if client.state is State.PENDING

@@ -29,6 +29,8 @@ from registrar.domain.claims import OPENID
 from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Actor, Event
+from registrar.service import sweep
+from registrar.service.audit import Caller
 from registrar.service.ports import Change, Conflict
 from registrar.service.registry import Issuer, Registry
 
@@ -226,7 +228,11 @@ async def _issue_under(
 
 
 async def _store(request: TokenRequest, issued: Issued) -> None:
-    registry, issuer, _, client, _, now = request
+    registry, issuer, call, client, _, now = request
+    if client.dormant:
+        back = await sweep.used(registry, issuer, client, Caller(call.endpoint, address=call.address))
+        if not back.usable:
+            raise ProtocolError("access_denied", "This client was suspended or removed at this moment.")
     noted = registry.last_use.note(issuer.name, client.client_id, now)
     told = [_told(request, issued.token)] if SCOPE in issued.token.scope else []
     await registry.store.change([*issued.changes, *noted], told)

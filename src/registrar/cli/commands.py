@@ -455,7 +455,7 @@ def export_clients(config: Path | None, dev: bool, issuer: str, as_json: bool, f
 @common
 @_filtering
 def client_statistics(config: Path | None, dev: bool, issuer: str, as_json: bool, **asked: Any) -> None:
-    """Count clients by state, policy, assurance, class, method, template and age."""
+    """Count clients by state, policy, assurance, class, method, template, age and last use."""
     from registrar.cli import operating
     from registrar.service import inventory
 

@@ -10,6 +10,9 @@ import msgspec
 from registrar.domain.credentials import Credentials
 from registrar.domain.metadata import Registered
 
+IDLE: Final = "idle"
+"""Who suspended a client that nobody used: it comes back by being used."""
+
 
 class State(enum.StrEnum):
     """Where a client is in its life."""
@@ -114,7 +117,7 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
     """Seconds since 1970 when it was last told that it will be suspended, since nobody uses it."""
     suspended_at: int = 0
     suspended_by: str = ""
-    """`idle` where nobody used it, so that it comes back by being used; empty for an operator's word."""
+    """`IDLE` where nobody used it; empty for an operator's word."""
     labels: dict[str, str] = {}
     """What its operator or its initial access token says that it is for: tenant, package, connector, workflow, …"""
 
@@ -122,6 +125,16 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
     def usable(self) -> bool:
         """Whether it may do anything at all."""
         return self.state is State.ACTIVE and not self.suspended_by_template
+
+    @property
+    def dormant(self) -> bool:
+        """Whether time alone suspended it: whoever names it may go on, and what it then gets brings it back."""
+        return self.state is State.SUSPENDED and self.suspended_by == IDLE and not self.suspended_by_template
+
+    @property
+    def in_reach(self) -> bool:
+        """Whether it may do anything, or would by being used."""
+        return self.usable or self.dormant
 
     def expired(self, now: int) -> bool:
         """Whether its time is over; it then counts as deleted."""

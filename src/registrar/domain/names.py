@@ -11,48 +11,101 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
-_WORD: Final = re.compile(r"[^\W_]+")
+_WORD: Final = re.compile(r"[^\W\d_]+|\d+")
+# Where a word begins inside another, as in `DropBox` and in `AIBox`.
+_INSIDE: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# What is not seen where it stands (Unicode's Default_Ignorable_Code_Point): a word goes on over it.
+_IGNORABLE: Final = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_UNSEEN: Final = re.compile(f"[{_IGNORABLE}]+")
+_TORN: Final = re.compile(f"(?<=[A-Za-z0-9])[{_IGNORABLE}]+(?=[A-Za-z0-9])")
+_APART: Final = re.compile(r"[\W_]*(?:[^\W_](?:[\W_]+|\Z)){2,}")
 _LOOKS_LIKE: Final = str.maketrans({"1": "l", "i": "l", "|": "l", "!": "l", "0": "o", "$": "s", "@": "a"})
 _PAIRS: Final = (("rn", "m"), ("vv", "w"))
 _WESTERN: Final = frozenset({"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "COPTIC"})
 """Scripts of which letters look like those of the others; Han with kana or Hangul with Latin is how people write."""
+# As Unicode names `O WITH STROKE`, `SMALL CAPITAL G` and `NEGATIVE CIRCLED G`, which no table takes for an O or a G.
+_FORM: Final = re.compile(r"(?:.* )?LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL )?([A-Z])(?: WITH .*)?")
+
+
+class Spelling(NamedTuple):
+    """The words of a name, written as one: people put them together and take them apart as they like."""
+
+    letters: str
+    edges: frozenset[int]
+    """Where a word begins or ends among them."""
+
+    def has(self, other: Spelling, *, whole: bool = False) -> bool:
+        """Whether another one is a word of it, or several in a row; `whole`, all of it."""
+        if whole:
+            return self.letters == other.letters
+        at = self.letters.find(other.letters)
+        while at >= 0:
+            if at in self.edges and at + len(other.letters) in self.edges:
+                return True
+            at = self.letters.find(other.letters, at + 1)
+        return False
+
+
+_NOTHING: Final = Spelling("", frozenset())
 
 
 class Reading(NamedTuple):
     """A name as it is written, and as it is read."""
 
-    words: tuple[str, ...]
-    """Its words, folded for case and compatibility, with the letters that they have."""
-    seen: tuple[str, ...]
-    """The skeletons of its words: the same for all that look alike."""
+    written: Spelling
+    """Folded for case and compatibility, with the letters that it has; nothing, where no word of it is one by itself."""
+    seen: Spelling
+    """Its skeleton: the same for all that look alike."""
     mixed: str
     """The first word whose letters are of several scripts that look alike; empty where there is none."""
 
     def says(self, other: Reading, *, whole: bool = False) -> bool:
         """Whether it says another name in plain letters, as a word or words of it; `whole`, as all of it."""
-        return _within(other.words, self.words, whole=whole)
+        return self.written.has(other.written, whole=whole)
 
     def looks_like(self, other: Reading, *, whole: bool = False) -> bool:
-        """Whether a person would read another name in it; also where its letters stand apart."""
-        apart = all(len(word) == 1 for word in self.seen) and "".join(self.seen) == "".join(other.seen)
-        return apart or _within(other.seen, self.seen, whole=whole)
+        """Whether a person would read another name in it."""
+        return self.seen.has(other.seen, whole=whole)
 
 
 @lru_cache(maxsize=4096)
 def read(name: str) -> Reading:
     """A name as it is written and as it is read; the same names come again and again."""
-    words = tuple(_WORD.findall(unicodedata.normalize("NFKC", name).casefold()))
-    return Reading(words, tuple(_WORD.findall(skeleton(name))), "" if name.isascii() else _mixed(name))
+    # Whoever takes words apart that a person reads as one does not say them, but has them read.
+    torn = _APART.fullmatch(name) or (not name.isascii() and _TORN.search(name))
+    written = _NOTHING if torn else _spelled(unicodedata.normalize("NFKC", name))
+    return Reading(written, _spelled(_latinised(name), seen=True), "" if name.isascii() else _mixed(name))
 
 
 def skeleton(name: str) -> str:
     """What is left of a name when everything that looks alike is the same; it is no text for people."""
+    return _seen(_latinised(name))
+
+
+def _spelled(text: str, *, seen: bool = False) -> Spelling:
+    found = _WORD.findall(_seen(_INSIDE.sub(" ", text)) if seen else _INSIDE.sub(" ", text).casefold())
+    edges, at = [0], 0
+    for word in found:
+        at += len(word)
+        edges.append(at)
+    return Spelling("".join(found), frozenset(edges))
+
+
+def _latinised(name: str) -> str:
+    """A name with the Latin letters that its own are taken for."""
     decomposed = unicodedata.normalize("NFKD", name)
-    if not decomposed.isascii():
-        data = _confusables()
-        bare = (one for one in decomposed if not unicodedata.combining(one))
-        decomposed = "".join(one if one.isascii() else _latin(data, one) for one in bare)
-    folded = decomposed.casefold().translate(_LOOKS_LIKE)
+    if decomposed.isascii():
+        return decomposed
+    data = _confusables()
+    bare = (one for one in _UNSEEN.sub("", decomposed) if not unicodedata.combining(one))
+    return "".join(one if one.isascii() else _latin(data, one) for one in bare)
+
+
+def _seen(text: str) -> str:
+    folded = text.casefold().translate(_LOOKS_LIKE)
     for pair, one in _PAIRS:
         folded = folded.replace(pair, one)
     return folded
@@ -69,7 +122,11 @@ def _confusables() -> Mapping[str, Sequence[Mapping[str, str]]]:
 
 def _latin(data: Mapping[str, Sequence[Mapping[str, str]]], character: str) -> str:
     """The ASCII letter or digit that a character is taken for; itself where there is none."""
-    return next((one["c"] for one in data.get(character, ()) if one["c"].isascii() and one["c"].isalnum()), character)
+    taken = next((one["c"] for one in data.get(character, ()) if one["c"].isascii() and one["c"].isalnum()), "")
+    if taken:
+        return taken
+    form = _FORM.fullmatch(unicodedata.name(character, ""))
+    return form[1] if form else character
 
 
 def _mixed(name: str) -> str:
@@ -78,10 +135,3 @@ def _mixed(name: str) -> str:
         if len(_WESTERN & scripts) > 1:
             return str(word)
     return ""
-
-
-def _within(wanted: tuple[str, ...], found: tuple[str, ...], *, whole: bool) -> bool:
-    if whole:
-        return wanted == found
-    size = len(wanted)
-    return any(found[at : at + size] == wanted for at in range(len(found) - size + 1))

@@ -8,6 +8,7 @@ OpenID Connect Registration §2). So nothing here normalises, decodes or repairs
 from __future__ import annotations
 
 import enum
+import ipaddress
 import re
 from typing import Final
 
@@ -40,6 +41,27 @@ class RedirectURI(msgspec.Struct, frozen=True):
     """Lower case; empty for a private-use scheme without authority."""
     port: int | None
     """As written, or None."""
+
+    @property
+    def leads_to_one(self) -> bool:
+        """Whether only whoever has its host answers there: https, and not to the machine that the browser runs on."""
+        return self.kind is Kind.HTTPS and not is_this_machine(self.host)
+
+
+_HERE: Final = frozenset({"localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"})
+_BELOW: Final = (".localhost", ".localdomain", ".localdomain4", ".localdomain6")
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host, in lower case, is by name or number the machine that asks (RFC 6761 §6.3, RFC 1122 §3.2.1.3)."""
+    if host in _HERE or host.endswith(_BELOW):
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
 
 
 def _rule(name: str, source: str, reason: str, accepted: str = ACCEPTED) -> Rule:

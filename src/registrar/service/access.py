@@ -54,6 +54,6 @@ async def find(registry: Registry, issuer: Issuer, presented: str, now: int) -> 
         if grant is None or not grant.lives(now):
             return None
     client = await clients.find(registry, issuer, token.client_id)
-    if client is None or not client.usable:
+    if client is None or not client.in_reach:
         return None
     return Found(token, client, item)

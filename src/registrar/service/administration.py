@@ -401,7 +401,7 @@ async def _move(
     now = registry.clock() // 1000
 
     def moved(client: Client) -> Client:
-        if client.state is not source:
+        if client.state is not source and not (client.dormant and target is State.SUSPENDED):
             raise Refused(f"{client_id} is {client.state}, not {source}")
         suspended = target is State.SUSPENDED
         return msgspec.structs.replace(
@@ -480,6 +480,6 @@ def credentials_after(
     if not registry.keys:
         raise Refused("a secret that no token is at hand for needs a key-encryption key (server.key_file)")
     cabinet = issuance.new_cabinet(registry, issuer, client.client_id)
-    secret, record = cabinet.mint_secret(1, now, policy.lifetime.secret)
+    secret, record = cabinet.mint_secret(1, now, issuance.most(policy, client.expires_at, now))
     tokens = tuple(TokenRecord(one.digest, None, one.until) for one in held.tokens)
     return secret, Credentials(tokens, (record,), cabinet.wrap_for_server())

@@ -63,7 +63,7 @@ class Act(enum.StrEnum):
         """Whether there is anything to do."""
         match self:
             case Act.SUSPEND:
-                return client.state is State.ACTIVE
+                return client.state is State.ACTIVE or client.dormant
             case Act.RESUME:
                 return client.state is State.SUSPENDED
             case Act.DELETE:

@@ -152,6 +152,7 @@ async def _evict(registry: Registry, issuer: Issuer, cap: Cap) -> bool:
     async for client in _oldest(registry, issuer, cap):
         if client.state is not State.ACTIVE or await last_use.at(registry.store, issuer.name, client.client_id):
             continue
+        unused = last_use.unused_since(issuer.name, client.client_id, 0, 0)
         event = registry.audit.event(
             "client.evicted",
             issuer.name,
@@ -161,7 +162,9 @@ async def _evict(registry: Registry, issuer: Issuer, cap: Cap) -> bool:
             detail={"limit": f"clients.{cap.name}", "reason": "it was never used, and another one came"},
         )
         try:
-            await registry.store.update(tombstone(client, now_ms // 1000), [event], expected=client.version)
+            await registry.store.update(
+                tombstone(client, now_ms // 1000), [event], expected=client.version, changes=[unused]
+            )
         except (Conflict, NotFound):  # somebody has just done something with it: it lives
             continue
         return True

@@ -146,8 +146,13 @@ async def _held(registry: Registry, issuer: Issuer, filters: Filters, few: Seque
     found = [one for one in few if filters.holds(one)]
     if not filters.asks_for_use:
         return found
-    used = await asyncio.gather(*(last_use.at(registry.store, issuer.name, one.client_id) for one in found))
+    used = await _used_at(registry, issuer, found)
     return [one for one, at in zip(found, used, strict=True) if filters.holds_of_use(at)]
+
+
+async def _used_at(registry: Registry, issuer: Issuer, clients: Sequence[Client]) -> Sequence[int]:
+    """When each was last used; 0 where it never was."""
+    return await asyncio.gather(*(last_use.at(registry.store, issuer.name, one.client_id) for one in clients))
 
 
 async def every(registry: Registry, issuer: Issuer, filters: Filters) -> AsyncIterator[Client]:
@@ -178,9 +183,10 @@ async def statistics(registry: Registry, issuer: Issuer, filters: Filters | None
     after, few = "", list[Client]()
     while looked < SURVEYED:
         few = list(await registry.store.clients(query, after=(issuer.name, after), limit=_PAGE))
-        for one in await _held(registry, issuer, filters, few):
+        held = await _held(registry, issuer, filters, few)
+        for one, used_at in zip(held, await _used_at(registry, issuer, held), strict=True):
             total += 1
-            for name, value in _facts(one, now).items():
+            for name, value in _facts(one, used_at, now).items():
                 counts.setdefault(name, Counter())[value] += 1
         looked += len(few)
         if len(few) < _PAGE:
@@ -192,9 +198,8 @@ async def statistics(registry: Registry, issuer: Issuer, filters: Filters | None
     return {"clients": total, **more, "by": by}
 
 
-def _facts(client: Client, now: int) -> Mapping[str, str]:
-    age = (now - client.created_at) // _DAY
-    ages = ((1, "a day"), (7, "a week"), (30, "30 days"), (365, "a year"))
+def _facts(client: Client, used_at: int, now: int) -> Mapping[str, str]:
+    used = _since(used_at, now) if used_at else "never"
     facts = {
         "state": client.state.value,
         "policy": client.policy,
@@ -202,9 +207,17 @@ def _facts(client: Client, now: int) -> Mapping[str, str]:
         "class": client.admission.client_class,
         "method": str(client.metadata.get("token_endpoint_auth_method", "")),
         "template": client.template,
-        "age": next((f"under {name}" for days, name in ages if age < days), "older"),
+        "age": _since(client.created_at, now),
+        # Nothing is known any more of the use of what is deleted.
+        "last_use": used if client.state is not State.DELETED else "",
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _since(at: int, now: int) -> str:
+    days = (now - at) // _DAY
+    spans = ((1, "a day"), (7, "a week"), (30, "30 days"), (365, "a year"))
+    return next((f"under {name}" for most, name in spans if days < most), "older")
 
 
 async def reindex(registry: Registry, issuer: Issuer, told: Callable[[int], None] = lambda _: None) -> int:

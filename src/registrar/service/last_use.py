@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from registrar.domain.lifecycle import COARSE
 from registrar.service.ports import Item, Put, Store
 
 KIND: Final = "last_use"
 """What these are called among the items of a store; the key is the client's identifier, the body the time."""
-COARSE: Final = 3_600
-"""Seconds in which one use at the most is noted."""
 _REMEMBERED: Final = 100_000
 
 
@@ -23,12 +22,25 @@ class LastUse:
     def note(self, issuer: str, client_id: str, now: int) -> tuple[Put, ...]:
         """The change that notes a use, to be made with another write; none where this hour's was noted already."""
         key = (issuer, client_id)
-        if 0 <= now - self._noted.get(key, -COARSE) < COARSE:
+        if 0 <= now - self._noted.get(key, -COARSE) < COARSE:  # a clock that was set back forgets nobody
             return ()
         if len(self._noted) >= _REMEMBERED:
             self._noted.clear()  # at worst, some uses are noted twice in an hour
         self._noted[key] = now
-        return (Put(Item(issuer, KIND, client_id, str(now).encode(), client_id=client_id)),)
+        return (Put(Item(issuer, KIND, client_id, str(now).encode(), version=now, client_id=client_id)),)
+
+
+def unused_since(issuer: str, client_id: str, used_at: int, version: int) -> Put:
+    """The change that is refused where a client was used since somebody looked; what is known of its use stays.
+
+    Args:
+        issuer: whose client it is.
+        client_id: which.
+        used_at: when it was last used, as it was seen; 0 is never.
+        version: of the item that says so; 0 where there was none.
+    """
+    body = str(used_at).encode()
+    return Put(Item(issuer, KIND, client_id, body, version=version or 1, client_id=client_id), expected=version)
 
 
 async def at(store: Store, issuer: str, client_id: str) -> int:

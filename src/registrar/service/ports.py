@@ -12,6 +12,7 @@ from registrar.domain.chain import Batch
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest, Wrapped
 from registrar.domain.events import Event
+from registrar.domain.lifecycle import Life
 from registrar.domain.terms import of_deleted
 
 
@@ -210,10 +211,16 @@ class ClientQuery(msgspec.Struct, frozen=True):
 
 
 class Due(NamedTuple):
-    """A client that the registry has to look at, and when it was last used; 0 is never."""
+    """A client that the registry has to look at: so much of it as says what becomes of it, and when it was last used."""
 
-    client: Client
+    issuer: str
+    client_id: str
+    due_at: int
+    life: Life
     used_at: int
+    """Seconds since 1970; 0 is never."""
+    noted: int
+    """The version of the item that says so; 0 where there is none."""
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -298,8 +305,8 @@ class Erase(msgspec.Struct, frozen=True):
     whole: bool = False
 
 
-class Look(msgspec.Struct, frozen=True):
-    """Look at a client at another time. It is no change of the client: neither its version nor an event tells of it."""
+class Date(NamedTuple):
+    """When to look at a client. Statements take many of them as they are."""
 
     issuer: str
     client_id: str
@@ -307,6 +314,12 @@ class Look(msgspec.Struct, frozen=True):
     """Seconds since 1970; 0 is never."""
     seen: int = 0
     """The time that it had: where it has another by now, it keeps that."""
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Look at clients at other times. It is no change of them: neither their versions nor events tell of it."""
+
+    dates: Sequence[Date]
 
 
 Change = Put | Drop | DropAll | Tell | Place | Erase | Look

@@ -86,7 +86,7 @@ async def enter(
     same = sameness.key(considered.judge, admitted, decision.metadata) if template is None else ""
     named = None
     if same:
-        named, found = await sameness.held(registry, issuer, same)
+        named, found = await sameness.held(registry, issuer, same, considered.judge, admitted)
         if found is not None:
             return Registration(sameness.answer(found, decision.metadata))
     client_id = credentials.client_id(now_ms, registry.entropy(CLIENT_ID_BYTES))
@@ -159,7 +159,7 @@ async def enter(
                 registry, issuer, considered.judge, admitted, parts, decision, caller, template
             )
         if same and str(conflict) == same:  # another one came first, and this one is that
-            _, found = await sameness.held(registry, issuer, same)
+            _, found = await sameness.held(registry, issuer, same, considered.judge, admitted)
             if found is not None:
                 return Registration(sameness.answer(found, decision.metadata))
             raise ProtocolError("temporarily_unavailable") from None

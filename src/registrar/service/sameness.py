@@ -60,8 +60,12 @@ def put(client: Client, same: str, now: int) -> Put:
     return Put(item, 0, now)
 
 
-async def held(registry: Registry, issuer: Issuer, same: str) -> tuple[Item | None, Client | None]:
-    """The client that says this already, if it still may do anything or waits for it; and the item that names it.
+async def held(
+    registry: Registry, issuer: Issuer, same: str, judge: Judge, admitted: Admitted
+) -> tuple[Item | None, Client | None]:
+    """The client that says this already, if it may do anything or waits for review; and the item that names it.
+
+    One that was changed since, by its operator, says something else by now, and whoever asks must not be told otherwise.
 
     Raises:
         StoreUnavailable: the store does not answer.
@@ -72,7 +76,8 @@ async def held(registry: Registry, issuer: Issuer, same: str) -> tuple[Item | No
     client = await registry.store.find(issuer.name, item.body.decode())
     if client is None or client.expired(registry.clock() // 1000):
         return item, None
-    return item, client if client.usable or client.state is State.PENDING else None
+    works_or_waits = client.usable or client.state is State.PENDING
+    return item, client if works_or_waits and key(judge, admitted, client.metadata) == same else None
 
 
 def answer(client: Client, metadata: Registered) -> dict[str, Any]:

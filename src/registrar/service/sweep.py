@@ -1,9 +1,7 @@
 """The sweep: clients whose date has come are looked at, in pages, by one process of many, and it goes on where it was.
 
 Each client is looked at by its date, which stands in an index, so that what is not due costs nothing. Writes expect what
-was seen: a client that is changed or deleted meanwhile is left alone. One that is used between the look and the write may
-be suspended all the same, and comes back by its next use; nothing is deleted that was not suspended before, and whatever
-uses a suspended client changes it.
+was seen: a client that is changed, deleted or used meanwhile is left alone.
 """
 
 from __future__ import annotations
@@ -12,28 +10,29 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from registrar.domain import lifecycle
 from registrar.domain.access_token import GRANT
-from registrar.domain.client import Client, State, tombstone
+from registrar.domain.client import IDLE, Client, State, tombstone
 from registrar.domain.events import Actor
-from registrar.domain.lifecycle import DAY, EVENT, IDLE, Lifetime, Look, Step
+from registrar.domain.lifecycle import DAY, EVENT, Lifetime, Look, Step
 from registrar.policy import Contradiction
-from registrar.service import leases, passage, ports
+from registrar.service import last_use, leases, passage, ports
 from registrar.service.audit import Caller
 from registrar.service.leases import EVERYWHERE
-from registrar.service.ports import Change, ClientQuery, Conflict, Due, Item, NotFound, Put, StoreUnavailable
+from registrar.service.ports import ClientQuery, Conflict, Date, Due, Item, NotFound, Put, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
 INTERVAL: Final = 60
 """Seconds between two rounds."""
 KIND: Final = "sweep"
 """The item that says how far those were looked at that had no date."""
-_PAGE: Final = 200
+_PAGE: Final = 800
+_SLICE: Final = 200
 _AT_ONCE: Final = 32
 _REST: Final = 0.0001
 _ADOPTED: Final = 1_000
@@ -58,21 +57,13 @@ async def sweep(
         StoreUnavailable: the store does not answer; what was done by then stays done.
     """
     counts: Counter[Step] = Counter()
-    while page := await registry.store.due(registry.clock() // 1000, limit=_PAGE):
+    while page := await registry.store.due(now := registry.clock() // 1000, limit=_PAGE):
         before = counts.total()
-        found = [(one, await _look(registry, one)) for one in page]
         if dry:
-            counts.update(look.step for _, look in found)
-            return counts
-        later = [
-            ports.Look(one.client.issuer, one.client.client_id, look.due_at, one.client.due_at)
-            for one, look in found
-            if look.step is Step.NOTHING
-        ]
-        acts = [(one, look) for one, look in found if look.step is not Step.NOTHING]
-        if later:
-            await registry.store.change(later)
-            counts[Step.NOTHING] += len(later)
+            found = [(one, _look(_lifetime(registry, one), one, now)) for one in page]
+            return Counter([(await _settled(registry, one, look, now)).step for one, look in found])
+        acts = await _postponed(registry, page, now)
+        counts[Step.NOTHING] += len(page) - len(acts)
         for at in range(0, len(acts), _AT_ONCE):
             few = acts[at : at + _AT_ONCE]
             done = await asyncio.gather(*(_act(registry, one, look) for one, look in few))
@@ -84,36 +75,76 @@ async def sweep(
     return counts
 
 
-def lifetime_of(registry: Registry, client: Client) -> Lifetime | None:
-    """The lifetime of a client's policy; None where its issuer or its policy is configured no more."""
-    issuer = registry.issuers.get(client.issuer)
+async def _postponed(registry: Registry, page: Sequence[Due], now: int) -> list[tuple[Due, Look]]:
+    """Give the next date to those of a page to whom nothing happens; the others.
+
+    In slices, of which one waits while another is made durable: then every commit takes a few dates, and none so many
+    that whoever registers beside them would wait for it.
+    """
+    acts: list[tuple[Due, Look]] = []
+    turns = asyncio.Semaphore(2)
+
+    async def slice_of(few: Sequence[Due]) -> None:
+        async with turns:
+            lifetimes = {key: lifetime_of(registry, *key) for key in {(one.issuer, one.life.policy) for one in few}}
+            found = [(one, _look(lifetimes[one.issuer, one.life.policy], one, now)) for one in few]
+            acts.extend(both for both in found if both[1].step is not Step.NOTHING)
+            dates = [
+                Date(one.issuer, one.client_id, look.due_at, one.due_at)
+                for one, look in found
+                if look.step is Step.NOTHING
+            ]
+            if dates:
+                await registry.store.change([ports.Look(dates)])
+
+    await asyncio.gather(*(slice_of(page[at : at + _SLICE]) for at in range(0, len(page), _SLICE)))
+    return acts
+
+
+def lifetime_of(registry: Registry, name: str, policy: str) -> Lifetime | None:
+    """The lifetime of an issuer's policy; None where the issuer or the policy is configured no more."""
+    issuer = registry.issuers.get(name)
     try:
-        judge = issuer.judge(client.policy) if issuer else None
+        judge = issuer.judge(policy) if issuer else None
     except Contradiction:
         judge = None
     return judge.policy.lifetime if judge else None
 
 
-async def _look(registry: Registry, one: Due) -> Look:
-    now = registry.clock() // 1000
-    lifetime = lifetime_of(registry, one.client)
+def _lifetime(registry: Registry, one: Due) -> Lifetime | None:
+    return lifetime_of(registry, one.issuer, one.life.policy)
+
+
+def _look(lifetime: Lifetime | None, one: Due, now: int, *, protected: bool = False) -> Look:
     if lifetime is None:
         return Look(Step.NOTHING, now + DAY)
-    found = lifecycle.look(one.client, one.used_at, lifetime, now, protected=False)
-    if found.step in (Step.NOTHING, Step.EXPIRE) or not await _protected(registry, one.client, now):
-        return found
-    return lifecycle.look(one.client, one.used_at, lifetime, now, protected=True)
+    return lifecycle.look(one.life, one.used_at, lifetime, now, protected=protected)
 
 
-async def _protected(registry: Registry, client: Client, now: int) -> bool:
-    """Whether something that a person allowed it still lives."""
-    held = await registry.store.items(client.issuer, GRANT, client_id=client.client_id, limit=_GRANTS)
-    return any(item.lives(now) for item in held)
+async def _settled(registry: Registry, one: Due, look: Look, now: int) -> Look:
+    """What becomes of it once it is known whether something that a person allowed it still lives."""
+    if look.step in (Step.NOTHING, Step.EXPIRE):
+        return look
+    after = ""
+    while held := await registry.store.items(one.issuer, GRANT, client_id=one.client_id, after=after, limit=_GRANTS):
+        if any(item.lives(now) for item in held):
+            return _look(_lifetime(registry, one), one, now, protected=True)
+        if len(held) < _GRANTS:
+            break
+        after = held[-1].key
+    return look
 
 
 async def _act(registry: Registry, one: Due, look: Look) -> Step | None:
-    """Take a step; None where the client changed meanwhile."""
-    client, now = one.client, registry.clock() // 1000
+    """Take a step; None where the client was changed or used meanwhile."""
+    now = registry.clock() // 1000
+    look = await _settled(registry, one, look, now)
+    if look.step is Step.NOTHING:
+        await registry.store.change([ports.Look([Date(one.issuer, one.client_id, look.due_at, one.due_at)])])
+        return look.step
+    client = await registry.store.find(one.issuer, one.client_id)
+    if client is None or client.version != one.life.version:
+        return None
     reason = "its time is over" if look.step is Step.EXPIRE else "nobody uses it"
     if look.step in (Step.DELETE, Step.EXPIRE):
         after = msgspec.structs.replace(tombstone(client, now), due_at=0)
@@ -126,8 +157,10 @@ async def _act(registry: Registry, one: Due, look: Look) -> Step | None:
         )
     detail = {"reason": reason, "expires_at": look.due_at}
     event = registry.audit.event(EVENT[look.step], client.issuer, _TIME, client_id=client.client_id, detail=detail)
+    ends = look.step in (Step.SUSPEND, Step.DELETE)
+    unused = [last_use.unused_since(one.issuer, one.client_id, one.used_at, one.noted)] if ends else []
     try:
-        await registry.store.update(after, [event], expected=client.version)
+        await registry.store.update(after, [event], expected=client.version, changes=unused)
     except (Conflict, NotFound):
         return None
     return look.step
@@ -136,13 +169,15 @@ async def _act(registry: Registry, one: Due, look: Look) -> Step | None:
 async def used(registry: Registry, issuer: Issuer, client: Client, caller: Caller) -> Client:
     """A client that comes back: where nobody had used it, being used resumes it, and anything else stays as it is.
 
+    To be named is not to be used: who calls this knows that it was the client, or a person who wants it.
+
     Raises:
         StoreUnavailable: the store does not answer.
     """
-    if client.state is not State.SUSPENDED or client.suspended_by != IDLE:
+    if not client.dormant:
         return client
     now = registry.clock() // 1000
-    lifetime = lifetime_of(registry, client) or Lifetime()
+    lifetime = lifetime_of(registry, client.issuer, client.policy) or Lifetime()
     after = msgspec.structs.replace(
         client,
         version=client.version + 1,
@@ -150,8 +185,8 @@ async def used(registry: Registry, issuer: Issuer, client: Client, caller: Calle
         updated_at=now,
         suspended_at=0,
         suspended_by="",
-        due_at=now + (lifetime.idle or DAY),
     )
+    after = msgspec.structs.replace(after, due_at=lifecycle.look(after, now, lifetime, now, protected=False).due_at)
     actor = Actor("client", "none", address=caller.address)
     event = registry.audit.event(
         "client.resumed",
@@ -198,20 +233,18 @@ async def adopt(registry: Registry, told: Callable[[int], None] = lambda _: None
     while not place.done:
         page = await registry.store.clients(ClientQuery(), after=place.after, limit=_ADOPTED)
         now = registry.clock() // 1000
-        changes: list[Change] = []
+        dates: list[Date] = []
         for client in page:
-            lifetime = lifetime_of(registry, client)
+            lifetime = lifetime_of(registry, client.issuer, client.policy)
             if lifetime is None or client.state is State.DELETED:
                 continue
-            first = lifecycle.first(client.created_at, client.expires_at, lifetime) or (
-                client.created_at + lifetime.idle if lifetime.idle else 0
-            )
+            first = lifecycle.first(client.created_at, client.expires_at, lifetime)
             if first and (not client.due_at or first < client.due_at):
-                changes.append(ports.Look(client.issuer, client.client_id, max(first, now), client.due_at))
-        count += len(changes)
+                dates.append(Date(client.issuer, client.client_id, max(first, now), client.due_at))
+        count += len(dates)
         last = (page[-1].issuer, page[-1].client_id) if page else place.after
         place = Place(wanted, last, done=len(page) < _ADOPTED)
-        await registry.store.change([*changes, Put(Item(EVERYWHERE, KIND, KIND, msgspec.json.encode(place)))])
+        await registry.store.change([ports.Look(dates), Put(Item(EVERYWHERE, KIND, KIND, msgspec.json.encode(place)))])
         told(len(page))
         await asyncio.sleep(0)
     return count

@@ -98,15 +98,19 @@ class Batches(ABC, Generic[Operation]):
                         with self._tracer.batch("commit", steps):
                             await self._write_batch(batch)
                 except BaseException as problem:
-                    # Nobody may be left waiting, not even when this task is being cancelled.
                     fail(batch, problem)
                     if not isinstance(problem, Exception):
-                        fail(self._waiting, problem)
                         raise
                 if self._metrics is not None:
                     self._metrics.committed(
                         len(batch), time.perf_counter() - began, durable=any(map(_is_answered, batch))
                     )
+                if self._waiting:
+                    await asyncio.sleep(0)  # those that were just answered may write again, and share the next commit
+        except BaseException as problem:
+            # Nobody may be left waiting, not even when this task is being cancelled.
+            fail(self._waiting, problem)
+            raise
         finally:
             self._running = None
             self._steps.clear()

@@ -20,6 +20,7 @@ from registrar.service.ports import (
     Change,
     ClientQuery,
     Conflict,
+    Date,
     Drop,
     DropAll,
     Due,
@@ -130,7 +131,7 @@ class MemoryStore:
         self._check()
         found = (self._decode(record) for record in self._clients.values())
         due = sorted((one for one in found if 0 < one.due_at <= now), key=lambda one: one.due_at)
-        return [Due(one, self._used_at(one)) for one in due[:limit]]
+        return [self._due(one) for one in due[:limit]]
 
     async def add_token(self, token: InitialAccessToken, event: Event, changes: Sequence[Change] = ()) -> None:
         self._check()
@@ -254,9 +255,12 @@ class MemoryStore:
         found = self._items.get((client.issuer, template.KIND, client.template))
         return records.decode_client(record, found.body if found else None)
 
-    def _used_at(self, client: Client) -> int:
+    def _due(self, client: Client) -> Due:
+        key = (client.issuer, client.client_id)
+        made = self._items.get((client.issuer, template.KIND, client.template))
         used = self._items.get((client.issuer, last_use.KIND, client.client_id))
-        return int(used.body) if used else 0
+        seen = (used.body, used.version) if used else (None, None)
+        return records.decode_due(*key, client.due_at, self._clients[key], made.body if made else None, *seen)
 
     def _expect(self, changes: Sequence[Change]) -> None:
         """Refuse before anything is changed."""
@@ -283,13 +287,14 @@ class MemoryStore:
             elif isinstance(one, Place):
                 self._batches[self._unplaced(one)] = chain.placed(self._batches[self._unplaced(one)], one.place)
             elif isinstance(one, Look):
-                self._look(one)
+                for date in one.dates:
+                    self._look(date)
             elif isinstance(one, Erase):
                 self._events = [*_erased(self._events, one)]
             elif isinstance(one, DropAll):
                 self._items = {key: item for key, item in self._items.items() if not _goes(item, one)}
 
-    def _look(self, one: Look) -> None:
+    def _look(self, one: Date) -> None:
         key = (one.issuer, one.client_id)
         if (record := self._clients.get(key)) and (held := records.decode_own(record)).due_at == one.seen:
             self._clients[key] = records.encode_own(msgspec.structs.replace(held, due_at=one.due_at))

@@ -9,6 +9,7 @@ import msgspec
 from registrar.domain import template
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.client import Client
+from registrar.domain.lifecycle import Life
 from registrar.domain.template import Template
 from registrar.service.ports import Due, SigningKey
 
@@ -16,6 +17,7 @@ encode: Final = msgspec.json.Encoder().encode
 """A record as JSON: readable with the database's own tools when a server is not at hand."""
 
 _decode_client: Final = msgspec.json.Decoder(Client).decode
+_decode_life: Final = msgspec.json.Decoder(Life).decode
 _decode_template: Final = msgspec.json.Decoder(Template).decode
 decode_token: Final = msgspec.json.Decoder(InitialAccessToken).decode
 decode_key: Final = msgspec.json.Decoder(SigningKey).decode
@@ -44,7 +46,18 @@ def decode_client(record: bytes, of_template: bytes | None = None) -> Client:
     return template.compose(client, _decode_template(of_template) if of_template else None)
 
 
-def decode_due(record: bytes, of_template: bytes | None, used: bytes | None, due_at: int) -> Due:
+def decode_due(
+    issuer: str,
+    client_id: str,
+    due_at: int,
+    record: bytes,
+    of_template: bytes | None,
+    used: bytes | None,
+    noted: int | None,
+) -> Due:
     """A client whose date has come. The date stands beside the record: moving it must not rewrite that."""
-    client = msgspec.structs.replace(decode_client(record, of_template), due_at=due_at)
-    return Due(client, int(used or 0))
+    life = _decode_life(record)
+    if life.template:
+        made = decode_client(record, of_template)
+        life = msgspec.structs.replace(life, state=made.state, policy=made.policy)
+    return Due(issuer, client_id, due_at, life, int(used or 0), noted or 0)

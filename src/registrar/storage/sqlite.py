@@ -73,17 +73,19 @@ _UPDATE_CLIENT: Final = (
 _INSERT_TERM: Final = "INSERT OR IGNORE INTO client_term (issuer, term, client_id) VALUES (?, ?, ?)"
 _DELETE_TERM: Final = "DELETE FROM client_term WHERE issuer = ? AND term = ? AND client_id = ?"
 # The template comes with the instance, in one statement: the two are of one moment.
-_CLIENTS: Final = (
-    "SELECT client.record, item.body FROM client LEFT JOIN item ON client.template <> '' "  # noqa: S608 (a word of our own)
-    f"AND item.issuer = client.issuer AND item.kind = '{template.KIND}' AND item.key = client.template"
+_OF_TEMPLATE: Final = (
+    "LEFT JOIN item ON client.template <> '' AND item.issuer = client.issuer "
+    f"AND item.kind = '{template.KIND}' AND item.key = client.template"
 )
+_CLIENTS: Final = f"SELECT client.record, item.body FROM client {_OF_TEMPLATE}"  # noqa: S608 (words of our own)
 # The state of an instance is the template's to end: where that is deleted or gone, so is the instance.
 _STATE: Final = (
     "iif(client.template <> '' AND ifnull(json_extract(CAST(item.body AS TEXT), '$.state'), 'deleted') = 'deleted', "
     "'deleted', client.state)"
 )
 _DUE: Final = (
-    f"{_CLIENTS.replace(' FROM', ', used.body, client.due_at FROM', 1)} "
+    "SELECT client.issuer, client.client_id, client.due_at, client.record, item.body, used.body, used.version "  # noqa: S608 (as above)
+    f"FROM client {_OF_TEMPLATE} "
     f"LEFT JOIN item AS used ON used.issuer = client.issuer AND used.kind = '{last_use.KIND}' AND used.key = client.client_id "
     "WHERE client.due_at <> 0 AND client.due_at <= ? ORDER BY client.due_at LIMIT ?"
 )
@@ -97,7 +99,7 @@ _INSERT_BATCH: Final = "INSERT INTO audit_batch (writer, number, events, root, l
 _BATCHES: Final = "SELECT writer, number, events, root, link, place FROM audit_batch"
 _ERASE_EVENT: Final = "DELETE FROM event WHERE sequence = ?"
 _ERASE_PERSONAL: Final = "UPDATE event SET personal = x'' WHERE sequence = ?"
-_LOOK: Final = "UPDATE client SET due_at = ? WHERE issuer = ? AND client_id = ? AND due_at = ?"
+_LOOK: Final = "UPDATE client SET due_at = ?3 WHERE issuer = ?1 AND client_id = ?2 AND due_at = ?4"
 _PLACE: Final = "UPDATE audit_batch SET place = ? WHERE writer = ? AND number = ? AND place = 0"
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
 # The index has the first event of each batch; the others come after it in the sequence.
@@ -511,7 +513,7 @@ class _Engine:
             elif isinstance(one, Place):
                 self._place(one)
             elif isinstance(one, Look):
-                self._db.execute(_LOOK, (one.due_at, one.issuer, one.client_id, one.seen))
+                self._db.executemany(_LOOK, one.dates)
             elif isinstance(one, Erase):
                 self._db.execute(_ERASE_EVENT if one.whole else _ERASE_PERSONAL, (one.sequence,))
             else:

@@ -38,13 +38,15 @@ from registrar.domain.chain import Batch
 from registrar.domain.client import Admission, Assurance, Client, State
 from registrar.domain.credentials import Credentials, Sealed, SecretRecord, TokenRecord, Wrapped, digest
 from registrar.domain.events import Event
+from registrar.domain.lifecycle import COARSE
 from registrar.domain.metadata import Registered
 from registrar.domain.template import KIND as TEMPLATE
 from registrar.domain.template import Template, TemplateState
-from registrar.service.last_use import LastUse
+from registrar.service.last_use import LastUse, unused_since
 from registrar.service.ports import (
     ClientQuery,
     Conflict,
+    Date,
     Drop,
     DropAll,
     Erase,
@@ -498,13 +500,57 @@ class StoreRecords(_Tier):
         for client_id, due_at in (("a", NOW), ("b", NOW - 1), ("c", NOW + 1), ("d", 0)):
             await store.create(a_client(client_id, due_at=due_at), an_event(client_id))
         await store.change(LastUse().note("main", "a", NOW - 5))
-        assert [(one.client.client_id, one.used_at) for one in await store.due(NOW)] == [("b", 0), ("a", NOW - 5)]
-        assert [one.client for one in await store.due(NOW, limit=1)] == [a_client("b", due_at=NOW - 1)]
-        await store.change([Look("main", "b", NOW - 2, NOW), Look("main", "b", NOW + 7, NOW - 1), Look("main", "x", 1)])
-        assert [one.client.client_id for one in await store.due(NOW)] == ["a"]
-        assert [one.client.client_id for one in await store.due(NOW + 7)] == ["a", "c", "b"]
+        assert [(one.client_id, one.used_at) for one in await store.due(NOW)] == [("b", 0), ("a", NOW - 5)]
+        (first,) = await store.due(NOW, limit=1)
+        assert first[:3] == ("main", "b", NOW - 1)
+        assert msgspec.to_builtins(first.life).items() <= msgspec.structs.asdict(a_client("b")).items()
+        await store.change([Look([]), Put(an_item("beside"))])
+        await store.change([Look([])])
+        await store.change([Look([Date("main", "b", NOW - 2, NOW), Date("main", "x", 1)])])
+        assert [one.client_id for one in await store.due(NOW)] == ["b", "a"]
+        await store.change([Look([Date("main", "b", NOW + 7, NOW - 1), Date("main", "a", NOW + 6, NOW)])])
+        assert not await store.due(NOW)
+        assert [one.client_id for one in await store.due(NOW + 7)] == ["c", "a", "b"]
         await store.update(_next(a_client("b", due_at=NOW + 9)), [], expected=1)
-        assert [one.client.client_id for one in await store.due(NOW)] == ["a"]
+        assert [one.client_id for one in await store.due(NOW + 8)] == ["c", "a"]
+
+    async def test_a_client_that_was_used_since_is_not_ended(self, store: Store) -> None:
+        """Whoever ends a client says what was known of its use: never, or then; what came since refuses it."""
+        noted = LastUse()
+        for used in (0, NOW + 1, NOW + COARSE + 1):
+            client_id = f"c{used}"
+            await store.create(a_client(client_id, due_at=NOW), an_event(client_id))
+            if used:
+                await store.change(noted.note("main", client_id, used))
+            (seen,) = await store.due(NOW)
+            stale = unused_since("main", client_id, seen.used_at, seen.noted)
+            await store.change(noted.note("main", client_id, used + 2 * COARSE))
+            after = _next(a_client(client_id, due_at=0), state=State.DELETED)
+            with pytest.raises(Conflict):
+                await store.update(after, [an_event(client_id)], expected=1, changes=[stale])
+            assert await store.find("main", client_id) == a_client(client_id, due_at=NOW)
+            (seen,) = await store.due(NOW)
+            assert seen.used_at == used + 2 * COARSE
+            suspended = _next(a_client(client_id, due_at=NOW), state=State.SUSPENDED)
+            fresh = unused_since("main", client_id, seen.used_at, seen.noted)
+            await store.update(suspended, [an_event(client_id)], expected=1, changes=[fresh])
+            (seen,) = await store.due(NOW)
+            assert (seen.life.state, seen.used_at) == (State.SUSPENDED, used + 2 * COARSE)
+            fresh = unused_since("main", client_id, seen.used_at, seen.noted)
+            await store.update(msgspec.structs.replace(after, version=3), [], expected=2, changes=[fresh])
+            assert await store.item("main", "last_use", client_id) is None
+
+    async def test_what_was_never_used_stays_so_when_it_is_suspended(self, store: Store) -> None:
+        """That nobody used it is no use of it, and two who say so at once do not both suspend it."""
+        await store.create(a_client("c", due_at=NOW), an_event("c"))
+        (seen,) = await store.due(NOW)
+        never = unused_since("main", "c", seen.used_at, seen.noted)
+        await store.update(_next(a_client("c", due_at=NOW)), [], expected=1, changes=[never])
+        (seen,) = await store.due(NOW)
+        assert seen.used_at == 0
+        await store.change([unused_since("main", "c", seen.used_at, seen.noted)])
+        with pytest.raises(Conflict):
+            await store.change([never])
 
     async def test_events_are_found_by_what_is_asked(self, store: Store) -> None:
         """A query narrows by issuer, kind and client, alone and together; None is any."""

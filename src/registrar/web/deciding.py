@@ -155,7 +155,7 @@ async def _client(visitor: Visitor, request: AuthorizationRequest) -> Client:
     client = await clients.find(visitor.registry, visitor.issuer, request.client_id)
     if client is not None and client.state is State.PENDING:
         raise ProtocolError("access_denied", "This application waits for its operator's review.")
-    if client is None or not client.usable:
+    if client is None or not client.in_reach:
         raise ProtocolError("access_denied", "This application has been suspended or removed.")
     requests.check_registered(visitor.issuer, client, request)
     return client

@@ -31,7 +31,7 @@ async def show(exchange: Exchange) -> Answer:
         StoreUnavailable: the store does not answer.
     """
     client = await clients.find(exchange.registry, exchange.issuer, exchange.client_id)
-    if client is None or not client.usable:
+    if client is None or not client.in_reach:
         raise ProtocolError("not_found")
     query = exchange.scope["query_string"].decode("ascii", "replace")
     wanted = query.removeprefix("language=") if query.startswith("language=") else ""

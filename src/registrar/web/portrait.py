@@ -53,6 +53,7 @@ class Destination:
     kind: Kind
     shown: str
     """A host, or the scheme of an app."""
+    leads_to_one: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def portrait(
         registered_by=_registered_by(client, viewer, owner),
         self_registered=client.admission.assurance is not Assurance.OPERATOR,
         vouched=known,
-        verified=known and (leads is None or leads.kind is Kind.HTTPS),
+        verified=known and (leads is None or leads.leads_to_one),
         cautions=tuple(_CAUTIONS[flag] for flag in client.flags if flag in _CAUTIONS),
         destination=leads,
         attested=tuple(
@@ -178,7 +179,8 @@ def destination(uri: str) -> Destination | None:
     judged = redirect_uri.judge(uri, "redirect_uri") if uri else None
     if not isinstance(judged, RedirectURI):
         return None
-    return Destination(judged.kind, judged.scheme if judged.kind is Kind.PRIVATE_USE else judged.host)
+    where = judged.scheme if judged.kind is Kind.PRIVATE_USE else judged.host
+    return Destination(judged.kind, where, judged.leads_to_one)
 
 
 def _logo(base: str, client_id: str, logo: Text) -> str:

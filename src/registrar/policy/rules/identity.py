@@ -46,8 +46,8 @@ LOGO: Final = rule(
 ELSEWHERE: Final = rule(
     "rule.software_hosts",
     "RFC 7591 §5",
-    "is software that is registered already, and none of it leads to {hosts}",
-    "redirect URIs where that software leads already, or a software statement",
+    "is software that is registered already, and it has not led to {hosts}",
+    "redirect URIs only where that software leads already, or a software statement",
 )
 
 FLAGS: Final = frozenset(one.name for one in (LOOKALIKE, MIXED, BRAND, LOGO, ELSEWHERE))
@@ -94,7 +94,7 @@ class OwnBrands(tuple[Brand, ...]):
         for word in words:
             name, equals, hosts = word.partition("=")
             reading = names.read(name.strip())
-            if not equals or not reading.words or not hosts:
+            if not equals or not reading.written.letters or not hosts:
                 raise ValueError(f"{word} is no brand such as Acme=acme.com,*.acme.com")
             home = Hosts.from_words([host.strip() for host in hosts.split(",")])
             found.append(Brand(name.strip(), home, reading))
@@ -126,7 +126,7 @@ def _imitated(name: str, brands: OwnBrands) -> str | None:
     reading = names.read(name)
     every: tuple[Brand, ...] = (*brands, *shipped())
     for brand in every:
-        if sum(map(len, brand.reading.words)) < _SHORTEST or reading.says(brand.reading):
+        if len(brand.reading.written.letters) < _SHORTEST or reading.says(brand.reading):
             continue
         if reading.looks_like(brand.reading, whole=brand.whole):
             return brand.name
@@ -159,7 +159,7 @@ def brands(
     for member in named(metadata, ("logo_uri",)):
         pictured = grammar.host_of(str(metadata[member]))
         owners = [one for one in (*brands, *shipped()) if pictured in one.hosts]
-        if owners and not any(host in one.hosts for one in owners for host in hosts):
+        if owners and not all(any(host in one.hosts for one in owners) for host in hosts):
             yield said(LOGO, verdict, member, host=pictured)
 
 
@@ -170,15 +170,16 @@ def _spoken(name: str, brands: OwnBrands) -> tuple[Brand, ...]:
 
 
 def software_hosts(metadata: Metadata, facts: Facts, *, verdict: Verdict = "warn") -> Iterator[Finding]:
-    """Software that is registered already leads where it led before, unless a statement vouches for it.
+    """Software that is registered already leads where it led before and nowhere else, unless a statement vouches for it.
 
     Whoever registers first says where that is, so that to refuse is for servers on which nobody can be first but its maker.
     """
     if facts.software_hosts is None or (facts.statement and "software_id" in facts.statement.members):
         return
-    led = terms.hosts(metadata.get("redirect_uris", ()))
-    if led and not set(led) & set(facts.software_hosts):
-        yield said(ELSEWHERE, verdict, "software_id", hosts=listed(led))
+    # One known address among others must not vouch for them: the code goes to whichever the request names.
+    strange = [host for host in terms.hosts(metadata.get("redirect_uris", ())) if host not in facts.software_hosts]
+    if strange:
+        yield said(ELSEWHERE, verdict, "software_id", hosts=listed(strange))
 
 
 def _names(metadata: Metadata, facts: Facts) -> Sequence[tuple[str, str]]:

@@ -107,7 +107,7 @@ class Company:
             return False
         rows: set[Hashable] = {write.client} if write.client else set()
         rows.update((one.writer, one.number, "") for one in write.places)
-        rows.update((one.issuer, one.client_id) for one in write.looks)
+        rows.update((date.issuer, date.client_id) for one in write.looks for date in one.dates)
         if write.changes:
             rows.update(write.items())
             if self._sweeps or (write.sweeps and self._items):
@@ -404,9 +404,8 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
         if write.token is not None and write.spend is not None:
             asked, now = claims.get(write.token, (0, 0))
             claims[write.token] = asked + 1, max(now, write.spend.now)
-        if write.looks:
-            looked = ((one.issuer, one.client_id, one.due_at, one.seen) for one in write.looks)
-            first.setdefault("looked", []).extend(looked)
+        if dates := [date for one in write.looks for date in one.dates]:
+            first.setdefault("looked", []).extend(dates)
         for one in write.erased:
             first.setdefault("events_erased" if one.whole else "personal_erased", []).append((one.sequence,))
         if write.places:

@@ -44,12 +44,18 @@ class Lookups(Generic[Key]):
         found: asyncio.Future[Row | None] = loop.create_future()
         self._waiting.append((key, found))
         if len(self._running) < _AT_ONCE:
-            task = loop.create_task(self._run())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running.add(loop.create_task(self._run()))
         return await found
 
     async def _run(self) -> None:
+        try:
+            await self._answer()
+        finally:
+            # At once, and not when the loop comes to tell that a task is done: whoever was answered may ask again before.
+            if (this := asyncio.current_task()) is not None:
+                self._running.discard(this)
+
+    async def _answer(self) -> None:
         while self._waiting:
             waiters = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
             try:

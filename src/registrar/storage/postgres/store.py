@@ -44,12 +44,14 @@ from registrar.storage.postgres.lookups import Lookups
 from registrar.storage.postgres.writer import LANE_BITS, Writer
 
 # The template comes with the instance, in one statement: the two are of one moment.
-_CLIENTS: Final = (
-    "SELECT client.record, item.body FROM client LEFT JOIN item ON client.template <> '' "  # noqa: S608 (a word of our own)
-    f"AND item.issuer = client.issuer AND item.kind = '{template.KIND}' AND item.key = client.template"
+_OF_TEMPLATE: Final = (
+    "LEFT JOIN item ON client.template <> '' AND item.issuer = client.issuer "
+    f"AND item.kind = '{template.KIND}' AND item.key = client.template"
 )
+_CLIENTS: Final = f"SELECT client.record, item.body FROM client {_OF_TEMPLATE}"  # noqa: S608 (words of our own)
 _DUE: Final = (
-    f"{_CLIENTS.replace(' FROM', ', used.body, client.due_at FROM', 1)} "
+    "SELECT client.issuer, client.client_id, client.due_at, client.record, item.body, used.body, used.version "  # noqa: S608 (as above)
+    f"FROM client {_OF_TEMPLATE} "
     f"LEFT JOIN item AS used ON used.issuer = client.issuer AND used.kind = '{last_use.KIND}' AND used.key = client.client_id "
     "WHERE client.due_at <> 0 AND client.due_at <= $1 ORDER BY client.due_at LIMIT $2"
 )
