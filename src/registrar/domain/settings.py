@@ -261,6 +261,10 @@ class ClientLimits:
     address: int = _setting(
         0, "Clients from one address. Where this is set, a keyed digest of the address stays with each client."
     )
+    total: int = _setting(
+        0,
+        "Clients of the issuer in all. Where they are all in use, only who registers with nothing to show is refused.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import msgspec
 from registrar.domain import terms
 from registrar.domain.client import Client, State
 from registrar.domain.terms import term
-from registrar.service import last_use
+from registrar.service import caps, last_use
 from registrar.service.ports import ClientQuery, Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
 
@@ -228,4 +228,5 @@ async def reindex(registry: Registry, issuer: Issuer, told: Callable[[int], None
             count += 1
         after = (found[-1].issuer, found[-1].client_id)
         told(len(found))
+    await caps.forget(registry, issuer)  # clients that were deleted before there were terms had been counted
     return count

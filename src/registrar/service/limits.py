@@ -22,6 +22,7 @@ from registrar.service.registry import Issuer, Registry
 
 TOLD: Final = Rate(60, 60, "60/minute")
 """Early warnings of an issuer that are recorded; a flood from many addresses must not fill the audit."""
+_HOURLY: Final = Rate(1, 3_600, "1/hour")
 _NAMES: Final = {
     "address": "registrations from this address",
     "shared": "registrations from this network",
@@ -147,6 +148,15 @@ async def warn(registry: Registry, issuer: Issuer, name: str, text: str) -> None
             log.warning("%s: %s of %s, which could not be recorded: %s", issuer.name, detail["reason"], name, problem)
 
     registry.errands.start(record(), "an early warning")
+
+
+async def warn_hourly(registry: Registry, issuer: Issuer, name: str, text: str) -> None:
+    """The same where nobody can tell who was the first to see it: once an hour, as long as it is so."""
+    if (
+        await registry.windows.hit(_key(issuer, "nearly", name, _HOURLY), _HOURLY.seconds, registry.clock() // 1000)
+        == 1
+    ):
+        await warn(registry, issuer, name, text)
 
 
 def _key(issuer: Issuer, name: str, who: str, rate: Rate) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -309,7 +309,23 @@ class Look(msgspec.Struct, frozen=True):
     """The time that it had: where it has another by now, it keeps that."""
 
 
-Change = Put | Drop | DropAll | Tell | Place | Erase | Look
+TALLY: Final = "tally"
+"""The kind and the key of the item of which the version is how many clients of an issuer live."""
+
+
+class Count(msgspec.Struct, frozen=True):
+    """Count a client that is created among those of its issuer that live, by the item `TALLY`.
+
+    The first time, the store counts them all and refuses nobody; from then on it keeps the number, and takes off each
+    client in the write that deletes it. Where clients were created without being counted, the item is dropped, and they are counted anew.
+    """
+
+    issuer: str
+    most: int = 0
+    """Where there would be more, the write is refused: `Conflict(TALLY)`. 0 is any number."""
+
+
+Change = Put | Drop | DropAll | Tell | Place | Erase | Look | Count
 
 
 class EventQuery(msgspec.Struct, frozen=True):

@@ -43,8 +43,10 @@ from registrar.domain.template import KIND as TEMPLATE
 from registrar.domain.template import Template, TemplateState
 from registrar.service.last_use import LastUse
 from registrar.service.ports import (
+    TALLY,
     ClientQuery,
     Conflict,
+    Count,
     Drop,
     DropAll,
     Erase,
@@ -278,6 +280,12 @@ async def _events(store: Store, **query: str) -> list[StoredEvent]:
 
 async def _clients(store: Store, **query: Any) -> list[Client]:
     return list(await store.clients(ClientQuery(**query), limit=_EVERYTHING))
+
+
+async def _living(store: Store) -> int:
+    item = await store.item("main", TALLY, TALLY)
+    assert item is not None
+    return item.version
 
 
 async def _uses(store: Store, token: InitialAccessToken) -> int:
@@ -984,6 +992,53 @@ class StoreTransactions(_Tier):
         assert [one.event.kind for one in await _events(store)] == ["token.issued", "client.registered"]
         assert await _uses(store, token) == 1
 
+    async def test_clients_are_counted_while_they_live(self, store: Store) -> None:
+        """Those from before are counted with the first; who is deleted is counted off once, whatever is changed later."""
+        await store.create(a_client("c1"), an_event())
+        await store.create(a_client("c2"), an_event())
+        await store.create(a_client("c2", issuer="other"), an_event(issuer="other"))
+        gone = _next(a_client("c2"), state=State.DELETED)
+        await store.update(gone, [an_event("c2", kind="client.deleted")], expected=1)
+        assert await store.item("main", TALLY, TALLY) is None
+        living = []
+
+        await store.create(a_client("c3"), an_event("c3"), changes=[Count("main", 2)])
+        living.append(await _living(store))
+        with pytest.raises(Conflict, match=f"^{TALLY}$"):
+            await store.create(a_client("c4"), an_event("c4"), changes=[Put(an_item("i1"), 0), Count("main", 2)])
+        assert await store.find("main", "c4") is None
+        assert await store.item("main", "code", "i1") is None
+        await store.create(a_client("c4"), an_event("c4"), changes=[Count("main")])
+        living.append(await _living(store))
+        with pytest.raises(Conflict):
+            await store.create(a_client("c4"), an_event("c4"), changes=[Count("main")])
+        living.append(await _living(store))
+
+        await store.update(_next(gone), [], expected=2)
+        await store.update(_next(a_client("c3"), state=State.SUSPENDED), [an_event("c3")], expected=1)
+        living.append(await _living(store))
+        deleted = _next(a_client("c4"), state=State.DELETED)
+        await store.update(deleted, [an_event("c4", kind="client.deleted")], expected=1)
+        living.append(await _living(store))
+        await store.update(a_client("c2", issuer="other", version=2, state=State.DELETED), [], expected=1)
+        living.append(await _living(store))
+        assert living == [2, 3, 3, 3, 2, 2]
+
+    async def test_who_counts_first_is_not_refused(self, store: Store) -> None:
+        """However many there are: from the next one on the number is known."""
+        there = [f"c{number}" for number in range(3)]
+        for one in there:
+            await store.create(a_client(one), an_event())
+        await store.create(a_client("c3"), an_event("c3"), changes=[Count("main", 2)])
+        assert await _living(store) == len(there) + 1
+        with pytest.raises(Conflict, match=f"^{TALLY}$"):
+            await store.create(a_client("c4"), an_event("c4"), changes=[Count("main", 2)])
+        await store.change([Drop("main", TALLY, TALLY)])
+        outcomes = await _outcomes(
+            store.create(a_client(f"d{number}"), an_event(), changes=[Count("main", 2)]) for number in range(5)
+        )
+        assert (_count(outcomes, None), _count(outcomes, Conflict), await _living(store)) == (1, 4, len(there) + 2)
+
     async def test_what_belongs_to_a_deleted_client_goes_with_it(self, store: Store) -> None:
         """Every kind of it, in the same transaction; what belongs to others stays."""
         await store.create(a_client(), an_event())
@@ -1157,6 +1212,21 @@ class StoreParallel(_Tier):
         assert stored.policy == f"p{outcomes.index(None)}"
         assert len(await _events(store, kind="client.registered")) == 1
         assert await _uses(store, token) == 1
+
+    async def test_a_crowd_is_counted_to_the_last(self, store: Store) -> None:
+        """Of 50 that come at once, as many live as may; and while some go, others come."""
+        outcomes = await _outcomes(
+            store.create(a_client(f"c{number:02}"), an_event(f"c{number:02}"), changes=[Count("main", 20)])
+            for number in range(_CROWD)
+        )
+        assert (_count(outcomes, None), _count(outcomes, Conflict), await _living(store)) == (20, _CROWD - 20, 20)
+        created = [number for number, outcome in enumerate(outcomes) if outcome is None]
+        both = [
+            store.update(_next(a_client(f"c{number:02}"), state=State.DELETED), [], expected=1) for number in created
+        ]
+        both += [store.create(a_client(f"d{number:02}"), an_event(), changes=[Count("main")]) for number in range(20)]
+        outcomes = await _outcomes(both)
+        assert (_count(outcomes, None), await _living(store)) == (40, 20)
 
     async def test_of_concurrent_claims_one_wins(self, store: Store) -> None:
         """An identifier that may be used once is used once, whoever comes at the same moment."""
