@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from registering import MEMBERS, bearer, configured, events, issue, on_disk, post, register
+from registering import MEMBERS, PUBLIC, bearer, configured, events, issue, on_disk, post, register
 
 from registrar.config import ConfigurationError, create_key_file, parse
 from registrar.domain.client import State
@@ -73,6 +73,26 @@ async def test_what_is_refused_for_its_metadata_takes_its_share_too() -> None:
         for _ in range(2):
             assert (await come(server, "192.0.2.1", {"redirect_uris": ["javascript:0"]})).status_code == 400
         _is_slowed(await come(server, "192.0.2.1"))
+
+
+@pytest.mark.requirement("SEED-67")
+@pytest.mark.parametrize("rate", ["software_id", "redirect_host", "total"])
+async def test_what_is_answered_with_a_client_that_is_there_takes_its_share_too(rate: str) -> None:
+    """Under `repeat = "same"` nothing is stored, and a program that asks in a circle is slowed like any other."""
+    policy = '[policy.agents]\nextends = ["mcp"]\nrepeat = "same"'
+    text = _proxied(
+        configured(
+            registration='policy = "agents"',
+            tables=f'[issuer.main.limits]\naddress = ""\n{rate} = "2/minute"\n{policy}',
+        )
+    )
+    agent = {**PUBLIC, "software_id": "reader"}
+    async with served(text) as server:
+        answers = [await come(server, "192.0.2.1", agent) for _ in range(3)]
+        assert answers[1].json()["client_id"] == answers[0].json()["client_id"]
+        assert _is_slowed(answers[2]) == 60
+        server.clock.advance(60)
+        assert (await come(server, "192.0.2.1", agent)).json()["client_id"] == answers[0].json()["client_id"]
 
 
 async def test_a_subscriber_with_many_addresses_has_one_rate() -> None:
