@@ -95,17 +95,21 @@ async def create(
             await turns.enter_async_context(registry.turns.of(key))
         waited = False
         for _ in range(_ATTEMPTS):
-            if total and not waited and total.refuses(client) and await _living(registry, issuer) >= total.limit:
+            living = await _living(registry, issuer, now=waited) if total else 0
+            if total and living >= total.limit and not waited and total.refuses(client):
                 await turns.enter_async_context(registry.turns.of(total.key))
-                waited = True
+                waited, living = True, await _living(registry, issuer, now=True)
             moved = [change for cap in caps for change in await _moved(registry, issuer, cap, client)]
-            counted = [await _counted(registry, issuer, total, client)] if total else []
+            counted = [await _counted(registry, issuer, total, client, living)] if total else []
             try:
                 await registry.store.create(client, event, spend, (*changes, *moved, *counted))
             except Conflict as conflict:
                 if str(conflict) not in (TALLY, *(cap.key for cap in caps)):
                     raise
+                registry.tallies.pop(issuer.name, None)
                 continue
+            if total:
+                _one_more(registry, issuer)
             return
     raise ProtocolError("temporarily_unavailable")
 
@@ -173,7 +177,7 @@ def _full(cap: Cap) -> ProtocolError:
     )
 
 
-async def _counted(registry: Registry, issuer: Issuer, cap: Cap, client: Client) -> Count:
+async def _counted(registry: Registry, issuer: Issuer, cap: Cap, client: Client, living: int) -> Count:
     """Make room among all clients of an issuer, and give the change that counts one more.
 
     What comes through the open door must not close the others: only who has nothing to show is refused, only such make
@@ -182,7 +186,6 @@ async def _counted(registry: Registry, issuer: Issuer, cap: Cap, client: Client)
     Raises:
         ProtocolError: `too_many_clients`.
     """
-    living = await _living(registry, issuer)
     if 0 < limits.near(cap.limit, issuer.settings.limits.near) <= living + 1:
         await limits.warn_hourly(registry, issuer, f"clients.{TOTAL}", f"{cap.limit} clients {_NAMES[TOTAL]}")
     if not cap.refuses(client):
@@ -194,10 +197,25 @@ async def _counted(registry: Registry, issuer: Issuer, cap: Cap, client: Client)
     return Count(issuer.name, max(cap.limit, living + 1))
 
 
-async def _living(registry: Registry, issuer: Issuer) -> int:
-    """How many clients live; 0 where nobody has counted them, as the first to be counted will."""
+async def _living(registry: Registry, issuer: Issuer, *, now: bool) -> int:
+    """How many clients live; 0 where nobody has counted them, as the first to be counted will.
+
+    Unless it has to be what is so now, what was read within a second will do: the store refuses by what is so.
+    """
+    time = registry.clock() // 1000
+    known, read_at = registry.tallies.get(issuer.name, (0, 0))
+    if known and not now and read_at == time:
+        return known
     item = await registry.store.item(issuer.name, TALLY, TALLY)
-    return item.version if item else 0
+    living = item.version if item else 0
+    registry.tallies[issuer.name] = living, time
+    return living
+
+
+def _one_more(registry: Registry, issuer: Issuer) -> None:
+    known, read_at = registry.tallies.get(issuer.name, (0, 0))
+    if known:
+        registry.tallies[issuer.name] = known + 1, read_at
 
 
 async def synchronise(registry: Registry, issuer: Issuer) -> None:
