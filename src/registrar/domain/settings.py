@@ -537,7 +537,7 @@ class Server:
         default="",
         repr=False,  # it may hold a password
         metadata={
-            "meaning": "A Redis or Valkey database in which processes count rates together: `redis://host:6379/0`, `rediss://…` or `valkey://…`. It needs the extra `redis`. Empty: each process counts by itself."
+            "meaning": "A Redis or Valkey database in which processes count rates and failed attempts to authenticate together: `redis://host:6379/0`, `rediss://…` or `valkey://…`. It needs the extra `redis`. Empty: each process counts by itself."
         },
     )
     queue: int = _setting(4_096, "Writes that may wait for the store; beyond that the answer is 503 with Retry-After.")

@@ -32,6 +32,10 @@ class Windows(Protocol):
         """Seconds until the window ends; 1 at the least, for whoever is told to wait."""
         ...
 
+    async def forget(self, key: str, now: int) -> None:
+        """End a window."""
+        ...
+
     async def close(self) -> None:
         """Let go."""
         ...
@@ -66,6 +70,10 @@ class OwnWindows:
     async def left(self, key: str, now: int) -> int:
         """Seconds until the window ends, 1 at the least."""
         return max(1, self._kept.get(key, (0, 0))[1] - now)
+
+    async def forget(self, key: str, now: int) -> None:  # noqa: ARG002 (of the protocol)
+        """End a window."""
+        self._kept.pop(key, None)
 
     async def close(self) -> None:
         """Let go."""
