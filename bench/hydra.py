@@ -17,7 +17,6 @@ from pathlib import Path
 
 from servers import Ledger, Server, Site
 
-sys.path.append(str(Path(__file__).parent.parent / "tests"))  # where the server that the tests use is started
 import postgresql
 
 VERSION = "v2.3.0"

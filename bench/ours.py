@@ -17,6 +17,7 @@ from bodies import CALLBACK, CHALLENGE, client
 from load import LoadError
 from servers import CODES, Ledger, Server, Site, basic, nothing_to_prepare
 
+import postgresql
 from registrar.authorization import code, grant
 from registrar.authorization.grant import Grant
 from registrar.authorization.request import Authentication, AuthorizationRequest
@@ -24,9 +25,6 @@ from registrar.config import assemble, create_key_file, read
 from registrar.domain.metadata import Presented
 from registrar.service.audit import Caller
 from registrar.service.registration import register
-
-sys.path.append(str(Path(__file__).parent.parent / "tests"))  # where the server that the tests use is started
-import postgresql
 
 REGISTRAR = [sys.executable, "-m", "registrar"]
 SAMPLE = 1000
@@ -100,17 +98,23 @@ def with_codes(site: Site) -> list[dict[str, str]]:
     return asyncio.run(token_client(site.config, CODES))
 
 
-async def token_client(config: Path, codes: int) -> list[dict[str, str]]:
+def with_codes_for_es256(site: Site) -> list[dict[str, str]]:
+    """The same, for a client that registered to have its ID tokens signed with ES256."""
+    return asyncio.run(token_client(site.config, CODES, id_token_signed_response_alg="ES256"))
+
+
+async def token_client(config: Path, codes: int, **members: str) -> list[dict[str, str]]:
     """Register a client for tokens; known are its credentials, or its credentials with each of so many codes."""
     registry = assemble(read(config))
     issuer = registry.issuers["main"]
-    members = {
+    wanted = {
         "redirect_uris": [CALLBACK],
         "grant_types": ["authorization_code", "client_credentials"],
         "token_endpoint_auth_method": "client_secret_basic",
         "scope": "openid",
+        **members,
     }
-    made = (await register(registry, issuer, Presented(members), Caller(issuer.registration_endpoint))).information
+    made = (await register(registry, issuer, Presented(wanted), Caller(issuer.registration_endpoint))).information
     client_id = made["client_id"]
     known = {"authorization": basic(client_id, made["client_secret"])}
     if not codes:

@@ -24,8 +24,8 @@ from report import number, table
 from results import keep
 from servers import STOP_SECONDS, Site, answers, free_port
 
-sys.path.append(str(Path(__file__).parent.parent / "tests"))  # where the server that the tests use is started
 import postgresql
+from tied import tied
 
 CONNECTIONS = 32
 START_SECONDS = 30
@@ -43,7 +43,7 @@ def serving(config: Path, port: int) -> object:  # type: ignore[misc]
     """One process."""
     with (config.parent / f"{port}.log").open("ab") as log:
         command = [*REGISTRAR, "serve", "--config", str(config), "--port", str(port)]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(tied(*command), stdout=log, stderr=log)
     try:
         began = time.perf_counter()
         while not answers(port, "/readyz"):
@@ -64,7 +64,7 @@ def loaded(folder: Path, ports: list[int], seconds: int) -> tuple[float, float]:
         requests.write_bytes(request(port))
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(SCRIPT)]
         command += [f"http://127.0.0.1:{port}/", "--", "201", str(requests), "0"]
-        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        running.append(subprocess.Popen(tied(*command), stdout=subprocess.PIPE, text=True))
     seen = [json.loads(one.communicate()[0].splitlines()[-1]) for one in running]
     if any(one["unexpected"] or one["socket_errors"] for one in seen):
         sys.exit(f"bench: not every answer was 201: {seen}")

@@ -14,7 +14,15 @@ from hydra import HYDRA
 from hydra import install as install_hydra
 from load import CONNECTIONS, LOAD_CORE, SERVER_CORE, LoadError, Run, cpu_seconds, install_wrk, load, resident_mib
 from machine import description, stolen_and_all
-from ours import initial_access_token, on_postgresql, registered, registrar, with_codes, with_credentials
+from ours import (
+    initial_access_token,
+    on_postgresql,
+    registered,
+    registrar,
+    with_codes,
+    with_codes_for_es256,
+    with_credentials,
+)
 from report import Measured, write
 from servers import (
     CODES,
@@ -86,6 +94,7 @@ ROWS = (
     Row("pg-read-1k", "PostgreSQL: read a registration among 1,000", on_postgresql("open", registered(1_000)), "GET", "/register/{client_id}", 200, headers=BEARER),
     Row("credentials", "issue a token for client credentials", registrar("open", with_credentials), "POST", "/token", 200, CREDENTIALS, BASIC, form=True),
     Row("codes", "exchange an authorization code, ID token included", registrar("open", with_codes), "POST", "/token", 200, EXCHANGE, BASIC, form=True, once=True),
+    Row("codes-es256", "exchange an authorization code, ID token by ES256", registrar("open", with_codes_for_es256), "POST", "/token", 200, EXCHANGE, BASIC, form=True, once=True),
     Row("peer-credentials", "node-oidc-provider, in memory: client credentials", oidc_provider_tokens(0, peer_client), "POST", "/token", 200, CREDENTIALS, BASIC, form=True),
     Row("peer-codes", "node-oidc-provider, in memory: exchange a code", oidc_provider_tokens(CODES, peer_codes), "POST", "/token", 200, EXCHANGE, BASIC, form=True, once=True),
     Row("oidc-provider", "node-oidc-provider, in memory: register a public client", OIDC_PROVIDER, "POST", "/reg", 201, client("none")),

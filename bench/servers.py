@@ -16,6 +16,9 @@ from typing import Protocol
 
 from load import SERVER_CORE, LoadError
 
+sys.path.append(str(Path(__file__).parent.parent / "tests"))  # what starts servers there starts them here
+from tied import tied
+
 PEERS = Path(__file__).parent / "peers"
 START_SECONDS, STOP_SECONDS = 20, 10
 
@@ -73,7 +76,7 @@ def running(server: Server, site: Site) -> Iterator[tuple[int, float]]:
     with (site.folder / "server.log").open("ab") as log:
         began = time.perf_counter()
         process = subprocess.Popen(
-            ["taskset", "-c", str(SERVER_CORE), *server.command(site)],
+            tied("taskset", "-c", str(SERVER_CORE), *server.command(site)),
             stdout=log,
             stderr=log,
             env=os.environ | {"NODE_ENV": "production"},

@@ -29,6 +29,8 @@ from report import number, table
 from results import keep
 from servers import START_SECONDS, STOP_SECONDS, Site, free_port
 
+from tied import tied
+
 
 def certificate(folder: Path) -> None:
     """A certificate of our own, and its key."""
@@ -62,7 +64,7 @@ def serving(folder: Path, *, tls: bool):  # type: ignore[no-untyped-def]  # noqa
     site.requests.write_bytes(request(site.port))
     with (folder / "log").open("wb") as log:
         command = ["taskset", "-c", str(SERVER_CORE), *REGISTRAR, "serve", "--config", str(site.config)]
-        process = subprocess.Popen([*command, "--port", str(site.port)], stdout=log, stderr=log)
+        process = subprocess.Popen(tied(*command, "--port", str(site.port)), stdout=log, stderr=log)
     try:
         began = time.perf_counter()
         while not healthy(site.port, tls=tls):

@@ -423,7 +423,8 @@ def expansions_page() -> Iterator[str]:
     yield (
         "What gives a client more than it had. `[policy.NAME.changes]` says what each is answered with where a client "
         "updates itself: `allow`, `review` or `refuse`; `default` is for those that are not named, and is `allow` unless it "
-        "is said. Each is told in an event `client.expanded` when it comes into force."
+        "is said. Each is told in an event `client.expanded` when it comes into force, or `template.expanded` where it is a "
+        "template that changes, for all its instances."
     )
     yield ""
     yield from table(

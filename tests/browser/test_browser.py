@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from registrar.cli.demonstration import free_port
+from tied import tied
 
 PASSWORD = "correct horse battery staple"
 CONFIGURATION = """
@@ -64,7 +65,7 @@ def issuer(tmp_path: Path) -> Iterator[str]:
     add = [*registrar, "user", "add", "alice", "--name", "Alice Liddell", "--password-file", "-"]
     subprocess.run(add, cwd=tmp_path, input=PASSWORD, text=True, check=True, capture_output=True)
     with (tmp_path / "server.log").open("wb") as output:
-        process = subprocess.Popen([*registrar, "serve"], cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(tied(*registrar, "serve"), cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT)
     try:
         url = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 30

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
 from conftest import Desk
 from postgresql import PostgreSQL as Server
-from registrar.service.ports import ClientQuery, EventQuery, Put
+from registrar.service.leases import EVERYWHERE
+from registrar.service.passage import KIND, Seen
+from registrar.service.ports import ClientQuery, EventQuery, Item, Put
+from registrar.service.registry import Registry
 from registrar.storage import open_store
 from registrar.storage.copying import PAGE, CopyError, copy, open_rows
 from registrar.storage.migrations import scripts
@@ -258,3 +263,23 @@ def test_clients_are_swept_by_command(desk: Desk) -> None:
     assert desk.told("sweep", "--dry-run") == nothing
     assert desk.told("sweep") == nothing
     assert "Done." in desk.done("sweep")
+
+
+def test_a_sweep_says_that_the_clock_is_right(desk: Desk) -> None:
+    """Servers that wait because the clock went ahead go on; asking what it would do says nothing."""
+    found: list[int] = []
+
+    async def spoil(registry: Registry) -> None:
+        await registry.store.change([Put(Item(EVERYWHERE, KIND, KIND, msgspec.json.encode(Seen(1_000, 1_000))))])
+
+    async def look(registry: Registry) -> None:
+        item = await registry.store.item(EVERYWHERE, KIND, KIND)
+        assert item is not None
+        found.append(msgspec.json.decode(item.body, type=Seen).at)
+
+    desk.open(spoil)
+    desk.done("sweep", "--dry-run")
+    desk.open(look)
+    desk.done("sweep")
+    desk.open(look)
+    assert found == [1_000, pytest.approx(time.time(), abs=60)]

@@ -25,7 +25,9 @@ from registrar.domain.events import EVENTS
 from registrar.domain.findings import Verdict
 from registrar.domain.metrics import METRICS
 from registrar.http.application import routes
+from registrar.http.server import FINISH_SECONDS
 from registrar.policy.document import Document
+from tied import tied
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 FILES: Final = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and path.suffix != ".py")
@@ -60,7 +62,7 @@ def compose() -> dict[str, Any]:
 
 def of_compose() -> dict[str, str]:
     """The environment of its replicas."""
-    return dict(compose()["services"]["registrar"]["environment"])
+    return dict(compose()["services"]["registrar-1"]["environment"])
 
 
 def of_container() -> dict[str, str]:
@@ -103,7 +105,7 @@ def test_each_deployment_is_a_configuration() -> None:
     assert in_kubernetes().settings.server.log.request_ids
 
     alone = closed(8000, of_systemd() | {"REGISTRAR_ISSUER__MAIN__URL": "https://as.example"}).settings
-    assert alone.server.database == "sqlite:////var/lib/registrar/registrar.db"
+    assert alone.server.database == closed(8000, {}).settings.server.database, "commands would look for another one"
 
 
 def test_ports_and_paths_fit() -> None:
@@ -127,10 +129,29 @@ def test_ports_and_paths_fit() -> None:
     environment = of_compose()
     [prometheus] = yaml.safe_load(read("prometheus/prometheus.yaml"))["scrape_configs"]
     assert prometheus["dns_sd_configs"][0]["port"] == int(environment["REGISTRAR_SERVER__METRICS__PORT"])
-    assert f"port {server.port}" in read("compose/Caddyfile")
+    replicas = {name for name, one in compose()["services"].items() if one.get("command") == ["serve"]}
+    [upstreams] = re.findall(r"^\s*to (.+)$", read("compose/Caddyfile"), re.MULTILINE)
+    assert set(upstreams.split()) == {f"{name}:{server.port}" for name in replicas}
+    assert replicas <= compose()["services"]["proxy"]["depends_on"].keys()
+    assert re.search(r"^\s*health_uri /readyz$", read("compose/Caddyfile"), re.MULTILINE)
     assert f"127.0.0.1:{server.port}/healthz" in read("Containerfile")
     [address] = json.loads(environment["REGISTRAR_SERVER__TRUSTED_PROXIES"])
     assert compose()["services"]["proxy"]["networks"]["inside"]["ipv4_address"] == address
+
+
+def test_who_stops_is_given_the_time() -> None:
+    """To drain, and then to finish within twenty seconds; and nobody is killed meanwhile. The proxy notices in time."""
+    pod = manifests()["Deployment/registrar"]["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > in_kubernetes().settings.server.drain_seconds + FINISH_SECONDS
+    composed = closed(8000, of_container() | of_compose()).settings.server
+    for one in compose()["services"].values():
+        if one.get("command") == ["serve"]:
+            assert int(one["stop_grace_period"].removesuffix("s")) > composed.drain_seconds + FINISH_SECONDS
+    [interval] = re.findall(r"health_interval (\d+)s", read("compose/Caddyfile"))
+    assert composed.drain_seconds >= 3 * int(interval)
+    unit = dict(re.findall(r"^(\w+)=(.*)$", read("systemd/registrar.service"), re.MULTILINE))
+    alone = closed(8000, of_systemd() | {"REGISTRAR_ISSUER__MAIN__URL": "https://as.example"}).settings.server
+    assert int(unit["TimeoutStopSec"].removesuffix("s")) > alone.drain_seconds + FINISH_SECONDS
 
 
 def test_selectors_find_the_pods() -> None:
@@ -296,7 +317,7 @@ def test_two_replicas_run_with_the_environment_of_the_compose_file(own_database:
     logs = [(tmp_path / f"{port}.log").open("w", encoding="utf-8") for port in ports]
     replicas = [
         subprocess.Popen(
-            [*program, "serve", "--port", str(port)],
+            tied(*program, "serve", "--port", str(port)),
             cwd=tmp_path,
             env=environment | {"REGISTRAR_SERVER__METRICS__PORT": str(metrics)},
             stdout=subprocess.DEVNULL,

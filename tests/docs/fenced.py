@@ -36,6 +36,7 @@ from sybil.parsers.markdown import CodeBlockParser
 from registrar.config import parse
 from registrar.policy.document import Document as Configuration
 from registrar.testing import served
+from tied import tied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -187,7 +188,7 @@ class Page:
         said = self._folder.parent / f"{self._folder.name}.log"
         with said.open("wb") as log:
             self._server = subprocess.Popen(
-                ["bash", "-c", f"exec {command}"],
+                tied("bash", "-c", f"exec {command}"),
                 cwd=self._shell.run("pwd").strip(),
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ from typing import Self
 import httpx2
 
 from registrar.config import create_key_file
+from tied import tied
 
 START_SECONDS = 30
 
@@ -50,7 +51,7 @@ class Replica:
     def launch(self) -> Replica:
         """Start the process, and do not wait for it."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(tied(*self._command), stdout=log, stderr=subprocess.STDOUT)
         return self
 
     async def ready(self, client: httpx2.AsyncClient, path: str = "/readyz") -> None:

@@ -29,6 +29,7 @@ from registrar.domain.credentials import Credentials
 from registrar.service import verification
 from registrar.service.ports import ClientQuery, EventQuery
 from registrar.storage.sqlite import SQLiteStore
+from tied import tied
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +68,7 @@ class Server:
         """Start the process, and do not wait for it."""
         command = [sys.executable, "-m", "registrar", "serve", "--config", str(self._configuration)]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(tied(*command), stdout=log, stderr=subprocess.STDOUT)
         return self._process
 
     @asynccontextmanager

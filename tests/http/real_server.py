@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from tied import tied
+
 START_SECONDS: Final = 30
 STOP_SECONDS: Final = 30
 ANSWER_SECONDS: Final = 20
@@ -41,7 +43,12 @@ class Program:
         command = [sys.executable, "-m", "registrar", "serve", *arguments]
         # Its own process group: Ctrl-C in the terminal of the tests is not for it.
         self.process = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            tied(*command),
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
         self.folder, self.lines, self.port = folder, list[str](), 0
         self._heard = threading.Event()

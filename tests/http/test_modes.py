@@ -32,6 +32,7 @@ from registrar.service import administration
 from registrar.service.ports import ClientQuery
 from registrar.storage.memory import MemoryStore
 from registrar.testing import FrozenClock, Served, served
+from tied import tied
 
 pytestmark = pytest.mark.anyio
 
@@ -143,7 +144,7 @@ mode = "client"
     (tmp_path / "registrar.toml").write_text(text, "utf-8")
     command = [sys.executable, "-m", "registrar", "serve"]
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *tied(*command), cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     assert process.stdout is not None
     said = ""

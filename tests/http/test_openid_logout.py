@@ -7,10 +7,12 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from authorizing import code_for, exchange
 from openid_connect import JWKS, RSA, alice, client_of, decrypted, openid, under_secret, verified
 
-from registrar.authorization import id_token, logout, sessions
+from registrar.authorization import code, id_token, logout, sessions
 from registrar.authorization.grant import Grant
+from registrar.authorization.request import Authentication
 from registrar.authorization.sessions import Visit
 from registrar.domain.errors import ProtocolError
 from registrar.service import clients
@@ -36,6 +38,7 @@ async def told(server: Served, visit: Visit, **members: Any) -> tuple[dict[str, 
     client = await clients.find(server.registry, server.issuer, registered["client_id"])
     assert client is not None
     grant = Grant("main", "g", client.client_id, visit.session.authentication, ("openid",))
+    await server.registry.store.change(logout.remembered(server.issuer, client, grant.authentication))
     return registered, await id_token.make(
         server.registry, server.issuer, client, grant, nonce=None, now=server.clock.now
     )
@@ -231,3 +234,43 @@ async def test_what_is_known_of_a_session_goes_with_the_client() -> None:
         assert await logout.end(server.registry, server.issuer, visit) == []
         await server.registry.errands.done()
         assert documents.posted == []
+
+
+async def test_an_exchange_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client waits for a commit once, also where it wants to hear of the end of the session; a refusal writes nothing.
+
+    Who signed in is looked up where something of them is told, and not otherwise.
+    """
+    async with served(openid()) as server:
+        person = await alice(server)
+        who = Authentication(person.subject, server.clock.now - 5, "s1", "", ("pwd",))
+        client = await client_of(server, backchannel_logout_uri=HEARS)
+        plain = await code_for(server, client, scope="openid", who=who)
+        claims = {"id_token": {"email": None}}
+        telling = await code_for(server, client, scope="openid", who=who, claims=claims)
+        store = server.registry.store
+        change, item = store.change, store.item
+        writes, reads = list[int](), list[str]()
+
+        async def counted(changes: Any, events: Any = ()) -> None:
+            writes.append(len(changes))
+            await change(changes, events)
+
+        async def seen(issuer: str, kind: str, key: str) -> Any:
+            reads.append(kind)
+            return await item(issuer, kind, key)
+
+        monkeypatch.setattr(store, "change", counted)
+        monkeypatch.setattr(store, "item", seen)
+        assert (await exchange(server, client, plain, code_verifier="wrong" * 12)).status_code == 400
+        assert writes == []
+        reads.clear()
+        answer = await exchange(server, client, plain)
+        assert answer.status_code == 200, answer.text
+        assert "email" not in (await verified(server, answer.json()["id_token"])).claims
+        assert len(writes) == 1
+        assert reads == [code.KIND]
+        [kept] = await store.items("main", logout.KIND, client_id=client["client_id"])
+        assert kept.owner == person.subject
+        answer = await exchange(server, client, telling)
+        assert (await verified(server, answer.json()["id_token"])).claims["email"] == "alice@example.com"

@@ -19,6 +19,8 @@ import httpx2
 import pytest
 from person import PASSWORD, USERNAME, at_hand
 
+from tied import tied
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -66,7 +68,7 @@ def running(directory: Path, url: str, *command: str, told: str = "") -> Iterato
     # The output goes to a file: a pipe that nobody reads would fill and stop the server.
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, *command],
+            tied(sys.executable, *command),
             cwd=directory,
             stdin=subprocess.PIPE,
             stdout=output,

@@ -168,6 +168,18 @@ async def test_what_is_supposed() -> None:
         assert holder.metadata["scope"] == "openid"
 
 
+async def test_what_would_wait_says_so() -> None:
+    """A registration that would be held is explained as one, with the reason that it is held for; others are not."""
+    text = configuration() + "[policy.partner.review]\ngrants = ['refresh_token']\n"
+    async with served(text) as server:
+        for grants in (["authorization_code"], ["authorization_code", "refresh_token"]):
+            body = {**REQUEST, "scope": "openid", "grant_types": grants}
+            told = await explain(server.registry, server.issuer, "partner", Presented(body), Supposed())
+            state = (await server.client.post("/register", json=body)).json().get("registration_state", "")
+            assert (told.held, state) == (("grant: refresh_token", "pending") if len(grants) > 1 else ("", ""))
+            assert ("held" in told.public()) == bool(told.held)
+
+
 async def test_nothing_is_stored() -> None:
     """An explanation leaves nothing: no client, no event, no use of anything."""
     async with served(configuration()) as server:

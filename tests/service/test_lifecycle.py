@@ -36,7 +36,7 @@ async def test_it_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch, caplo
     monkeypatch.setattr(lifecycle, "INTERVAL", 0)
     async with served() as server:
         await server.registry.store.close()
-        task = asyncio.get_running_loop().create_task(lifecycle.keep_clean(server.registry))
+        task = asyncio.get_running_loop().create_task(lifecycle.keep_clean(server.registry, 0))
         while len(caplog.records) < 2:  # noqa: ASYNC110 (the log says when)
             await asyncio.sleep(0)
         task.cancel()

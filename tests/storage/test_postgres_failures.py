@@ -10,7 +10,7 @@ from typing import Any, Self
 import pytest
 
 from postgresql import PostgreSQL as Server
-from postgresql import running
+from postgresql import either_of, replicated, running
 from registrar.domain.settings import PostgreSQL
 from registrar.service.ports import ClientQuery, Conflict, EventQuery, Store, StoreUnavailable
 from registrar.storage import migrate
@@ -246,7 +246,7 @@ async def test_a_server_that_is_killed_comes_back(mortal: Server, address: str) 
         unreachable = await outcome(stores[0].ready())
         assert type(unreachable) is StoreUnavailable
         assert f"127.0.0.1:{mortal.port}" in str(unreachable)
-        await asyncio.to_thread(mortal.start)
+        await mortal.started()
         await asyncio.gather(*(until_it_answers(store) for store in stores))
     await until(lambda: len(acknowledged) >= 200)
     going = False
@@ -358,26 +358,29 @@ async def test_of_several_hosts_the_one_that_takes_writes_is_found(mortal: Serve
 @pytest.fixture
 def pair() -> Iterator[tuple[Server, Server]]:
     """A primary and a standby that has everything before the primary says that it is committed."""
-    with running("synchronous_standby_names=standby") as primary:
-        asyncio.run(primary.execute("ALTER SYSTEM SET synchronous_commit = local"))  # until there is a standby
-        asyncio.run(primary.execute("SELECT pg_reload_conf()"))
-        asyncio.run(primary.execute("CREATE DATABASE registry"))
-        asyncio.run(migrate(primary.url("registry")))
-        standby = Server()
-        try:
-            standby.follow(primary)
-            standby.start()
-            asyncio.run(primary.execute("ALTER SYSTEM RESET synchronous_commit"))
-            asyncio.run(primary.execute("SELECT pg_reload_conf()"))
-            yield primary, standby
-        finally:
-            standby.remove()
+    with replicated(lambda url: asyncio.run(migrate(url))) as both:
+        yield both
+
+
+async def test_a_standby_alone_is_no_database_until_it_is_promoted(pair: tuple[Server, Server]) -> None:
+    """A store that knows only a hot standby says why it does nothing, and goes on by itself once it may write."""
+    _, standby = pair
+    store = PostgresStore(standby.url("registry"), QUICK)
+    for act in (store.ready(), store.find("main", "c0"), store.create(a_client("c0"), an_event("c0"))):
+        problem = await outcome(act)
+        assert type(problem) is StoreUnavailable
+        assert f"127.0.0.1:{standby.port}/registry answers, and takes no writes" in str(problem)
+    await asyncio.to_thread(standby.promote)
+    await until_it_answers(store)
+    await store.create(a_client("c0"), an_event("c0"))
+    assert await stored(store) == {"c0"}
+    await store.close()
 
 
 async def test_a_standby_takes_over_with_all_that_was_acknowledged(pair: tuple[Server, Server]) -> None:
     """The primary is killed under load and its standby promoted: the same stores go on there, and nothing is missing."""
     primary, standby = pair
-    url = primary.url("registry").replace(f":{primary.port}", f":{primary.port},127.0.0.1:{standby.port}")
+    url = either_of(primary, standby)
     stores = [PostgresStore(url, QUICK), PostgresStore(url, QUICK)]
     await asyncio.gather(*(until_it_answers(store) for store in stores))
     token = a_token(max_uses=0, expires_at=0)

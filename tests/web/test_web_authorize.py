@@ -14,7 +14,7 @@ from browsing import ALLOW, CONFIGURATION, ISSUER, REFUSE, Browser, add, asking,
 
 from registrar.authorization import grant, people
 from registrar.domain.metadata import Presented
-from registrar.service import administration, client_administration
+from registrar.service import administration, client_administration, templates
 from registrar.service.ports import EventQuery, Fetched
 from registrar.testing import Documents, Served, served
 
@@ -268,6 +268,112 @@ async def test_an_agreement_does_not_cover_what_its_client_became(
         await browser.submit(ALLOW)
         await browser.open(asking(client))
         assert browser.answer["code"]
+
+
+async def put(server: Served, client: dict[str, object], **changes: object) -> None:
+    """An update by the client itself."""
+    members = {**server_metadata(client), "client_id": client["client_id"], **changes}
+    answer = await server.client.put(
+        str(client["registration_client_uri"]),
+        json=members,
+        headers={"authorization": f"Bearer {client['registration_access_token']}"},
+    )
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.requirement("SEED-70")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"client_name": "Bank"},
+        {"logo_uri": "https://app.example/bank.png"},
+        {"scope": "openid email profile calendar.read"},
+        {"redirect_uris": ["https://app.example/cb", "https://other.example/cb"]},
+        {"policy_uri": "https://app.example/other"},
+    ],
+)
+async def test_a_page_that_was_left_open_does_not_count_for_what_its_client_became(
+    server: Served, browser: Browser, change: dict[str, object]
+) -> None:
+    """What was read is what is agreed to: after a change the page is shown again, as the client is now, and then counts."""
+    client = await at_consent(server, browser)
+    left_open = dict(browser.read.forms[0].fields)
+    server.clock.advance(10)
+    await put(server, client, **change)
+    server.clock.advance(10)
+    await browser.send("/consent", {**left_open, "decision": "allow"})
+    assert not browser.left_for
+    assert "Allow access" in browser.words
+    assert str(change.get("client_name", "Reader")) in browser.words
+    assert await told(server, "consent.given") == []
+    await browser.submit(ALLOW)
+    assert browser.answer["code"]
+    await browser.open(asking(client))
+    assert browser.answer["code"]
+
+
+@pytest.mark.requirement("SEED-70")
+async def test_a_template_that_expands_is_agreed_to_anew(server: Served, browser: Browser) -> None:
+    """For each of its instances: a page that was open is shown again, and an agreement from before does not count."""
+    acting = (server.registry, server.issuer, server.operator)
+    whole = {"client_name": "Fleet", "redirect_uris": ["https://app.example/cb"]}
+    await templates.create(*acting, "fleet", templates.Wanted(whole))
+    client = await at_consent(server, browser, template_id="fleet")
+    await templates.change(*acting, "fleet", templates.Wanted({**whole, "client_name": "Bank"}))
+    await browser.submit(ALLOW)
+    assert not browser.left_for
+    assert "Bank" in browser.words
+    server.clock.advance(1)
+    await browser.submit(ALLOW)
+    assert browser.answer["code"]
+    await browser.open(asking(client))
+    assert browser.answer["code"]
+    await templates.change(*acting, "fleet", templates.Wanted({**whole, "client_name": "Third"}))
+    await browser.open(asking(client))
+    assert "Allow access" in browser.words
+    assert "Third" in browser.words
+
+
+async def test_a_page_left_open_is_good_while_only_credentials_rotate(server: Served, browser: Browser) -> None:
+    """Nothing that is shown has changed."""
+    client = await at_consent(server, browser)
+    acting = (server.registry, server.issuer, server.operator)
+    await administration.reissue_token(*acting, str(client["client_id"]))
+    await browser.submit(ALLOW)
+    assert browser.answer["code"]
+
+
+@pytest.mark.requirement("SEED-70")
+async def test_two_expansions_within_a_second_are_two(server: Served, browser: Browser) -> None:
+    """An agreement is to one of them, whatever the clock says."""
+    client = await at_consent(server, browser)
+    await put(server, client, client_name="Two")
+    await browser.submit(ALLOW)
+    await browser.submit(ALLOW)
+    assert browser.answer["code"]
+    await put(server, client, client_name="Three")
+    await browser.open(asking(client))
+    assert "Allow access" in browser.words
+
+
+@pytest.mark.parametrize(
+    ("change", "gone"),
+    [
+        ({"redirect_uris": ["https://app.example/new"]}, "redirect_uri"),
+        ({"scope": "openid"}, "scope"),
+        ({"response_types": [], "grant_types": ["client_credentials"]}, "response_type"),
+    ],
+)
+async def test_what_waits_is_held_against_what_is_registered_by_now(
+    server: Served, browser: Browser, change: dict[str, object], gone: str
+) -> None:
+    """An address that its client gave up gets no code, and a scope that it gave up is not given."""
+    client = await at_consent(server, browser)
+    await put(server, client, **change)
+    await browser.submit(ALLOW)
+    assert not browser.left_for
+    assert f"{gone} is registered no more" in browser.words
+    assert await told(server, "consent.given") == []
 
 
 @pytest.mark.requirement("BASE-27")

@@ -91,3 +91,37 @@ async def test_a_decision_counts_once(server: Served, browser: Browser) -> None:
     await browser.submit(ALLOW)
     await browser.send("/device", {**fields, "decision": "allow"})
     assert "waits no more" in browser.words
+
+
+@pytest.mark.requirement("SEED-70")
+async def test_a_page_left_open_does_not_count_for_what_its_client_became(server: Served, browser: Browser) -> None:
+    """The page is shown again, as the client is now."""
+    client, asked = await waiting(server)
+    await browser.open(asked["verification_uri_complete"])
+    await browser.sign_in()
+    members = {name: client[name] for name in ("client_id", "grant_types", "token_endpoint_auth_method")}
+    token = {"authorization": f"Bearer {client['registration_access_token']}"}
+    uri = client["registration_client_uri"]
+    changed = await server.client.put(uri, json={**members, "client_name": "Bank"}, headers=token)
+    assert changed.status_code == 200
+    await browser.submit(ALLOW)
+    assert "Let in this device?" in browser.words
+    assert "Bank" in browser.words
+    assert (await poll(server, client, asked))["error"] == "authorization_pending"
+    await browser.submit(ALLOW)
+    assert "The device is let in" in browser.words
+
+
+async def test_a_scope_that_was_given_up_is_not_let_in(server: Served, browser: Browser) -> None:
+    """What a device asked for is held against what is registered by now."""
+    client, asked = await waiting(server)
+    await browser.open(asked["verification_uri_complete"])
+    await browser.sign_in()
+    members = {name: client[name] for name in ("client_id", "client_name", "grant_types", "token_endpoint_auth_method")}
+    token = {"authorization": f"Bearer {client['registration_access_token']}"}
+    uri = client["registration_client_uri"]
+    changed = await server.client.put(uri, json={**members, "scope": "openid"}, headers=token)
+    assert changed.status_code == 200
+    await browser.submit(ALLOW)
+    assert "waits no more" in browser.words
+    assert "access_token" not in await poll(server, client, asked)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 import httpx2
+import msgspec
 import pytest
 from browsing import ALLOW, ISSUER, Browser, asking, exchange, register
 
+from registrar.domain.client import State
 from registrar.testing import Served
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +64,21 @@ async def test_nobody_is_sent_where_the_client_did_not_register(server: Served, 
     assert browser.page.status_code == 400
     assert uri not in browser.page.text
     assert await is_signed_in(browser)
+
+
+@pytest.mark.parametrize("state", ["pending", "suspended"])
+async def test_nobody_is_sent_to_who_may_do_nothing(server: Served, browser: Browser, state: str) -> None:
+    """Nor to whoever waits for review: the person is signed out, and stays here."""
+    client = await signed_in(server, browser)
+    stored = await server.registry.store.find("main", str(client["client_id"]))
+    assert stored is not None
+    after = msgspec.structs.replace(stored, version=stored.version + 1, state=State(state))
+    await server.registry.store.update(after, [], expected=stored.version)
+    await browser.open(leaving(client_id=client["client_id"], post_logout_redirect_uri=AFTER))
+    await browser.submit(("confirmed", "1"))
+    assert "You are signed out" in browser.words
+    assert not browser.left_for
+    assert not await is_signed_in(browser)
 
 
 async def test_somebody_who_is_not_signed_in_is_told_so(browser: Browser) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from registrar.authorization import clients, code, grant, id_token, signing, tokens
+from registrar.authorization import clients, code, grant, id_token, logout, signing, tokens
 from registrar.authorization.grant import Grant
 from registrar.authorization.request import Authentication, AuthorizationRequest, ReturnAddress
 from registrar.authorization.sender import Binding
@@ -107,6 +107,7 @@ async def allow(
             alone=words == ["id_token"],
             now=now,
         )
+        changes += logout.remembered(issuer, client, authentication)
     await registry.store.change(changes)
     return await _answer(registry, issuer, client, _address(request), answer, now)
 

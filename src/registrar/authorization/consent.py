@@ -29,6 +29,10 @@ class Consent(msgspec.Struct, frozen=True, omit_defaults=True):
     resource: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     given_at: int = 0
+    expansion: int = 0
+    """The `expanded_at` of the client that was agreed to: of any other, it says nothing."""
+    proved: bool = False
+    """Whether the client proved then what it is: one that comes to do so was not known when it did not."""
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -54,10 +58,13 @@ async def find(registry: Registry, issuer: Issuer, client_id: str, subject: str)
 
 
 def fresh(before: Consent | None, client: Client) -> Consent | None:
-    """A consent, unless its client got more than it had since: it was for less, or for what was called something else."""
-    if before is not None and client.expanded_at and before.given_at <= client.expanded_at:
+    """A consent, unless its client got more than it had since: it was for less, or for what was called something else.
+
+    One of the very second of an expansion does not count either: a template may have expanded in that second too.
+    """
+    if before is None or before.expansion != client.expanded_at:
         return None
-    return before
+    return before if not client.expanded_at or before.given_at > client.expanded_at else None
 
 
 def covers(before: Consent | None, client: Client, request: AuthorizationRequest) -> bool:
@@ -66,21 +73,36 @@ def covers(before: Consent | None, client: Client, request: AuthorizationRequest
     Authorization details are about one occasion (RFC 9396 §2), so they are asked about each time.
     """
     before = fresh(before, client)
-    if before is None or request.authorization_details or not proves_itself(client, request.redirect_uri):
+    if before is None or not before.proved or request.authorization_details:
+        return False
+    if not proves_itself(client, request.redirect_uri):
         return False
     asked = ((request.scope, before.scope), (request.resource, before.resource), (claims_of(request), before.claims))
     return all(set(wanted) <= set(had) for wanted, had in asked)
 
 
-def given(issuer: Issuer, request: AuthorizationRequest, subject: str, before: Consent | None, now: int) -> Put:
-    """The change that remembers that a person agreed to a request."""
-    had = before or Consent(())
+def given(
+    issuer: Issuer, request: AuthorizationRequest, client: Client, subject: str, before: Consent | None, now: int
+) -> Put:
+    """The change that remembers that a person agreed to a request of a client as it was shown to them."""
+    proved = proves_itself(client, request.redirect_uri)
+    had = fresh(before, client) or Consent(())
+    if had.proved and not proved:
+        return _put(issuer, request, subject, had)  # it adds nothing to what was agreed to where the client was known
+    if proved and not had.proved:
+        had = Consent(())
     consent = Consent(
         scope=_joined(had.scope, request.scope),
         resource=_joined(had.resource, request.resource),
         claims=_joined(had.claims, claims_of(request)),
         given_at=now,
+        expansion=client.expanded_at,
+        proved=proved,
     )
+    return _put(issuer, request, subject, consent)
+
+
+def _put(issuer: Issuer, request: AuthorizationRequest, subject: str, consent: Consent) -> Put:
     key = _key(request.client_id, subject)
     return Put(Item(issuer.name, KIND, key, _encode(consent), client_id=request.client_id, owner=subject))
 

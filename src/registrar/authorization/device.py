@@ -15,6 +15,7 @@ from registrar.domain import credentials
 from registrar.domain.client import Client
 from registrar.domain.credentials import TOKEN_BYTES
 from registrar.domain.errors import ProtocolError
+from registrar.domain.events import Event
 from registrar.domain.server_metadata import PAGES, endpoint_url
 from registrar.service import access
 from registrar.service.ports import Change, Conflict, Drop, Item, Put
@@ -159,7 +160,9 @@ async def find(registry: Registry, issuer: Issuer, user_code: str) -> tuple[Clie
         return None
     _, request = found
     client = await clients.find(registry, issuer, request.client_id)
-    return (client, request) if client is not None and client.usable else None
+    if client is None or not client.usable or not set(request.scope) <= set(clients.askable_scope(issuer, client)):
+        return None  # it ended meanwhile, or what it asked for is registered no more
+    return client, request
 
 
 async def decide(
@@ -168,6 +171,8 @@ async def decide(
     user_code: str,
     authentication: Authentication | None,
     scope: Sequence[str] = (),
+    *,
+    event: Event | None = None,
 ) -> bool:
     """Write down what a person decided about a device; False where it is over, or was decided already.
 
@@ -177,6 +182,7 @@ async def decide(
         user_code: what it showed.
         authentication: who allowed it; None where they refused.
         scope: the scopes that they allowed; all that were asked for where none is said.
+        event: what tells of it.
 
     Raises:
         StoreUnavailable: nothing was acknowledged.
@@ -193,7 +199,7 @@ async def decide(
             Drop(issuer.name, USER_CODE, _key(user_code)),
         ]
         try:
-            await registry.store.change(changes)
+            await registry.store.change(changes, [event] if event else [])
         except Conflict:
             continue
         return True

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from typing import Any, Final
 
-from registrar.authorization import logout, people, signing, subject
+from registrar.authorization import people, signing, subject
 from registrar.authorization.grant import Grant
 from registrar.domain import claims
 from registrar.domain.client import Client
@@ -28,7 +28,7 @@ async def make(
     alone: bool = False,
     now: int,
 ) -> str:
-    """The ID token of a grant, signed and encrypted as the client registered.
+    """The ID token of a grant, signed and encrypted as the client registered. `logout.remembered` goes with it.
 
     Args:
         registry: what every use case is given.
@@ -47,7 +47,8 @@ async def make(
     """
     authentication = grant.authentication
     algorithm = client.metadata.get("id_token_signed_response_alg", "RS256")
-    known = await people.claims(registry, issuer, authentication.subject)
+    asked = alone or bool((grant.claims or {}).get("id_token"))
+    known = await people.claims(registry, issuer, authentication.subject) if asked else {}
     told: dict[str, Any] = claims.of_scopes(grant.scope, known) if alone else {}
     told |= claims.requested(grant.claims, "id_token", known)
     told |= {
@@ -68,7 +69,6 @@ async def make(
         "c_hash": half_hash(algorithm, code) if code else "",
     }
     told |= {name: value for name, value in optional.items() if value}
-    await logout.remember(registry, issuer, client, authentication)
     return await signing.secured(registry, issuer, client, told, "id_token", TYPE)
 
 

@@ -16,7 +16,7 @@ from registrar.authorization.sessions import Visit
 from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
 from registrar.domain.server_metadata import UNSIGNED
-from registrar.service.ports import Drop, FetchError, Item, Put
+from registrar.service.ports import Change, Drop, FetchError, Item, Put
 from registrar.service.registry import Issuer, Registry
 
 KIND: Final = "session_client"
@@ -102,6 +102,8 @@ def _destination(client: Client | None, parameters: Mapping[str, str]) -> str:
         raise ProtocolError("invalid_request", "post_logout_redirect_uri needs id_token_hint or client_id beside it.")
     if wanted not in client.metadata.get("post_logout_redirect_uris", ()):
         raise ProtocolError("invalid_request", "post_logout_redirect_uri is not one that the client registered.")
+    if not client.usable:
+        return ""  # whoever waits for review, or was suspended, gets nobody sent; signing out goes on all the same
     state = parameters.get("state", "")
     return _with_query(wanted, {"state": state}) if state else wanted
 
@@ -123,14 +125,13 @@ async def needs_confirmation(registry: Registry, issuer: Issuer, request: Reques
 # --- everywhere -------------------------------------------------------------------------------------------------------
 
 
-async def remember(registry: Registry, issuer: Issuer, client: Client, authentication: Authentication) -> None:
-    """Keep that a client knows of a session, where it wants to hear of its end.
+def remembered(issuer: Issuer, client: Client, authentication: Authentication) -> list[Change]:
+    """The change that keeps that a client knows of a session, where it wants to hear of its end.
 
-    Raises:
-        StoreUnavailable: the store does not answer.
+    It belongs to the write that stores what the client is told: a write of its own would have the client wait for two.
     """
     if not {"backchannel_logout_uri", "frontchannel_logout_uri"} & client.metadata.keys():
-        return
+        return []
     item = Item(
         issuer.name,
         KIND,
@@ -140,7 +141,7 @@ async def remember(registry: Registry, issuer: Issuer, client: Client, authentic
         owner=authentication.subject,
         expires_at=authentication.time + issuer.settings.people.session_lifetime,
     )
-    await registry.store.change([Put(item)])
+    return [Put(item)]
 
 
 async def end(registry: Registry, issuer: Issuer, visit: Visit) -> list[str]:

@@ -178,13 +178,33 @@ async def _taken(
     if item is None or not item.lives(now) or item.client_id != client.client_id:
         raise RequestError(ProtocolError("invalid_request_uri", "The pushed request is unknown, used or expired."))
     request = decode(item.body)
-    if not any(redirect_uri.matches(one, request.redirect_uri) for one in client.metadata.get("redirect_uris", ())):
-        raise RequestError(ProtocolError("invalid_request", "redirect_uri is registered no more."))
+    try:
+        check_registered(issuer, client, request)
+    except ProtocolError as error:
+        raise RequestError(error) from None
     try:
         await registry.store.change([Drop(issuer.name, KIND, key, expected=item.version)])
     except Conflict:
         raise RequestError(ProtocolError("invalid_request_uri", "The pushed request was used before.")) from None
     return request
+
+
+def check_registered(issuer: Issuer, client: Client, request: AuthorizationRequest) -> None:
+    """Hold a request that has waited against what its client has registered by now.
+
+    Raises:
+        ProtocolError: `invalid_request`, saying what is registered no more.
+    """
+    words = frozenset(request.response_type.split())
+    if not any(redirect_uri.matches(one, request.redirect_uri) for one in client.metadata.get("redirect_uris", ())):
+        gone = "redirect_uri"
+    elif words not in map(_as_set, client.metadata.get("response_types", ())):
+        gone = "response_type"
+    elif not set(request.scope) <= set(clients.askable_scope(issuer, client)):
+        gone = "scope"
+    else:
+        return
+    raise ProtocolError("invalid_request", f"What was asked for as {gone} is registered no more; start again.")
 
 
 decode: Final = msgspec.json.Decoder(AuthorizationRequest).decode

@@ -14,6 +14,7 @@ from registrar.authorization import (
     device,
     grant,
     id_token,
+    logout,
     resource,
     sender,
     tokens,
@@ -215,6 +216,7 @@ async def _issue_under(
         issued.answer["id_token"] = await id_token.make(
             registry, issuer, client, allowed, nonce=nonce, access_token=access_token, now=now
         )
+        issued.changes.extend(logout.remembered(issuer, client, allowed.authentication))
     if refresh:
         value, stored = tokens.refresh_token(registry, issuer, client, binding, allowed, now)
         issued.answer["refresh_token"] = value

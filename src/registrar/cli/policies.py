@@ -172,6 +172,8 @@ def _tell(output: Output, explanation: Explanation) -> None:
         output.dump(explanation.public())
         return
     output.say("Refused." if explanation.refused else "It would be registered.")
+    if explanation.held:
+        output.say(f"It would wait for review: {explanation.held}.")
     if explanation.findings:
         output.table(
             [_finding_row(one) for one in explanation.public()["findings"]],

@@ -32,7 +32,8 @@ def list_reviews(config: Path | None, dev: bool, issuer: str, as_json: bool) -> 
                 "client_name": one.metadata.get("client_name"),
                 "reason": one.why,
             }
-            async for one in reviews.every(desk.registry, desk.issuer)
+            async for one, client in reviews.every(desk.registry, desk.issuer)
+            if client is not None
         ]
         Output(as_json).table(rows, ("client_id", "what", "held_at", "client_name", "reason"), prose=("reason",))
 

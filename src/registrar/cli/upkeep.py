@@ -37,14 +37,19 @@ def migrate(config: Path | None) -> None:
 @common
 @click.option("--dry-run", is_flag=True, help="Say what would become of the first that are due, and do nothing.")
 def sweep(config: Path | None, dev: bool, issuer: str, as_json: bool, dry_run: bool) -> None:
-    """Look at clients whose date has come: warn, suspend or delete those that nobody uses. Servers do it by themselves."""
+    """Look at clients whose date has come: warn, suspend or delete those that nobody uses. Servers do it by themselves.
+
+    It says, too, that the clock of this machine is right: servers that wait because it went ahead go on.
+    """
     from registrar.cli import operating
     from registrar.domain.lifecycle import Step
+    from registrar.service import passage
     from registrar.service import sweep as sweeping
 
     async def act(desk: operating.Desk) -> None:
         with counting("clients", quiet=as_json) as told:
             if not dry_run:
+                await passage.believe(desk.registry)
                 await sweeping.adopt(desk.registry, told)
             counts = await sweeping.sweep(desk.registry, dry=dry_run, told=told)
         Output(as_json).record({step.value: counts[step] for step in Step}, "Would be." if dry_run else "Done.")

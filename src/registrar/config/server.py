@@ -26,7 +26,7 @@ def check_transport(configuration: Configuration, document: Document) -> None:
         raise document.error("is a port from 0 to 65535", "server", "port")
     if server.limits_database and not re.match(r"(redis|rediss|valkey|valkeys)://[^/]", server.limits_database):
         raise document.error("is an address such as redis://127.0.0.1:6379/0", "server", "limits_database")
-    for key, least in (("body_bytes", 1024), ("queue", 1)):
+    for key, least in (("body_bytes", 1024), ("queue", 1), ("clock_rest", 0), ("drain_seconds", 0)):
         if getattr(server, key) < least:
             raise document.error(f"is at least {least}", "server", key)
     if server.body_seconds <= 0:

@@ -189,7 +189,7 @@ def needs_symmetric_key(members: Members) -> bool:
 
 
 def _keyed_by_secret(members: Members) -> list[str]:
-    return [name for name in _SYMMETRIC_MEMBERS & members.keys() if members[name] in SYMMETRIC]
+    return [name for name in _SYMMETRIC_MEMBERS.intersection(members) if members[name] in SYMMETRIC]
 
 
 def _redirects(members: Members) -> list[Finding]:

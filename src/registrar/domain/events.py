@@ -68,7 +68,7 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ("update.held", "An update is held until somebody has looked at it; `reason` names what it would expand."),
     ("review.approved", "What was held was approved by an operator, and is in force; `reason` tells why."),
     ("review.rejected", "What was held was rejected by an operator; `reason` tells why."),
-    ("review.superseded", "A held update was taken back: another one came, or its client changed otherwise."),
+    ("review.superseded", "A held update was taken back: its client changed otherwise."),
     ("registration.refused", "A request was refused; `error` and `findings` tell why. Under a quota."),
     (
         "registration.refusals_suppressed",
@@ -81,6 +81,10 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ("client.evicted", "A client that was never used made room for another; `limit` names the cap that was full."),
     ("template.created", "A template was created (`template`, `version`), by an operator or by the configuration."),
     ("template.changed", "A template was changed, and every instance with it; `difference` tells what changed."),
+    (
+        "template.expanded",
+        "A template's instances got more than they had, all at once; `reason` names the kinds, and members newly `allowed`.",
+    ),
     ("template.enabled", "A template was enabled: its instances may do what they did before."),
     ("template.disabled", "A template was disabled: its instances are suspended, and nobody becomes a new one."),
     ("template.deleted", "A template was deleted, and every instance with it."),

@@ -51,9 +51,16 @@ def _more(member: str) -> Callable[[Metadata, Metadata], bool]:
 
 
 def _scope(before: Metadata, after: Metadata) -> bool:
-    if "scope" not in after:  # who registered none may ask for whatever is published
+    if not _of_its_own(after) <= _of_its_own(before):
+        return True
+    if "scope" not in after:  # who registered none may ask people for whatever is published
         return "scope" in before
     return "scope" in before and not set(after["scope"].split()) <= set(before["scope"].split())
+
+
+def _of_its_own(metadata: Metadata) -> set[str]:
+    """The scopes that it has without asking anybody (RFC 6749 §4.4): of these, none registered is none."""
+    return set(metadata.get("scope", "").split()) if "client_credentials" in metadata.get("grant_types", ()) else set()
 
 
 def _off(*members: str) -> Callable[[Metadata, Metadata], bool]:
@@ -72,14 +79,14 @@ def _changed(*members: str) -> Callable[[Metadata, Metadata], bool]:
 
 
 def _hosts(metadata: Metadata, *members: str) -> set[tuple[str, str]]:
-    """Where URLs lead: scheme and host. An app's own scheme is a place by itself, and so is loopback."""
+    """Where URLs lead: scheme, host and port. An app's own scheme is a place by itself, and so is loopback."""
     found: set[tuple[str, str]] = set()
     for member in members:
         value = metadata.get(member) or ()
         for one in [value] if isinstance(value, str) else value:
-            scheme, host, _ = uri.origin_of(one)
+            scheme, host, port = uri.origin_of(one)
             loopback = host in redirect_uri.LOOPBACK_HOSTS
-            found.add((scheme, "loopback" if loopback else host if scheme in ("http", "https") else ""))
+            found.add((scheme, "loopback" if loopback else f"{host}:{port}" if scheme in ("http", "https") else ""))
     return found
 
 
@@ -88,6 +95,11 @@ def _elsewhere(*members: str) -> Callable[[Metadata, Metadata], bool]:
         return not _hosts(after, *members) <= _hosts(before, *members)
 
     return elsewhere
+
+
+def _linked(before: Metadata, after: Metadata) -> bool:
+    pages = {name for name in (*before, *after) if name.partition("#")[0] in ("client_uri", "policy_uri", "tos_uri")}
+    return _elsewhere(*pages)(before, after)
 
 
 def _another_address(before: Metadata, after: Metadata) -> bool:
@@ -99,11 +111,16 @@ def _weaker(before: Metadata, after: Metadata) -> bool:
     return now < then
 
 
+_PUBLISHED: Final = ("jwks_uri", "signed_jwks_uri")
+
+
 def _key_host(before: Metadata, after: Metadata) -> bool:
-    return "jwks_uri" in after and _elsewhere("jwks_uri")(before, after)
+    return _elsewhere(*_PUBLISHED)(before, after)
 
 
 def _keys(before: Metadata, after: Metadata) -> bool:
+    if any(after.get(name) not in (None, before.get(name)) for name in _PUBLISHED) and not _key_host(before, after):
+        return True
     if "jwks" not in after:
         return False
     then = jwks.thumbprints(before["jwks"]) if "jwks" in before else ()
@@ -111,9 +128,40 @@ def _keys(before: Metadata, after: Metadata) -> bool:
 
 
 def _unsigned(before: Metadata, after: Metadata) -> bool:
-    none = "request_object_signing_alg"
-    off = _off("require_signed_request_object", "require_pushed_authorization_requests")
-    return off(before, after) or (after.get(none) == "none" and before.get(none) != "none")
+    asked = _off(
+        "require_signed_request_object",
+        "require_pushed_authorization_requests",
+        "backchannel_authentication_request_signing_alg",
+        "backchannel_user_code_parameter",
+    )
+    return asked(before, after) or _to_none("request_object_signing_alg", before, after)
+
+
+def _to_none(member: str, before: Metadata, after: Metadata) -> bool:
+    """Whether what had to be signed need not be, or must not be; where no algorithm is registered, none may be it."""
+    then, now = before.get(member), after.get(member)
+    return (now == "none" and then != "none") or (now is None and then not in (None, "none"))
+
+
+_PROTECTED: Final = (
+    "id_token_encrypted_response_alg",
+    "userinfo_signed_response_alg",
+    "userinfo_encrypted_response_alg",
+    "introspection_signed_response_alg",
+    "introspection_encrypted_response_alg",
+    "authorization_signed_response_alg",
+    "authorization_encrypted_response_alg",
+    "nfv_token_signed_response_alg",
+    "nfv_token_encrypted_response_alg",
+)
+"""Each says how something is protected that is not without it."""
+
+
+def _exposed(before: Metadata, after: Metadata) -> bool:
+    return _off(*_PROTECTED)(before, after) or any(
+        after.get(name) == "none" and before.get(name) != "none"
+        for name in ("id_token_signed_response_alg", *_PROTECTED)
+    )
 
 
 def _identified(before: Metadata, after: Metadata) -> bool:
@@ -128,12 +176,18 @@ def _table(*rows: Kind) -> Mapping[str, Kind]:
 
 
 KINDS: Final = _table(
-    Kind("scope", "More scopes, or none registered where some were, which is to ask for any.", "scope", _scope),
+    Kind(
+        "scope",
+        "More scopes; or none registered where some were, which is to ask people for any; or some of its own, where it "
+        "had none.",
+        "scope",
+        _scope,
+    ),
     Kind("grant", "More grant types.", "grant_types", _more("grant_types")),
     Kind("response", "More response types.", "response_types", _more("response_types")),
     Kind(
         "redirect_host",
-        "Redirect URIs at another host, at an app's own scheme, or on this machine, where there were none.",
+        "Redirect URIs at another host or port, at an app's own scheme, or on this machine, where there were none.",
         "redirect_uris",
         _elsewhere("redirect_uris"),
     ),
@@ -145,8 +199,8 @@ KINDS: Final = _table(
         consent=False,
     ),
     Kind("authentication", "A weaker way of authenticating.", "token_endpoint_auth_method", _weaker),
-    Kind("key_host", "Keys published at another host.", "jwks_uri", _key_host),
-    Kind("keys", "Other keys given by value.", "jwks", _keys, consent=False),
+    Kind("key_host", "Keys published at another host or port.", "jwks_uri", _key_host),
+    Kind("keys", "Other keys given by value, or published elsewhere at the same host.", "jwks", _keys, consent=False),
     Kind(
         "details",
         "More types of authorization details.",
@@ -164,7 +218,7 @@ KINDS: Final = _table(
     ),
     Kind(
         "unsigned",
-        "Requests signed or pushed no more.",
+        "Requests signed, pushed, or made with the person's code no more.",
         "require_signed_request_object",
         _unsigned,
     ),
@@ -176,11 +230,38 @@ KINDS: Final = _table(
     ),
     Kind(
         "destination",
-        "Sign-outs or the beginning of sign-ins told to another host.",
+        "People sent, or things told, to another host or port: at sign-out, at the beginning of a sign-in, or later.",
         "post_logout_redirect_uris",
         _elsewhere(
-            "post_logout_redirect_uris", "backchannel_logout_uri", "frontchannel_logout_uri", "initiate_login_uri"
+            "post_logout_redirect_uris",
+            "backchannel_logout_uri",
+            "frontchannel_logout_uri",
+            "initiate_login_uri",
+            "claims_redirect_uris",
+            "backchannel_client_notification_endpoint",
+            "webhook_uris",
         ),
+    ),
+    Kind(
+        "request_host",
+        "Requests fetched from another host or port.",
+        "request_uris",
+        _elsewhere("request_uris"),
+        consent=False,
+    ),
+    Kind(
+        "exposed",
+        "Tokens or answers signed or encrypted no more.",
+        "id_token_encrypted_response_alg",
+        _exposed,
+        consent=False,
+    ),
+    Kind(
+        "page",
+        "Its home page, its terms or its privacy policy at another host or port.",
+        "client_uri",
+        _linked,
+        consent=False,
     ),
     Kind("sector", "People known by what others know them by.", "subject_type", _identified),
 )

@@ -13,7 +13,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Final, NamedTuple, NewType, TypedDict, cast
+from typing import Annotated, Any, Final, NamedTuple, NewType, TypedDict
 
 import msgspec
 
@@ -659,13 +659,15 @@ def read_plain(body: bytes) -> Plain | None:
         members = _decode_plain(body)
     except (msgspec.DecodeError, RecursionError):
         return None
-    texts = len(members)
-    for name, value in members.items():
-        check = _BEYOND_TYPES.get(name)
-        if check is not None and check(value, name):
+    texts = len(members) + [*map(type, members.values())].count(str)
+    for name in _PLAIN_LISTS.intersection(members):
+        texts += len(members[name])
+    if body.count(b'"') != 2 * texts:
+        return None
+    for name in _BEYOND_TYPES.intersection(members):
+        if _PLAIN_CHECKS[name](members[name], name):
             return None
-        texts += 1 if type(value) is str else len(value) if type(value) is list else 0
-    return Plain(members) if body.count(b'"') == 2 * texts else None
+    return Plain(members)
 
 
 _PlainText = Annotated[str, msgspec.Meta(min_length=1, max_length=LIMITS.text_characters)]
@@ -682,9 +684,9 @@ _PLAIN_TYPES: Final[Mapping[str, Any]] = {
 _PLAIN_MEMBERS: Final = {
     name: _PLAIN_TYPES[MEMBERS[name].type] for name in _PLAIN_CHECKS if MEMBERS[name].type in _PLAIN_TYPES
 }
-_BEYOND_TYPES: Final = {
-    name: check
-    for name, check in _PLAIN_CHECKS.items()
-    if name in _PLAIN_MEMBERS and check not in (_text, _texts, _boolean)
-}
+_PLAIN_LISTS: Final = frozenset(name for name, type_ in _PLAIN_MEMBERS.items() if type_ is _PlainTexts)
+_BEYOND_TYPES: Final = frozenset(
+    name for name in _PLAIN_MEMBERS if _PLAIN_CHECKS[name] not in (_text, _texts, _boolean)
+)
+"""Of these there is more to be checked."""
 _decode_plain: Final = msgspec.json.Decoder(TypedDict("_PlainMembers", _PLAIN_MEMBERS, total=False)).decode  # type: ignore[operator]  # made of the table

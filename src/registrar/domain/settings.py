@@ -533,12 +533,20 @@ class Server:
     mutual_tls: MutualTls = _setting(MutualTls(), "A port of its own for clients with certificates.")
     body_bytes: int = _setting(65_536, "Bytes of a request body at the most.")
     body_seconds: float = _setting(10.0, "Seconds that the head of a request may take to arrive, and its body.")
+    drain_seconds: int = _setting(
+        0,
+        "Seconds for which a server that was told to stop (SIGTERM) goes on serving, while `/readyz` answers 503: until whoever spreads requests sends no more. Then it finishes what is under way. 0: it stops at once.",
+    )
     limits_database: str = dataclasses.field(
         default="",
         repr=False,  # it may hold a password
         metadata={
             "meaning": "A Redis or Valkey database in which processes count rates and failed attempts to authenticate together: `redis://host:6379/0`, `rediss://…` or `valkey://…`. It needs the extra `redis`. Empty: each process counts by itself."
         },
+    )
+    clock_rest: int = _setting(
+        86_400,
+        "Seconds for which nothing that time ends is taken away after the clock went ahead by more than an hour, or after all servers were down for so long; `registrar sweep` ends that. 0: none.",
     )
     queue: int = _setting(4_096, "Writes that may wait for the store; beyond that the answer is 503 with Retry-After.")
     log: Log = _setting(Log(), "What is written to the log.")

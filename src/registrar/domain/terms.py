@@ -37,7 +37,8 @@ def terms(client: Client) -> tuple[str, ...]:
     """
     metadata, admission = client.metadata, client.admission
     found = [term(f"label.{name}", value) for name, value in client.labels.items()] if client.labels else []
-    found += [term("flag", one) for one in client.flags]
+    if client.flags:
+        found += [term("flag", one) for one in client.flags]
     if client.state is not State.ACTIVE:
         found.append(term("state", client.state.value))
     if admission.owner:
@@ -63,9 +64,8 @@ def _own(client: Client, member: str) -> bool:
 
 def hosts(uris: Sequence[str]) -> list[str]:
     """The hosts on the web that judged redirect URIs lead to, each once: none for loopback, which is everybody's."""
-    if all(one.startswith(_AGENTS) for one in uris):
-        return []
-    found = dict.fromkeys(uri.host_of(one) for one in uris if one[:4].lower() == "http")
+    elsewhere = [one for one in uris if not one.startswith(_AGENTS)]
+    found = dict.fromkeys(uri.host_of(one) for one in elsewhere if one[:4].lower() == "http")
     return [host for host in found if host and host not in redirect_uri.LOOPBACK_HOSTS]
 
 

@@ -126,7 +126,7 @@ async def serve(exchange: Exchange) -> Answer:
             await _check_within(registry, issuer, held, row, name)
         body = await _body(exchange, given)
         query = dict(parse_qsl(scope["query_string"].decode("ascii", "replace")))
-        operator = Operator(held.owner, door, held.token_id, address)
+        operator = Operator(held.owner, door, held.token_id, address, held.ceiling)
         return await row.act(Call(registry, issuer, operator, held, name, body, query))
     except Unknown as problem:
         raise await _refused(exchange, caller, ProtocolError("not_found", _said(problem)), body) from None
@@ -546,13 +546,14 @@ class Decided(_Strict, frozen=True):
 
 
 async def _list_reviews(call: Call) -> Answer:
-    found = review.every(call.registry, call.issuer, call.query.get("after", ""))
-    rows = (
-        {"client_id": one.client_id, "what": one.what, "digest": one.digest, **one.pending()}
-        async for one in found
-        if await _is_within(call, one.client_id)
-    )
-    return await _page(call, "reviews", "client_id", rows)
+    rows, looked, limit = list[dict[str, Any]](), 0, _limit(call)
+    async for one, client in review.every(call.registry, call.issuer, call.query.get("after", "")):
+        looked += 1
+        if client is not None and call.token.within.items() <= client.labels.items():
+            rows.append({"client_id": one.client_id, "what": one.what, "digest": one.digest, **one.pending()})
+        if len(rows) == limit or looked == inventory.LOOKS:  # a page ends there, full or not
+            return wire.answer(200, {"reviews": rows, "after": one.client_id})
+    return wire.answer(200, {"reviews": rows})
 
 
 async def _show_review(call: Call) -> Answer:
@@ -572,14 +573,6 @@ async def _reject(call: Call) -> Answer:
 
 
 # --- clients ----------------------------------------------------------------------------------------------------------
-
-
-async def _is_within(call: Call, client_id: str) -> bool:
-    """Whether a client is within the labels of the token that asks."""
-    if not call.token.within:
-        return True
-    client = await call.registry.store.find(call.issuer.name, client_id)
-    return client is not None and call.token.within.items() <= client.labels.items()
 
 
 def _labels_within(call: Call, asked: Mapping[str, str]) -> dict[str, str]:

@@ -98,6 +98,8 @@ class Application:
 
     def __init__(self, registry: Registry, limits: Server) -> None:
         self._registry, self._limits = registry, limits
+        self.draining = False
+        """Whether it is going to stop, and everybody who asks for something new had better go elsewhere."""
         self._proxies = Proxies(limits) if limits.trusted_proxies else None
         self._observer = observer(registry, limits.log)
         self._paths: dict[str, list[Route]] = {}
@@ -179,6 +181,8 @@ class Application:
             raise ProtocolError("method_not_allowed", headers=[(b"allow", b"GET, HEAD")])
         if path == "/healthz":
             return wire.answer(200, {"status": "alive"})
+        if self.draining:
+            return wire.answer(503, {"status": "draining"})
         try:
             await self._registry.store.ready()
         except StoreUnavailable:
@@ -236,12 +240,15 @@ class Application:
                 except (StoreUnavailable, Refused, RegistrationError) as problem:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return
-                self._registry.errands.start(lifecycle.keep_clean(self._registry), "the clean-up")
-                self._registry.errands.start(sweep.keep_sweeping(self._registry), "the sweep")
+                rest = self._limits.clock_rest
+                self._registry.errands.start(lifecycle.keep_clean(self._registry, rest), "the clean-up")
+                self._registry.errands.start(sweep.keep_sweeping(self._registry, rest), "the sweep")
                 if seconds := self._limits.audit.checkpoint_seconds:
                     self._registry.errands.start(checkpoints.keep(self._registry, seconds), "the checkpoints")
                 if days := self._limits.audit.retention_days:
-                    self._registry.errands.start(retention.keep(self._registry, days), "the retention of the audit")
+                    self._registry.errands.start(
+                        retention.keep(self._registry, days, rest), "the retention of the audit"
+                    )
                 if self._observer is not None and self._observer.log is not None:
                     self._registry.errands.start(self._observer.log.keep_writing(), "the log of requests")
                 if self._registry.metrics is not None:

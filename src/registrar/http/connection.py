@@ -112,7 +112,7 @@ class Connection(HttpToolsProtocol):
         if cycle.disconnected or self.transport.is_closing():  # the first is only told to the last of several cycles
             return
         body = b"" if cycle.scope["method"] == "HEAD" else given.body
-        if _CLOSE in given.headers:
+        if application.draining or _CLOSE in given.headers:
             cycle.keep_alive = False
         self.transport.write(self._head(given, keep_alive=cycle.keep_alive) + body)
         if not cycle.keep_alive:

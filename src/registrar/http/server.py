@@ -18,7 +18,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from registrar.domain.settings import Server
-from registrar.http.application import create_app
+from registrar.http.application import Application, create_app
 from registrar.http.connection import Connection
 from registrar.service.registry import Registry
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("registrar")
 
 _IDLE_SECONDS = 75
-_DRAIN_SECONDS = 20
+FINISH_SECONDS = 20
+"""Seconds in which a server that stops finishes what is under way."""
+_TICK_SECONDS = 0.1
 _COLLECTIONS = (20_000, 20, 20)
 
 
@@ -51,6 +53,8 @@ def listen(settings: Server) -> list[socket.socket]:
 def serve(registry: Registry, settings: Server, sockets: list[socket.socket] | None = None, number: int = 0) -> None:
     """Serve until SIGINT or SIGTERM; what was acknowledged is durable, and what is under way is finished first.
 
+    On SIGTERM it goes on for `drain_seconds`, not ready, so that whoever spreads requests learns of it before it stops.
+
     Args:
         registry: what every use case is given.
         settings: the `[server]` settings.
@@ -60,8 +64,9 @@ def serve(registry: Registry, settings: Server, sockets: list[socket.socket] | N
     Raises:
         SystemExit: a certificate cannot be used, or an address not listened on.
     """
+    application = create_app(registry, settings)
     config = uvicorn.Config(
-        create_app(registry, settings),
+        application,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -72,7 +77,7 @@ def serve(registry: Registry, settings: Server, sockets: list[socket.socket] | N
         access_log=False,
         server_header=False,
         timeout_keep_alive=_IDLE_SECONDS,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_graceful_shutdown=FINISH_SECONDS,
         ssl_certfile=settings.tls_certificate or None,
         ssl_keyfile=settings.tls_key or None,
         proxy_headers=False,  # the application reads them, so that nothing stands between it and the connection
@@ -88,7 +93,9 @@ def serve(registry: Registry, settings: Server, sockets: list[socket.socket] | N
         files = f"{settings.tls_certificate} and {settings.tls_key}"
         raise SystemExit(f"Error: {files} cannot be used for TLS: {problem}") from None
     served = _certificates(settings, config)
-    server = _Listening(config, _beside(registry, settings, number, served), served)
+    server = _Listening(
+        config, _beside(registry, settings, number, served), served, application, settings.drain_seconds
+    )
     # uvicorn raises the signal again once it has stopped in order, and to stop in order when asked to is no failure.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -146,11 +153,38 @@ def _beside(registry: Registry, settings: Server, number: int, served: Sequence[
 
 
 class _Listening(uvicorn.Server):
-    """uvicorn's server with more listeners. What uvicorn stops, it stops for all of them."""
+    """uvicorn's server with more listeners, and an end that is told before it comes. What uvicorn stops, it stops for all."""
 
-    def __init__(self, config: uvicorn.Config, beside: Sequence[_Listener], served: Sequence[_Served]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        beside: Sequence[_Listener],
+        served: Sequence[_Served],
+        application: Application,
+        drain_seconds: int,
+    ) -> None:
         super().__init__(config)
         self._beside, self._served = beside, served
+        self._application, self._drain_seconds = application, drain_seconds
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop, and then for as long as others need to notice.
+
+        Answers end their connections meanwhile: a request on one that is kept alive must not meet its end. Who presses
+        Ctrl-C waits for nobody, during that time too. More of SIGTERM changes nothing: systemd tells each process, and
+        the first of several workers tells them all again.
+        """
+        await super().main_loop()
+        if not self._drain_seconds or signal.SIGINT in self._captured_signals:
+            return
+        log.info("draining: not ready, and serving for another %d seconds", self._drain_seconds)
+        self._application.draining = True
+        until = asyncio.get_running_loop().time() + self._drain_seconds
+        tick = 0
+        while asyncio.get_running_loop().time() < until and signal.SIGINT not in self._captured_signals:
+            await self.on_tick(tick)  # the date of answers goes on
+            await asyncio.sleep(_TICK_SECONDS)
+            tick += 1
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         own = sockets[1:] if sockets else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +36,20 @@ def told(policy: Policy) -> dict[str, Any]:
     shown["metadata"] = {name: _given(_plain(held)) for name, held in sorted(policy.members.items())}
     shown["rules"] = [{"rule": one.name, **{k: _plain(v) for k, v in one.arguments.items()}} for one in policy.rules]
     return {name: value for name, value in shown.items() if value not in ("", {}, [])}
+
+
+def terms(policy: Policy) -> str:
+    """What a policy says, in one hash, whatever it is called and wherever it is written.
+
+    Its `digest` is of the file, and another one when anything else in that file is; this tells whether what it decides by
+    has changed. The code of a rule of the operator's own is no part of it.
+    """
+    sections = {name: _plain(getattr(policy, name)) for name in (*_SECTIONS, "features", "proofs", "members")}
+    rules = [(one.name, _plain(one.arguments)) for one in policy.rules]
+    return hashlib.sha256(_encode((sections, rules))).hexdigest()
+
+
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 def differences(one: Policy, other: Policy) -> list[Difference]:

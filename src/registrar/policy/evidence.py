@@ -55,6 +55,8 @@ class Facts(msgspec.Struct, frozen=True):
     template: str = ""
     before: Mapping[str, Any] | None = None
     """What is registered now, where this is an update."""
+    replaces: Mapping[str, Any] | None = None
+    """What the software has registered now, where this registration would take its place."""
     documents: Mapping[str, Any] = {}
     """Member -> the document behind its URL, where it was fetched: `sector_identifier_uri`, `jwks_uri`."""
     token_bound: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -11,6 +12,7 @@ from registrar.domain import coherence
 from registrar.domain.findings import Finding, Verdict, listed, rule
 from registrar.domain.metadata import MEMBERS, Default, Registered, Shaped, reader
 from registrar.domain.server_metadata import Offered, with_features
+from registrar.policy.comparison import terms
 from registrar.policy.evidence import Facts, demanded, under_ceilings
 from registrar.policy.operators import VALUE, Operators, as_words, from_words
 from registrar.policy.policy import Policy
@@ -116,6 +118,11 @@ class Judge:
         self._localised = {name: held for name, held in policy.members.items() if MEMBERS[name].localised}
         self._outlines: dict[bytes, _Outline] = {}
 
+    @cached_property
+    def terms(self) -> str:
+        """What its policy says, in one hash (`policy.comparison.terms`)."""
+        return terms(self.policy)
+
     def __call__(self, shaped: Shaped, facts: Facts, found: Iterable[Finding] = ()) -> Decision:
         """Judge a registration. Total and deterministic: the same arguments always give the same decision.
 
@@ -138,9 +145,10 @@ class Judge:
         narrowed_ = False
         if "scope" in members and (facts.token_scope or facts.statement):
             narrowed_ = _take_away(members, under_ceilings(members["scope"], facts), findings)
+        translated = "#" in "".join(members)
         for about, rule_ in self._rules:
-            if not about or not about.isdisjoint(members) or "#" in "".join(members):
-                narrowed_ |= _take_away(members, tuple(rule_(members, facts)), findings)
+            if (not about or translated or not about.isdisjoint(members)) and (said := (*rule_(members, facts),)):
+                narrowed_ |= _take_away(members, said, findings)
         if narrowed_ or not outline.coherent or "redirect_uris" not in members or not _BESIDE.isdisjoint(members):
             _judge_together(members, facts, findings)
         provenance = {one.member: "policy" for one in findings[before:] if one.verdict is Verdict.CHANGED}

@@ -126,15 +126,19 @@ class Review:
 
     def why(self, metadata: Mapping[str, Any], flags: Iterable[str]) -> str:
         """Why a registration is held; empty where it is not."""
-        if self.all:
-            return "every registration is looked at"
-        if self.flagged and (found := sorted(flags)):
-            return f"flagged: {', '.join(found)}"
-        if found := sorted(set(self.scopes) & set(str(metadata.get("scope", "")).split())):
-            return f"scopes: {', '.join(found)}"
-        if found := sorted(set(self.grants) & set(metadata.get("grant_types", ()))):
-            return f"grants: {', '.join(found)}"
-        return ""
+        return "; ".join(self.reasons(metadata, flags))
+
+    def reasons(self, metadata: Mapping[str, Any], flags: Iterable[str]) -> tuple[str, ...]:
+        """Why a registration is held, one by one."""
+        if not self:
+            return ()
+        found = {
+            "flagged": sorted(flags) if self.flagged else [],
+            "scope": sorted(set(self.scopes) & set(str(metadata.get("scope", "")).split())),
+            "grant": sorted(set(self.grants) & set(metadata.get("grant_types", ()))),
+        }
+        everything = ("every registration is looked at",) if self.all else ()
+        return (*everything, *(f"{name}: {one}" for name, many in found.items() for one in many))
 
     def with_(self, other: Review) -> Review:
         """What either holds."""

@@ -48,6 +48,8 @@ class Operator:
     token_id: str = ""
     """The operator's token, where one was presented; the others are on the machine itself."""
     address: str = ""
+    ceiling: tuple[str, ...] = ()
+    """The scopes that this token lets be registered at the most; none is no ceiling."""
 
     def actor(self) -> Actor:
         """The operator as the audit names one."""
@@ -439,6 +441,25 @@ async def _change(
             continue
         return after
     raise Refused(f"{client_id} is being changed by others; try again")
+
+
+NONE_YET: Final = {"scope": ""}
+"""What a client has that is none yet: no scope, and not whatever there is."""
+
+
+def check_ceiling(operator: Operator, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Refuse to give a client scopes that the operator's token does not let be registered; what it has it may keep.
+
+    Raises:
+        Refused: naming them.
+    """
+    if not operator.ceiling or before.get("scope") == after.get("scope"):
+        return
+    had, has = (set(one.get("scope", "").split()) for one in (before, after))
+    if not has:
+        raise Refused("the token registers certain scopes alone, and without any, every scope could be asked for")
+    if more := sorted(has - had - {*operator.ceiling}):
+        raise Refused(f"the token has not {more[0]}, and gives away no more than it has")
 
 
 def credentials_after(

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from registrar.service.leases import EVERYWHERE
+from registrar.service.leases import APART, EVERYWHERE
 from registrar.service.ports import Item, Put
 from registrar.service.registry import Issuer, Registry
 
@@ -61,7 +61,9 @@ class Agreement:
         differ = frozenset(
             name
             for one in others
-            if one.lives(now) and (name := one.key.rpartition(" ")[0]) in own and one.body.decode() != own[name]
+            if now < one.expires_at <= now + _LASTS + APART
+            and (name := one.key.rpartition(" ")[0]) in own
+            and one.body.decode() != own[name]
         )
         for name in sorted(differ - self._told):
             log.warning(

@@ -107,7 +107,7 @@ class Audit:
         now = self.clock()
         minute = self._minutes.setdefault(issuer, _Minute(now))
         actor = Actor("anonymous" if caller.token is None else "token", "none", address=caller.address)
-        if now - minute.began_ms >= _MINUTE_MS:
+        if not 0 <= now - minute.began_ms < _MINUTE_MS:  # over, or of a clock that has gone back
             # Before anything is awaited: refusals that come meanwhile count for the new minute.
             began, minute.began_ms, minute.recorded = minute.began_ms, now, 0
             await self._tell_suppressed(issuer, minute, began)
@@ -160,7 +160,7 @@ class Audit:
     def read_is_due(self, issuer: str, client_id: str, now_ms: int) -> bool:
         """Whether a read of this client is to be recorded: at most one in a minute."""
         key = (issuer, client_id)
-        if now_ms - self._reads.get(key, -_MINUTE_MS) < _MINUTE_MS:
+        if 0 <= now_ms - self._reads.get(key, -_MINUTE_MS) < _MINUTE_MS:
             return False
         if len(self._reads) >= _REMEMBERED_READS:
             self._reads.clear()  # at worst, some reads are recorded twice in a minute

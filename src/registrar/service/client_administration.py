@@ -13,7 +13,7 @@ from registrar.domain.client import Admission, Assurance, Client, State
 from registrar.domain.errors import ProtocolError
 from registrar.domain.metadata import Presented
 from registrar.policy.rules import identity
-from registrar.service import administration, instances, management, registration, review, versions
+from registrar.service import administration, changes, instances, management, registration
 from registrar.service.administration import Operator, Refused
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
@@ -70,7 +70,7 @@ async def change(
         The client, and its new secret where it needs one now and had none.
 
     Raises:
-        Refused: there is no such client, or it is deleted.
+        Refused: there is no such client, it is deleted, or the operator's token does not go so far.
         RegistrationError: nothing was changed; all faults are in it.
         ProtocolError: its policy is configured no more.
     """
@@ -99,13 +99,8 @@ async def change(
         )
         if before.template and (template := await instances.find(registry, issuer, before.template)):
             after = msgspec.structs.replace(after, own=instances.own(template, decision))
-        after, more = review.expanded(registry, before, after, operator.actor(), operator.door)
-        if held := await registry.store.item(issuer.name, review.KIND, client_id):
-            if before.state is State.PENDING:
-                more = (*more, review.anew(held, after, judge.policy.digest))
-            else:
-                more = (*more, *review.superseded(registry, issuer, client_id, operator.actor(), operator.door))
-        parts = await versions.moved(registry, before, parts, now_ms // 1000)
+        administration.check_ceiling(operator, before.metadata, after.metadata)
+        after, more = await changes.in_force(registry, judge, before, after, parts, operator.actor(), operator.door)
         detail = events.registration_detail(after, parts.requested, decision.findings, judge.policy.digest)
         detail["difference"] = events.difference(before.metadata, after.metadata)
         event = registry.audit.event(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,8 @@ _POLL: Final = 1.0
 _AGAIN: Final = 5.0
 """And after something went wrong here."""
 _PAGE: Final = 256
+_FARTHEST: Final = 604_800_000
+"""Milliseconds ahead that no attempt is put off to; one that lies further ahead was put there by a clock that was wrong."""
 _LEASE: Final = 10
 """Seconds at the least for which one process delivers before another may."""
 _GONE: Final = 410
@@ -79,6 +82,8 @@ class Line:
         self._registry, self._issuer, self._name = registry, issuer, name
         self._webhook: Webhook = registry.webhooks.configured[name]
         self._held_until = 0
+        self._latest_ms = math.inf
+        """The latest moment since the messages were last looked at that are too far ahead."""
         self._turns = asyncio.Semaphore(self._webhook.at_once)
         self._taking = asyncio.Lock()
 
@@ -103,9 +108,16 @@ class Line:
         return True
 
     async def _due(self, limit: int) -> list[Item]:
-        page = await self._registry.store.items(self._issuer, outbox.waiting(self._name), limit=limit)
-        now_ms = self._registry.clock()
-        return [one for one in page if outbox.time_of(one.key) <= now_ms]
+        store, kind, now_ms = self._registry.store, outbox.waiting(self._name), self._registry.clock()
+        page = await store.items(self._issuer, kind, limit=limit)
+        due = [one for one in page if outbox.time_of(one.key) <= now_ms]
+        if now_ms >= self._latest_ms:
+            self._latest_ms = now_ms
+        elif strays := await store.items(self._issuer, kind, after=outbox.key(now_ms + _FARTHEST, ""), limit=limit):
+            due += strays  # at the start, and where the clock has gone back
+        else:
+            self._latest_ms = now_ms
+        return due
 
     async def leave(self) -> None:
         """Let another process go on at once: this one is ending."""
@@ -126,7 +138,7 @@ class Line:
         lasts = max(_LEASE, int(3 * self._webhook.seconds))
         async with self._taking:
             now = registry.clock() // 1000
-            if now > self._held_until - lasts // 2:
+            if not self._held_until - lasts <= now <= self._held_until - lasts // 2:
                 mine = await leases.take(registry.store, self._task, registry.webhooks.holder, now, lasts)
                 self._held_until = now + lasts if mine else 0
             return bool(self._held_until)

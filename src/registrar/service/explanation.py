@@ -19,6 +19,7 @@ from registrar.domain.metadata import MEMBERS, Presented, Registered, Role, Sign
 from registrar.domain.software_statement import MEMBER, Attestation
 from registrar.policy import Facts, Judge
 from registrar.policy.evidence import UNSEEN
+from registrar.policy.rules import identity
 from registrar.service import trust
 from registrar.service.admission import Admitted
 from registrar.service.audit import Caller
@@ -65,6 +66,8 @@ class Explanation(msgspec.Struct, frozen=True):
     metadata: Mapping[str, Any] | None = None
     """What would be registered; None where nothing would be."""
     members: tuple[Origin, ...] = ()
+    held: str = ""
+    """Why it would wait until somebody has looked at it; empty where it would not."""
 
     def public(self) -> dict[str, Any]:
         """As JSON: what has no value is left out, a finding's members stand as in the audit."""
@@ -112,6 +115,7 @@ async def explain(
         template=considered.template.template_id if considered.template else "",
         metadata=decision.metadata,
         members=tuple(_origins(considered)),
+        held=considered.judge.policy.review.why(decision.metadata, identity.flags(decision.findings)),
     )
 
 

@@ -37,6 +37,11 @@ BROKEN_OUT: Final = rule(
 )
 
 
+def concerned(issuer: Issuer, presented: Presented) -> bool:
+    """Whether a request can name a template, or has to."""
+    return NAME in presented or "software_id" in presented or not issuer.settings.registration.full
+
+
 async def named(registry: Registry, issuer: Issuer, presented: Presented) -> Template | None:
     """The template that a request names: by `template_id`, or by a `software_id` that is a template's name.
 

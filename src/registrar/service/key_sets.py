@@ -60,7 +60,7 @@ class KeySet(tuple[JWK, ...]):  # noqa: SLOT001 (a tuple's own slots are empty o
 class _Entry:
     """What is known of one URL. Times are in milliseconds."""
 
-    __slots__ = ("fresh_until", "keys", "next_fetch", "problem", "size", "until")
+    __slots__ = ("at", "fresh_until", "keys", "next_fetch", "problem", "size", "until")
 
     def __init__(self) -> None:
         self.keys: KeySet | None = None
@@ -70,6 +70,8 @@ class _Entry:
         """The hard end of the keys."""
         self.next_fetch = 0
         """Nothing is fetched before."""
+        self.at = 0
+        """When it was last fetched, or tried to be."""
         self.problem = "it has not been fetched"
 
 
@@ -109,6 +111,11 @@ class KeySets:
         """
         entry = self._entries.get(url) or _Entry()
         now = self._clock()
+        if now < entry.at:
+            # The clock has gone back. How old the keys are is not known; so they are fetched anew, and are used no longer
+            # than if they had been fetched now.
+            entry.at, entry.fresh_until, entry.next_fetch = now, 0, 0
+            entry.until = min(entry.until, now + self._settings.hard_seconds * 1000)
         known = entry.keys is not None and (kid is None or entry.keys.has(kid))
         if (now >= entry.fresh_until or not known) and (now >= entry.next_fetch or url in self._under_way):
             task = self._under_way.get(url) or self._begin(url, entry)
@@ -131,6 +138,7 @@ class KeySets:
 
     async def _renew(self, url: str, entry: _Entry) -> None:
         settings = self._settings
+        entry.at = self._clock()
         try:
             fetched = await self._fetch(url, accept=ACCEPT, limit=BYTES)
             keys = read(fetched.body)

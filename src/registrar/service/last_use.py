@@ -23,7 +23,7 @@ class LastUse:
     def note(self, issuer: str, client_id: str, now: int) -> tuple[Put, ...]:
         """The change that notes a use, to be made with another write; none where this hour's was noted already."""
         key = (issuer, client_id)
-        if now - self._noted.get(key, -COARSE) < COARSE:
+        if 0 <= now - self._noted.get(key, -COARSE) < COARSE:
             return ()
         if len(self._noted) >= _REMEMBERED:
             self._noted.clear()  # at worst, some uses are noted twice in an hour

@@ -10,6 +10,9 @@ KIND: Final = "lease"
 """What these are called among the items of a store; the key is the task's name, the body whose it is."""
 EVERYWHERE: Final = "*"
 """The issuer of what is of no issuer; no issuer can be called so."""
+APART: Final = 3_600
+"""Seconds that the clocks of processes are apart at the most, while they are right. What is further ahead of a clock than
+that was written by one that was wrong, and must not outlast its being put right."""
 
 
 async def take(store: Store, task: str, holder: str, now: int, seconds: int) -> bool:
@@ -32,7 +35,7 @@ async def take(store: Store, task: str, holder: str, now: int, seconds: int) -> 
     held = await store.item(EVERYWHERE, KIND, task)
     item = Item(EVERYWHERE, KIND, task, holder.encode(), expires_at=now + seconds)
     if held is not None and held.lives(now):
-        if held.body != item.body:
+        if held.body != item.body and held.expires_at <= now + seconds + APART:
             return False
         put = Put(Item(EVERYWHERE, KIND, task, item.body, held.version + 1, expires_at=item.expires_at), held.version)
     else:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
+from registrar.service import passage
 from registrar.service.agreement import Agreement
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Registry
@@ -29,13 +30,19 @@ async def clean(registry: Registry) -> int:
     return gone + page
 
 
-async def keep_clean(registry: Registry) -> None:
-    """Clean at every interval, and see whether others are configured alike, until cancelled."""
+async def keep_clean(registry: Registry, rest: int) -> None:
+    """Clean at every interval, and see whether others are configured alike, until cancelled.
+
+    Args:
+        registry: what every use case is given.
+        rest: seconds for which a clock that went ahead is not believed.
+    """
     agreement = Agreement(registry)
     while True:
         await asyncio.sleep(INTERVAL)
         try:
-            await clean(registry)
+            if await passage.may_end_things(registry, rest):
+                await clean(registry)
             await agreement.look()
         except StoreUnavailable as problem:
             log.warning("what has expired is still there: %s", problem)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from registrar.domain import credentials, events, expansion
-from registrar.domain.client import Client, State, information, tombstone
+from registrar.domain.client import Client, information, tombstone
 from registrar.domain.credentials import Credentials
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.events import Actor, Event
@@ -17,7 +17,7 @@ from registrar.domain.metadata import NOT_IN_PUT, Presented, SignedRequest
 from registrar.policy import Decision, Judge
 from registrar.policy.policy import Verdict
 from registrar.policy.rules import identity
-from registrar.service import instances, review, software, versions
+from registrar.service import changes, holding, instances, software, versions
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, gather, used
@@ -42,14 +42,6 @@ SECRET_DIFFERS: Final = rule(
     "RFC 7592 §2.2",
     "is not the current secret, and a client cannot choose its own",
     "the current secret, or no client_secret",
-)
-
-
-EXPANDS: Final = rule(
-    "update.expands",
-    "RFC 7592 §2.2",
-    "would give this client more than it has ({kind}), which the policy does not let it give itself",
-    "a registration of its own for that, or a change by the operator",
 )
 
 
@@ -91,8 +83,9 @@ async def read(registry: Registry, issuer: Issuer, client_id: str, caller: Calle
 async def _read_answer(registry: Registry, issuer: Issuer, client: Client, renewal: Renewal) -> dict[str, Any]:
     """What is in force, and what of an update waits for somebody's decision."""
     answer = _answer(issuer, client, renewal)
-    held = await review.of_client(registry, issuer, client.client_id)
-    return {**answer, "pending_update": held.pending()} if held and held.what == review.UPDATE else answer
+    held = await holding.of_client(registry, issuer, client.client_id)
+    waits = held is not None and held.what != holding.REGISTRATION
+    return {**answer, "pending_update": held.pending()} if held and waits else answer
 
 
 async def update(
@@ -142,37 +135,22 @@ async def update(
             _event(registry, "client.updated", after, caller, now_ms, detail),
             *_rotations(registry, session, renewal, caller, now_ms),
         ]
-        by = _actor(client, caller)
         kinds = expansion.expansions(client.metadata, after.metadata)
-        answered = review.verdict(judge, kinds) if client.state is State.ACTIVE else Verdict.ALLOW
-        why = judge.policy.review.why(after.metadata, after.flags)
-        looked_at = why == judge.policy.review.why(client.metadata, client.flags)
-        if answered is Verdict.ALLOW and client.state is State.ACTIVE and why and not looked_at:
-            answered = Verdict.REVIEW  # what would have been held as a registration is held as an update
+        answered = changes.verdict(judge.policy, client, after, kinds)
         if answered is Verdict.REFUSE:
-            raise RegistrationError(_refused(judge, kinds), requested=parts.requested)
+            raise RegistrationError(changes.refusals(judge.policy, kinds), requested=parts.requested)
         if answered is Verdict.REVIEW:
             shown = renew(registry, issuer, session, client.metadata, now, updating=False)
             if pending := await _hold(registry, judge, client, after, shown, parts, kinds, caller):
                 return {**_answer(issuer, client, shown), "pending_update": pending}
             continue
-        after, more = review.expanded(registry, client, after, by, caller.endpoint)
-        before = await registry.store.item(issuer.name, review.KIND, client_id)
-        if before is not None and client.state is State.PENDING:
-            more = (*more, review.anew(before, after, judge.policy.digest))
-        elif before is not None:
-            more = (*more, *review.superseded(registry, issuer, client_id, by, caller.endpoint))
-        parts = await versions.moved(registry, client, parts, now)
+        after, more = await changes.in_force(
+            registry, judge, client, after, parts, _actor(client, caller), caller.endpoint
+        )
         noted = registry.last_use.note(issuer.name, client_id, now)
         if await _stored(registry, after, happened, client.version, parts, (*more, *noted)):
             return _answer(issuer, after, renewal)
     raise ProtocolError("temporarily_unavailable")
-
-
-def _refused(judge: Judge, kinds: tuple[str, ...]) -> list[Finding]:
-    """A finding for each expansion that the policy refuses."""
-    found = [expansion.KINDS[kind] for kind in kinds if judge.policy.changes.of(kind) is Verdict.REFUSE]
-    return [EXPANDS.refuse(kind.member, kind=kind.name) for kind in found]
 
 
 async def _hold(
@@ -186,28 +164,15 @@ async def _hold(
     caller: Caller,
 ) -> dict[str, Any] | None:
     """Hold an update whole, in the place of one that was held before; None where another writer was first."""
-    held = review.Held(
-        client.client_id,
-        review.UPDATE,
-        registry.clock() // 1000,
-        ", ".join(kinds) or judge.policy.review.why(after.metadata, after.flags),
-        review.base(client),
-        judge.policy.digest,
-        after.metadata,
-        after.provenance,
-        after.flags,
-        after.own,
-        kinds,
-        after.admission if after.admission != client.admission else None,
-    )
-    before = await registry.store.item(client.issuer, review.KIND, client.client_id)
-    number = before.version if before else 0
+    now_ms = registry.clock()
+    held = holding.update(judge, client, after, parts, kinds, now_ms // 1000)
+    before = await registry.store.item(client.issuer, holding.KIND, client.client_id)
+    put, held = holding.in_place_of(before, client.issuer, held)
     detail = events.registration_detail(after, parts.requested, (), judge.policy.digest) | {"reason": held.why}
     detail["difference"] = events.difference(client.metadata, after.metadata)
-    event = _event(registry, "update.held", client, caller, registry.clock(), detail)
+    event = _event(registry, "update.held", client, caller, now_ms, detail)
     # The client goes on as it is; its version moves, so that whoever writes at the same moment sees what is held.
     marked = msgspec.structs.replace(client, version=client.version + 1, credentials=shown.credentials)
-    put = review.put(client.issuer, held, number + 1, number)
     stored = await _stored(registry, marked, [event], client.version, parts, (put,))
     return held.pending() if stored else None
 
@@ -308,9 +273,9 @@ async def _stored(
     Raises:
         RegistrationError: what came with the request was used by another one.
     """
-    changes = parts.changes if parts else ()
+    brought = parts.changes if parts else ()
     try:
-        await registry.store.update(client, happened, expected=expected, changes=[*changes, *more])
+        await registry.store.update(client, happened, expected=expected, changes=[*brought, *more])
     except Conflict as conflict:
         if parts is not None and (refusal := used(str(conflict), parts)):
             raise refusal from None

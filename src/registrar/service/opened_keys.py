@@ -30,7 +30,8 @@ class OpenedKeys:
     def get(self, issuer: str, now_ms: int) -> Mapping[str, Signer] | None:
         """The signers of an issuer; None where the store has to be asked."""
         held = self._held.get(issuer)
-        return held[1] if held is not None and now_ms < held[0] else None
+        # The clock may have gone back since: then nobody knows how long ago that was.
+        return held[1] if held is not None and held[0] - AGAIN_MS <= now_ms < held[0] else None
 
     def known(self, issuer: str) -> dict[str, Signer]:
         """Those opened before, by their `kid`, so that none is opened twice."""

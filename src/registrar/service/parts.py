@@ -76,7 +76,7 @@ class Parts(msgspec.Struct, frozen=True):
     software: str = ""
     """The key of the software, where it may have one registration alone."""
     version: str = ""
-    """The key of the version of the software, where that may."""
+    """The key of the version of the software, where that may, and no other client has it."""
 
 
 async def gather(
@@ -152,8 +152,6 @@ async def gather(
         signed=signed is not None,
     )
     software = _software(policy, attestation)
-    if client is not None and software and not client.admission.statement_software:
-        changes.append(Put(of_software(client, software), 0, now))  # it comes to be the software's with this update
     return Parts(requested, presented, facts, tuple(found), provenance, tuple(changes), software)
 
 

@@ -46,7 +46,7 @@ class Pictures:
             FetchError: saying why there is none.
         """
         until, found = self._kept.get(url, (0, ""))
-        if now >= until:
+        if not until - FRESH <= now < until:  # it is over, or the clock has gone back
             # One fetch for all who wait; who goes away meanwhile does not end it for the others.
             found = await asyncio.shield(self._under_way.get(url) or self._begin(fetch, url, now))
         if isinstance(found, str):

@@ -22,12 +22,12 @@ from registrar.policy.rules import identity
 from registrar.service import (
     caps,
     classification,
+    holding,
     instances,
     issuance,
     labels,
     limits,
     replacement,
-    review,
     sameness,
     software,
     versions,
@@ -84,8 +84,10 @@ async def enter(
         await limits.registers(registry, issuer, decision.metadata, provenance, token_id, caller.address)
     replaces = policy.repeat is Repeat.REPLACE
     if replaces and await replacement.held(registry, issuer, parts, now):
-        return await replacement.replace(registry, issuer, considered.judge, admitted, parts, decision, caller)
-    same = sameness.key(policy, admitted, decision.metadata) if template is None else ""
+        return await replacement.replace(
+            registry, issuer, considered.judge, admitted, parts, decision, caller, template
+        )
+    same = sameness.key(considered.judge, admitted, decision.metadata) if template is None else ""
     named = None
     if same:
         named, found = await sameness.held(registry, issuer, same)
@@ -133,9 +135,9 @@ async def enter(
         ),
     )
     changes = (*parts.changes, *admitted.uses)
-    if policy.review and (why := policy.review.why(client.metadata, client.flags)):
+    if policy.review and admitted.actor is None and (why := policy.review.why(client.metadata, client.flags)):
         client = msgspec.structs.replace(client, state=State.PENDING)
-        changes = (*changes, *_held(registry, client, policy.digest, why, admitted, caller))
+        changes = (*changes, *_held(registry, client, considered.judge, why, admitted, caller))
     if parts.software:
         changes = (*changes, Put(of_software(client, parts.software), 0, now))
     if same:
@@ -155,7 +157,9 @@ async def enter(
         raise spent() from None
     except Conflict as conflict:
         if replaces and str(conflict) == parts.software:  # another one came first, and this one comes after it
-            return await replacement.replace(registry, issuer, considered.judge, admitted, parts, decision, caller)
+            return await replacement.replace(
+                registry, issuer, considered.judge, admitted, parts, decision, caller, template
+            )
         if same and str(conflict) == same:  # another one came first, and this one is that
             _, found = await sameness.held(registry, issuer, same)
             if found is not None:
@@ -168,12 +172,9 @@ async def enter(
 
 
 def _held(
-    registry: Registry, client: Client, digest: str, why: str, admitted: Admitted, caller: Caller
+    registry: Registry, client: Client, judge: Judge, why: str, admitted: Admitted, caller: Caller
 ) -> tuple[Change, ...]:
     """The changes that hold a registration for review."""
-    held = review.Held(
-        client.client_id, review.REGISTRATION, client.created_at, why, review.base(client), digest, client.metadata
-    )
     event = registry.audit.event(
         "registration.held",
         client.issuer,
@@ -182,7 +183,7 @@ def _held(
         client_id=client.client_id,
         detail={"reason": why},
     )
-    return review.put(client.issuer, held, expected=0), Tell(event)
+    return holding.put(client.issuer, holding.registration(client, judge, why), expected=0), Tell(event)
 
 
 class Considered(msgspec.Struct, frozen=True):
@@ -215,11 +216,17 @@ async def consider(
         parts = await within(registry.tracer, "gather", gather(registry, issuer, judge, admitted, body, caller))
         if replacement.cancels(judge, parts):
             return Considered(admitted, parts, _NOTHING, None, judge, ends=True)
-        admitted, parts = classification.classified(issuer, admitted, parts)
-        judge = _judge(issuer, admitted)
-        parts = await versions.looked_up(registry, issuer, judge, parts)
-        parts = await software.looked_up(registry, issuer, judge, parts)
-        template = await instances.named(registry, issuer, parts.presented)
+        if issuer.classes:
+            admitted, parts = classification.classified(issuer, admitted, parts)
+            judge = _judge(issuer, admitted)
+        known = None
+        if parts.software:
+            parts, known = await replacement.looked_up(registry, issuer, judge, parts)
+        parts = await versions.looked_up(registry, issuer, judge, parts, known)
+        parts = await software.looked_up(registry, issuer, judge, parts, known)
+        template = None
+        if instances.concerned(issuer, parts.presented):
+            template = await instances.named(registry, issuer, parts.presented)
         if template is None:
             decision = await within(registry.tracer, "judge", decide(registry, judge, parts))
             return Considered(admitted, parts, decision, None, judge)

@@ -7,23 +7,25 @@ community of that statement's issuer alone, so that nobody takes the place of an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace as replaced
 from typing import Any, Final
 
 import msgspec
 
-from registrar.domain import events
-from registrar.domain.client import Client, State, tombstone
+from registrar.domain import events, expansion
+from registrar.domain.client import Client, State, information, tombstone
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.findings import rule
 from registrar.domain.software_statement import MEMBER
-from registrar.policy import Decision, Judge
-from registrar.policy.policy import Repeat
+from registrar.domain.template import Template
+from registrar.policy import Contradiction, Decision, Judge, Policy
+from registrar.policy.policy import Repeat, Verdict
 from registrar.policy.rules import identity
-from registrar.service import issuance, review
+from registrar.service import changes, holding, instances, issuance, sweep
 from registrar.service.admission import Admitted, actor, recorded, used_up
 from registrar.service.audit import Caller
-from registrar.service.parts import SOFTWARE, Parts, of_software, used
-from registrar.service.ports import Change, Conflict, NotFound, Put
+from registrar.service.parts import SOFTWARE, Parts, used
+from registrar.service.ports import Change, Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
 
 NOTHING_TO_END: Final = rule(
@@ -31,6 +33,12 @@ NOTHING_TO_END: Final = rule(
     "UDAP §6",
     "is empty, which ends a registration, and this software has none",
     "the grants to register",
+)
+OF_ANOTHER: Final = rule(
+    "template.another",
+    "engineering",
+    "is not the one of which this software is an instance",
+    "the template of the registration that it has, or the end of that registration first",
 )
 _ATTEMPTS: Final = 8
 """How often a write is tried again after another writer came first."""
@@ -52,6 +60,17 @@ async def held(registry: Registry, issuer: Issuer, parts: Parts, now: int) -> Cl
     return None if client is None or client.state is State.DELETED or client.expired(now) else client
 
 
+async def looked_up(registry: Registry, issuer: Issuer, judge: Judge, parts: Parts) -> tuple[Parts, Client | None]:
+    """The client that would be replaced, and the parts with what it has registered among their facts."""
+    if judge.policy.repeat is not Repeat.REPLACE:
+        return parts, None
+    known = await held(registry, issuer, parts, registry.clock() // 1000)
+    if known is None:
+        return parts, None
+    facts = msgspec.structs.replace(parts.facts, replaces=known.metadata)
+    return msgspec.structs.replace(parts, facts=facts), known
+
+
 async def replace(
     registry: Registry,
     issuer: Issuer,
@@ -60,22 +79,29 @@ async def replace(
     parts: Parts,
     decision: Decision,
     caller: Caller,
+    template: Template | None = None,
 ) -> Registration:
     """What was decided, in the place of what the software had: the same identifier, and credentials of its own.
 
+    Whoever has a newer statement is held to what the policy says of changes, as whoever sends an update is. What is held
+    of it changes nothing, its credentials neither.
+
     Raises:
         ProtocolError: `access_denied`, where the operator suspended the client.
-        RegistrationError: the statement was used by another request.
+        RegistrationError: it is a change that the policy refuses, it is of another template than what the software has,
+            or the statement was used by another request.
     """
     for _ in range(_ATTEMPTS):
         now = registry.clock() // 1000
         before = await held(registry, issuer, parts, now)
         if before is None:  # it ended meanwhile; whoever tries again registers it anew
             break
-        if not before.usable:
+        before = await sweep.used(registry, issuer, before, caller)
+        if before.state is State.SUSPENDED or before.suspended_by_template:
             raise ProtocolError("access_denied", "This client is suspended; its operator can tell why.")
+        if before.template != (template.template_id if template else ""):
+            raise RegistrationError([OF_ANOTHER.refuse("template_id")])
         issued = issuance.mint(registry, issuer, before.client_id, decision.metadata, now, judge.policy)
-        lifetime = judge.policy.lifetime.client
         client = msgspec.structs.replace(
             before,
             version=before.version + 1,
@@ -84,19 +110,50 @@ async def replace(
             credentials=issued.credentials,
             # Whoever shows no token of their own goes on under the one that let the software in.
             admission=recorded(admitted.admission if admitted.spend else before.admission, parts.facts),
-            policy=admitted.policy,
+            policy=template.policy if template else admitted.policy,
             provenance={**parts.provenance, **decision.provenance},
-            expires_at=now + lifetime if lifetime else 0,
+            own=instances.own(template, decision) if template else (),
             flags=identity.flags(decision.findings),
         )
-        client, more = review.expanded(registry, before, client, actor(admitted, caller), caller.endpoint)
+        client = changes.renewed(client, judge.policy, now)
+        kinds = expansion.expansions(before.metadata, client.metadata)
+        policy = _stricter(issuer, judge.policy, before.policy)
+        answered = Verdict.ALLOW if admitted.actor else changes.verdict(policy, before, client, kinds)
+        if answered is Verdict.REFUSE:
+            raise RegistrationError(changes.refusals(policy, kinds), requested=parts.requested)
         detail = events.registration_detail(
             client, parts.requested, decision.findings, judge.policy.digest, caller.certificate_thumbprint
         )
         detail["difference"] = events.difference(before.metadata, client.metadata)
+        if answered is Verdict.REVIEW:
+            waits = holding.update(
+                judge, before, client, parts, kinds, now, what=holding.REPLACEMENT, review=policy.review
+            )
+            had = await registry.store.item(issuer.name, holding.KIND, before.client_id)
+            put, waits = holding.in_place_of(had, issuer.name, waits)
+            # The client goes on as it is; its version moves, so that whoever writes at the same moment sees what is held.
+            marked = msgspec.structs.replace(before, version=before.version + 1)
+            detail["reason"] = waits.why
+            if await _written(registry, "update.held", marked, before, admitted, parts, caller, detail, [put]):
+                return Registration({**information(before), "pending_update": waits.pending()}, new=False)
+            continue
+        by = actor(admitted, caller)
+        client, more = await changes.in_force(registry, judge, before, client, parts, by, caller.endpoint)
         if await _written(registry, "client.updated", client, before, admitted, parts, caller, detail, more):
             return Registration(issuance.answer(issuer, client, issued), new=False)
     raise ProtocolError("temporarily_unavailable")
+
+
+def _stricter(issuer: Issuer, policy: Policy, before: str) -> Policy:
+    """A policy with what the one before it holds and refuses: coming in by another way is no way round that."""
+    try:
+        judge = issuer.judge(before)
+    except Contradiction:
+        judge = None
+    if judge is None:
+        return policy
+    had = judge.policy
+    return replaced(policy, changes=policy.changes.stricter(had.changes), review=policy.review.with_(had.review))
 
 
 def cancels(judge: Judge, parts: Parts) -> bool:
@@ -148,11 +205,9 @@ async def _written(
         time_ms=registry.clock(),
         detail=detail,
     )
-    changes = [*parts.changes, *admitted.uses, *more]
-    if client.state is not State.DELETED:
-        changes.append(Put(of_software(client, parts.software), None, registry.clock() // 1000))
+    brought = [*parts.changes, *admitted.uses, *more]
     try:
-        await registry.store.update(client, [event], expected=before.version, changes=changes)
+        await registry.store.update(client, [event], expected=before.version, changes=brought)
     except Conflict as conflict:
         if taken := used_up(str(conflict), admitted) or used(str(conflict), parts):
             raise taken from None

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from registrar.domain.events import Actor
-from registrar.service import checkpoints, leases
+from registrar.service import checkpoints, leases, passage
 from registrar.service.leases import EVERYWHERE
 from registrar.service.ports import Change, Erase, EventQuery, StoredEvent, StoreUnavailable
 from registrar.service.registry import Registry
@@ -112,14 +112,21 @@ async def prune(registry: Registry, before: int, *, actor: Actor = _SELF, endpoi
         place = until
 
 
-async def keep(registry: Registry, days: int) -> None:
-    """Take away what is old, every hour, in one process of all, until cancelled."""
+async def keep(registry: Registry, days: int, rest: int) -> None:
+    """Take away what is old, every hour, in one process of all, until cancelled.
+
+    Args:
+        registry: what every use case is given.
+        days: how old it may become.
+        rest: seconds for which a clock that went ahead is not believed.
+    """
     holder = registry.entropy(8).hex()
     while True:
         await asyncio.sleep(_EVERY)
         now = registry.clock() // 1000
         try:
-            if await leases.take(registry.store, "retention", holder, now, 2 * _EVERY):
+            mine = await leases.take(registry.store, "retention", holder, now, 2 * _EVERY)
+            if mine and await passage.may_end_things(registry, rest):
                 await prune(registry, now - days * 86_400)
         except StoreUnavailable as problem:
             log.warning("events that are too old are still there: %s", problem)

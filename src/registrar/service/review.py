@@ -1,145 +1,42 @@
-"""Review: registrations and updates that are held until somebody has looked at them.
+"""Review: what is held is looked at, and approved or rejected.
 
-What is held is held whole and changes nothing meanwhile. What is approved is exactly what was looked at: its digest is
-compared, and the client is the one that it was held against; otherwise nothing happens, and whoever approved is told.
+What is approved is exactly what was looked at: its digest is compared, and the client is the one that it was held
+against; otherwise nothing happens, and whoever approved is told.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from registrar.domain import events, expansion
-from registrar.domain.client import Admission, Client, State, tombstone
-from registrar.domain.events import Actor
-from registrar.domain.metadata import Registered
-from registrar.policy import Judge
-from registrar.policy.policy import Verdict
-from registrar.service.administration import Operator, Refused, Unknown, credentials_after
-from registrar.service.ports import Change, Conflict, Drop, Item, NotFound, Put, Tell
+from registrar.domain import events
+from registrar.domain.client import Client, State, tombstone
+from registrar.domain.software_statement import MEMBER
+from registrar.policy import Contradiction, Judge
+from registrar.service import changes, holding, statements, versions
+from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling, credentials_after
+from registrar.service.holding import REGISTRATION, REPLACEMENT, Held
+from registrar.service.parts import SOFTWARE
+from registrar.service.ports import Change, Conflict, Drop, Item, NotFound
 from registrar.service.registry import Issuer, Registry
 
-KIND: Final = "review"
-"""What these are called among the items of a store; the key is the client's identifier, for each has one at the most."""
-REGISTRATION: Final = "registration"
-UPDATE: Final = "update"
-_PAGE: Final = 100
+_ATTEMPTS: Final = 20
+"""How often a decision is tried again after another writer came first: who sends the same update again and again must
+not keep it from being decided."""
+_AGAIN: Final = "reject it, and let the client send it again"
 
 
-class Held(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What waits for a decision."""
-
-    client_id: str
-    what: str
-    """`registration` or `update`."""
-    since: int
-    """Seconds since 1970."""
-    why: str
-    base: str
-    """What it is held against."""
-    policy_digest: str
-    metadata: Registered = Registered({})
-    """What would be registered; of a registration, what is."""
-    provenance: dict[str, str] = {}
-    flags: tuple[str, ...] = ()
-    own: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    """The kinds of expansion of an update."""
-    admission: Admission | None = None
-    """How the update came in, where that is more than the client was admitted by."""
-
-    @property
-    def digest(self) -> str:
-        """What is compared when it is decided: it stands for everything that is looked at."""
-        return hashlib.sha256(
-            _encode((self.client_id, self.what, self.base, self.metadata, self.policy_digest))
-        ).hexdigest()
-
-    def pending(self) -> dict[str, Any]:
-        """What its client is told of it."""
-        return {"since": self.since, "reason": self.why}
-
-
-_encode: Final = msgspec.json.Encoder(order="sorted").encode
-_decode: Final = msgspec.json.Decoder(Held).decode
-
-
-def read(item: Item) -> Held:
-    """What an item holds."""
-    return _decode(item.body)
-
-
-def base(client: Client) -> str:
-    """What an update is held against: what is registered when it comes. Credentials may rotate meanwhile."""
-    return hashlib.sha256(_encode((client.state, client.metadata))).hexdigest()
-
-
-def anew(before: Item, after: Client, policy_digest: str) -> Put:
-    """A registration that is still held, as it is after an update of it."""
-    held = msgspec.structs.replace(read(before), base=base(after), metadata=after.metadata, policy_digest=policy_digest)
-    return put(after.issuer, held, before.version + 1, before.version)
-
-
-def verdict(judge: Judge, kinds: tuple[str, ...]) -> Verdict:
-    """What a change is answered with: the strictest answer to what it expands."""
-    found = {judge.policy.changes.of(kind) for kind in kinds}
-    return next((one for one in (Verdict.REFUSE, Verdict.REVIEW) if one in found), Verdict.ALLOW)
-
-
-def put(issuer: str, held: Held, version: int = 1, expected: int | None = None) -> Put:
-    """The change that holds something; it goes with its client."""
-    return Put(Item(issuer, KIND, held.client_id, _encode(held), version, client_id=held.client_id), expected)
-
-
-async def of_client(registry: Registry, issuer: Issuer, client_id: str) -> Held | None:
-    """What is held of a client.
+async def every(registry: Registry, issuer: Issuer, after: str = "") -> AsyncIterator[tuple[Held, Client | None]]:
+    """Everything that is held, in the order of its clients' identifiers; None for a client that has ended meanwhile.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
-    item = await registry.store.item(issuer.name, KIND, client_id)
-    return _decode(item.body) if item else None
-
-
-async def every(registry: Registry, issuer: Issuer, after: str = "") -> AsyncIterator[Held]:
-    """Everything that is held, in the order of its clients' identifiers.
-
-    Raises:
-        StoreUnavailable: the store does not answer.
-    """
-    while page := await registry.store.items(issuer.name, KIND, after=after, limit=_PAGE):
-        for item in page:
-            yield _decode(item.body)
-        after = page[-1].key
-
-
-def superseded(registry: Registry, issuer: Issuer, client_id: str, actor: Actor, endpoint: str) -> tuple[Change, ...]:
-    """The changes that take a held update back."""
-    event = registry.audit.event("review.superseded", issuer.name, actor, endpoint=endpoint, client_id=client_id)
-    return (Drop(issuer.name, KIND, client_id), Tell(event))
-
-
-def expanded(
-    registry: Registry, before: Client, after: Client, actor: Actor, endpoint: str
-) -> tuple[Client, tuple[Change, ...]]:
-    """A client after a change, marked where it got more than it had, and the event that tells so."""
-    kinds = expansion.expansions(before.metadata, after.metadata)
-    if not kinds:
-        return after, ()
-    if expansion.asks_again(kinds):
-        after = msgspec.structs.replace(after, expanded_at=registry.clock() // 1000)
-    event = registry.audit.event(
-        "client.expanded",
-        after.issuer,
-        actor,
-        endpoint=endpoint,
-        client_id=after.client_id,
-        detail={"reason": ", ".join(kinds)},
-    )
-    return after, (Tell(event),)
+    async for held in holding.every(registry, issuer, after):
+        client = await registry.store.find(issuer.name, held.client_id)
+        yield held, None if _is_gone(registry, client) else client
 
 
 async def show(registry: Registry, issuer: Issuer, client_id: str) -> dict[str, Any]:
@@ -149,7 +46,7 @@ async def show(registry: Registry, issuer: Issuer, client_id: str) -> dict[str, 
         Unknown: nothing is held of it.
         StoreUnavailable: the store does not answer.
     """
-    held, client = await _found(registry, issuer, client_id)
+    _, held, client = await _found(registry, issuer, client_id)
     shown: dict[str, Any] = {
         "client_id": client_id,
         "what": held.what,
@@ -160,9 +57,24 @@ async def show(registry: Registry, issuer: Issuer, client_id: str) -> dict[str, 
         "metadata": held.metadata,
         "client": client.public(),
     }
-    if held.what == UPDATE:
-        shown["difference"] = events.difference(client.metadata, held.metadata)
+    if held.what != REGISTRATION:
+        shown |= {
+            "difference": events.difference(client.metadata, held.metadata),
+            "provenance": held.provenance,
+            "flags": list(held.flags),
+            "assurance": (held.admission or client.admission).shown.value,
+            "policy": held.policy,
+        }
     return {name: value for name, value in shown.items() if value not in ([], {}, "")}
+
+
+class _Outcome(NamedTuple):
+    """What a decision makes of a client, what is stored with it, what is told of it, and a new secret."""
+
+    after: Client
+    changes: Sequence[Change] = ()
+    detail: Mapping[str, Any] = {}
+    secret: str = ""
 
 
 async def approve(
@@ -183,20 +95,23 @@ async def approve(
 
     Raises:
         Unknown: nothing is held of it.
-        Refused: it is not what was looked at, or its client or its policy has changed since; nothing happened.
+        Refused: it is not what was looked at, or its client, its policy or what is offered has changed since, or another
+            client has come to have what may be had once; nothing happened.
         StoreUnavailable: the store does not answer.
     """
-    item = await registry.store.item(issuer.name, KIND, client_id)
-    held, client = await _found(registry, issuer, client_id)
-    _check(issuer, held, client, digest)
-    now = registry.clock() // 1000
-    secret = ""
-    if held.what == REGISTRATION:
-        after = msgspec.structs.replace(client, version=client.version + 1, updated_at=now, state=State.ACTIVE)
-        more: tuple[Change, ...] = ()
-    else:
-        judge = issuer.judge(client.policy)
-        assert judge is not None
+
+    async def approved(held: Held, client: Client) -> _Outcome:
+        judge = _decidable(issuer, held, client)
+        check_ceiling(operator, NONE_YET if held.what == REGISTRATION else client.metadata, held.metadata)
+        attested = await _attested(registry, held, client)
+        now = registry.clock() // 1000
+        if held.what == REGISTRATION:
+            after = msgspec.structs.replace(client, version=client.version + 1, updated_at=now, state=State.ACTIVE)
+            # What is in force now, as the event of any other update tells it; what was asked for, the event that held it.
+            return _Outcome(after, attested, events.registration_detail(after, {}, (), held.policy_digest))
+        for kind, key in ((versions.KIND, held.version), (SOFTWARE, held.software)):
+            if key and await versions.holder(registry, issuer, key, client, kind=kind) is not None:
+                raise Refused(f"another client has come to have the software meanwhile; {_AGAIN}")
         secret, credentials = credentials_after(registry, issuer, client, held.metadata, now, judge.policy)
         after = msgspec.structs.replace(
             client,
@@ -209,14 +124,20 @@ async def approve(
             credentials=credentials,
             admission=held.admission or client.admission,
         )
-        after, more = expanded(registry, client, after, operator.actor(), operator.door)
-    # What is in force now, as the event of any other update tells it; what was asked for, the event that held it told.
-    detail = events.registration_detail(after, {}, (), held.policy_digest) | {"reason": reason}
-    if held.what == UPDATE:
-        detail["difference"] = events.difference(client.metadata, after.metadata)
-    changes = (Drop(issuer.name, KIND, client_id, item.version if item else 0), *more)
-    await _decided(registry, issuer, operator, "review.approved", client, after, changes, detail)
-    return after, secret
+        if held.what == REPLACEMENT:
+            after = changes.renewed(msgspec.structs.replace(after, policy=held.policy), judge.policy, now)
+        claims = (held.version, held.software)
+        after, more = await changes.steps(registry, client, after, *claims, operator.actor(), operator.door)
+        detail = events.registration_detail(after, {}, (), held.policy_digest)
+        return _Outcome(
+            after,
+            [*attested, *more],
+            {**detail, "difference": events.difference(client.metadata, after.metadata)},
+            secret,
+        )
+
+    outcome = await _decide(registry, issuer, operator, "review.approved", client_id, digest, reason, approved)
+    return outcome.after, outcome.secret
 
 
 async def reject(
@@ -226,57 +147,99 @@ async def reject(
 
     Raises:
         Unknown: nothing is held of it.
-        Refused: it is not what was looked at, or its client has changed since; nothing happened.
+        Refused: it is not what was looked at; nothing happened.
         StoreUnavailable: the store does not answer.
     """
-    item = await registry.store.item(issuer.name, KIND, client_id)
-    held, client = await _found(registry, issuer, client_id)
-    if digest and digest != held.digest:
-        raise Refused(f"what is held of {client_id} is not what was looked at; look again")
-    now = registry.clock() // 1000
-    dropped = Drop(issuer.name, KIND, client_id, item.version if item else 0)
-    if held.what == REGISTRATION:
-        after = tombstone(client, now)
-    else:
-        after = msgspec.structs.replace(client, version=client.version + 1, updated_at=now)
-    await _decided(registry, issuer, operator, "review.rejected", client, after, (dropped,), {"reason": reason})
-    return after
+
+    async def rejected(held: Held, client: Client) -> _Outcome:
+        now = registry.clock() // 1000
+        if held.what == REGISTRATION:
+            return _Outcome(tombstone(client, now))
+        return _Outcome(msgspec.structs.replace(client, version=client.version + 1, updated_at=now))
+
+    return (await _decide(registry, issuer, operator, "review.rejected", client_id, digest, reason, rejected)).after
 
 
-async def _decided(
+async def _decide(
     registry: Registry,
     issuer: Issuer,
     operator: Operator,
     kind: str,
-    before: Client,
-    after: Client,
-    changes: tuple[Change, ...],
-    detail: Mapping[str, Any],
-) -> None:
-    event = registry.audit.event(
-        kind, issuer.name, operator.actor(), endpoint=operator.door, client_id=before.client_id, detail=dict(detail)
-    )
-    try:
-        await registry.store.update(after, [event], expected=before.version, changes=changes)
-    except (Conflict, NotFound):
-        raise Refused(f"{before.client_id} was changed or decided about at the same moment; look again") from None
-
-
-async def _found(registry: Registry, issuer: Issuer, client_id: str) -> tuple[Held, Client]:
-    held = await of_client(registry, issuer, client_id)
-    client = await registry.store.find(issuer.name, client_id)
-    if held is None or client is None or client.state is State.DELETED:
-        raise Unknown(f"nothing is held of {client_id} at {issuer.name}")
-    return held, client
-
-
-def _check(issuer: Issuer, held: Held, client: Client, digest: str) -> None:
-    if digest and digest != held.digest:
-        raise Refused(f"what is held of {held.client_id} is not what was looked at; look again")
-    if held.base != base(client):
-        raise Refused(f"{held.client_id} has changed since this was held; reject it, and let the client send it again")
-    judge = issuer.judge(client.policy)
-    if judge is None or judge.policy.digest != held.policy_digest:
-        raise Refused(
-            f"the policy {client.policy} has changed since this was held; reject it, and let the client send it again"
+    client_id: str,
+    digest: str,
+    reason: str,
+    decide: Callable[[Held, Client], Awaitable[_Outcome]],
+) -> _Outcome:
+    for attempt in range(_ATTEMPTS):
+        try:
+            item, held, client = await _found(registry, issuer, client_id)
+        except Unknown:
+            if not attempt:
+                raise
+            break  # another one has just decided it, or its client ended
+        if digest and digest != held.digest:
+            raise Refused(f"what is held of {client_id} is not what was looked at; look again")
+        digest = held.digest
+        outcome = await decide(held, client)
+        event = registry.audit.event(
+            kind,
+            issuer.name,
+            operator.actor(),
+            endpoint=operator.door,
+            client_id=client_id,
+            detail={**outcome.detail, "reason": reason},
         )
+        decided = (Drop(issuer.name, holding.KIND, client_id, item.version), *outcome.changes)
+        try:
+            await registry.store.update(outcome.after, [event], expected=client.version, changes=decided)
+        except (Conflict, NotFound):
+            continue
+        return outcome
+    raise Refused(f"{client_id} was changed or decided about at the same moment; look again")
+
+
+async def _found(registry: Registry, issuer: Issuer, client_id: str) -> tuple[Item, Held, Client]:
+    item = await registry.store.item(issuer.name, holding.KIND, client_id)
+    client = await registry.store.find(issuer.name, client_id)
+    if item is None or client is None or _is_gone(registry, client):
+        raise Unknown(f"nothing is held of {client_id} at {issuer.name}")
+    return item, holding.read(item), client
+
+
+def _is_gone(registry: Registry, client: Client | None) -> bool:
+    """Whether a client has ended: by itself, by time, or with its template, of which nothing is written beside it."""
+    return client is None or client.state is State.DELETED or client.expired(registry.clock() // 1000)
+
+
+async def _attested(registry: Registry, held: Held, client: Client) -> Sequence[Change]:
+    """What keeps the statement that came with what is held from being revoked meanwhile.
+
+    Raises:
+        Refused: it was revoked since.
+    """
+    compact = held.metadata.get(MEMBER)
+    if not compact or (held.what != REGISTRATION and compact == client.metadata.get(MEMBER)):
+        return ()
+    return await statements.unrevoked(registry, compact)
+
+
+def _decidable(issuer: Issuer, held: Held, client: Client) -> Judge:
+    """The judge of what is held, where nothing that was looked at has changed.
+
+    Raises:
+        Refused: saying what has.
+    """
+    if client.state is State.SUSPENDED:
+        raise Refused(f"{held.client_id} is suspended; resume it first, or reject what is held")
+    if held.base != holding.base(client):
+        raise Refused(f"{held.client_id} has changed since this was held; {_AGAIN}")
+    policy = held.policy or client.policy
+    try:
+        judge = issuer.judge(policy)
+    except Contradiction:
+        judge = None
+    if judge is None or judge.terms != held.terms:
+        raise Refused(f"the policy {policy} has changed since this was held; {_AGAIN}")
+    if holding.offered(judge) != held.offered:
+        raise Refused(f"what {issuer.name} offers has changed since this was held; {_AGAIN}")
+    return judge

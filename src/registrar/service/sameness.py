@@ -14,9 +14,9 @@ import msgspec
 
 from registrar.domain import redirect_uri
 from registrar.domain import uri as grammar
-from registrar.domain.client import Client, information
+from registrar.domain.client import Client, State, information
 from registrar.domain.metadata import Registered
-from registrar.policy import Policy
+from registrar.policy import Judge
 from registrar.policy.policy import Repeat
 from registrar.service.admission import Admitted
 from registrar.service.ports import Item, Put
@@ -28,20 +28,20 @@ KIND: Final = "same"
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
-def key(policy: Policy, admitted: Admitted, metadata: Registered) -> str:
+def key(judge: Judge, admitted: Admitted, metadata: Registered) -> str:
     """What two registrations have in common that are one client; empty where there can be no such thing.
 
-    That is the policy, by whose leave it came in, and everything that is registered, but for the ports of loopback
+    That is what the policy says, by whose leave it came in, and everything that is registered, but for the ports of loopback
     addresses, which are chosen at run time (RFC 8252 §7.3). A client with credentials is never another one.
     """
-    if policy.repeat is not Repeat.SAME or metadata.get("token_endpoint_auth_method") != "none":
+    if judge.policy.repeat is not Repeat.SAME or metadata.get("token_endpoint_auth_method") != "none":
         return ""
     if "jwks" in metadata or "jwks_uri" in metadata:
         return ""
     uris = sorted({_without_port(one) for one in metadata.get("redirect_uris", ())})
     admission = admitted.admission
     whose = (admission.assurance.value, admission.token_id, admission.owner, admission.client_class)
-    return hashlib.sha256(_encode((policy.digest, whose, {**metadata, "redirect_uris": uris}))).hexdigest()
+    return hashlib.sha256(_encode((judge.terms, whose, {**metadata, "redirect_uris": uris}))).hexdigest()
 
 
 def _without_port(uri: str) -> str:
@@ -61,7 +61,7 @@ def put(client: Client, same: str, now: int) -> Put:
 
 
 async def held(registry: Registry, issuer: Issuer, same: str) -> tuple[Item | None, Client | None]:
-    """The client that says this already, if it still may do anything; and the item that names it.
+    """The client that says this already, if it still may do anything or waits for it; and the item that names it.
 
     Raises:
         StoreUnavailable: the store does not answer.
@@ -70,9 +70,9 @@ async def held(registry: Registry, issuer: Issuer, same: str) -> tuple[Item | No
     if item is None or not item.lives(registry.clock() // 1000):
         return item, None
     client = await registry.store.find(issuer.name, item.body.decode())
-    if client is None or not client.usable or client.expired(registry.clock() // 1000):
+    if client is None or client.expired(registry.clock() // 1000):
         return item, None
-    return item, client
+    return item, client if client.usable or client.state is State.PENDING else None
 
 
 def answer(client: Client, metadata: Registered) -> dict[str, Any]:

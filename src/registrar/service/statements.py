@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registrar.domain import jws
 from registrar.domain import software_statement as grammar
 from registrar.domain.client import Client
 from registrar.domain.errors import RegistrationError
@@ -270,6 +271,22 @@ async def use(
         },
     )
     return [Put(_item(own, after, item.version + 1), item.version), Tell(event)]
+
+
+async def unrevoked(registry: Registry, compact: str) -> list[Change]:
+    """What has to be stored with what a statement of our own attested, so that it is not revoked meanwhile.
+
+    Raises:
+        Refused: it was revoked.
+    """
+    claims = jws.read(compact).claims
+    own, jti = registry.issuer_at(str(claims.get("iss"))), claims.get("jti")
+    item = await registry.store.item(own.name, KIND, jti) if own and isinstance(jti, str) and jti else None
+    if item is None:
+        return []
+    if _decode(item.body).revoked_at:
+        raise Refused(f"the software statement {jti} was revoked meanwhile")
+    return [Put(item, item.version)]
 
 
 async def _stored(registry: Registry, issuer: Issuer, jti: str) -> Item:

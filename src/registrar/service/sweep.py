@@ -23,7 +23,7 @@ from registrar.domain.client import Client, State, tombstone
 from registrar.domain.events import Actor
 from registrar.domain.lifecycle import DAY, EVENT, IDLE, Lifetime, Look, Step
 from registrar.policy import Contradiction
-from registrar.service import leases, ports
+from registrar.service import leases, passage, ports
 from registrar.service.audit import Caller
 from registrar.service.leases import EVERYWHERE
 from registrar.service.ports import Change, ClientQuery, Conflict, Due, Item, NotFound, Put, StoreUnavailable
@@ -227,13 +227,19 @@ def _lifetimes(registry: Registry) -> str:
     return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()
 
 
-async def keep_sweeping(registry: Registry) -> None:
-    """Sweep at every interval, in one process of all, until cancelled."""
+async def keep_sweeping(registry: Registry, rest: int) -> None:
+    """Sweep at every interval, in one process of all, until cancelled.
+
+    Args:
+        registry: what every use case is given.
+        rest: seconds for which a clock that went ahead is not believed.
+    """
     holder = registry.entropy(8).hex()
     while True:
         await asyncio.sleep(INTERVAL)
         try:
-            if await leases.take(registry.store, KIND, holder, registry.clock() // 1000, 5 * INTERVAL):
+            mine = await leases.take(registry.store, KIND, holder, registry.clock() // 1000, 5 * INTERVAL)
+            if mine and await passage.may_end_things(registry, rest):
                 await adopt(registry)
                 await sweep(registry, rest=_REST)
         except StoreUnavailable as problem:

@@ -7,7 +7,7 @@ software statement, is demanded of its instances and not of the operator.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -23,7 +23,7 @@ from registrar.domain.metadata import MEMBERS, Presented, Registered, Role
 from registrar.domain.template import Template, TemplateState
 from registrar.policy import Contradiction, Decision, Facts, Judge
 from registrar.policy.evidence import UNSEEN
-from registrar.service.administration import Operator, Refused, Unknown
+from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling
 from registrar.service.parts import documents
 from registrar.service.ports import ClientQuery, Conflict, Item, Put
 from registrar.service.registration import unkept_secret
@@ -109,7 +109,7 @@ async def create(registry: Registry, issuer: Issuer, operator: Operator, templat
 
     Raises:
         RegistrationError: its metadata may not be registered; all faults are in it.
-        Refused: the name is taken, or was: a name is never used again.
+        Refused: the name is taken, or was: a name is never used again; or the operator's token does not go so far.
     """
     return await _create(registry, issuer, operator, template_id, wanted, "operator")
 
@@ -135,7 +135,8 @@ async def change(
 
     Raises:
         RegistrationError: its metadata may not be registered; nothing was changed.
-        Refused: it is another version by now, deleted, or written in the configuration.
+        Refused: it is another version by now, deleted, or written in the configuration; or the operator's token does not
+            go so far.
     """
     before = await _living(registry, issuer, template_id)
     if before.origin == _BY_CONFIGURATION and not before.withdrawn:
@@ -252,6 +253,7 @@ async def _create(
 ) -> Changed:
     _check_name(template_id)
     judged = await _judge(registry, issuer, wanted)
+    _check_ceiling(operator, None, wanted, judged.decision)
     now = registry.clock() // 1000
     made = Template(
         issuer=issuer.name,
@@ -274,6 +276,7 @@ async def _replace(
     registry: Registry, issuer: Issuer, operator: Operator, before: Template, wanted: Wanted, **more: Any
 ) -> Changed:
     judged = await _judge(registry, issuer, wanted, before)
+    _check_ceiling(operator, before, wanted, judged.decision)
     after = msgspec.structs.replace(
         before,
         version=before.version + 1,
@@ -284,11 +287,26 @@ async def _replace(
         updated_at=registry.clock() // 1000,
         **more,
     )
-    if expansion.asks_again(expansion.expansions(before.metadata, after.metadata)):
-        after = msgspec.structs.replace(after, expanded_at=after.updated_at)
+    kinds = expansion.expansions(before.metadata, after.metadata)
+    more_own = sorted({*after.allowed} - {*before.allowed})
+    if expansion.asks_again(kinds) or more_own:
+        # What an instance says for itself counts again where it is allowed again, so that this may give it more too.
+        after = msgspec.structs.replace(after, expanded_at=max(after.updated_at, before.expanded_at + 1))
     detail = {**judged.detail, "difference": events.difference(before.metadata, after.metadata)}
-    await _store(registry, issuer, operator, after, "template.changed", before.version, detail)
+    reasons = (*kinds, *(f"allowed: {name}" for name in more_own))
+    await _store(registry, issuer, operator, after, "template.changed", before.version, detail, reasons)
     return Changed(after, judged.decision.findings, await _waiting(registry, issuer, before, after))
+
+
+def _check_ceiling(operator: Operator, before: Template | None, wanted: Wanted, decision: Decision) -> None:
+    """Refuse to give instances scopes that the operator's token does not let be registered, or the choice of any.
+
+    Raises:
+        Refused: naming them.
+    """
+    check_ceiling(operator, before.metadata if before else NONE_YET, decision.metadata)
+    if operator.ceiling and "scope" in wanted.allowed and (before is None or "scope" not in before.allowed):
+        raise Refused("the token registers certain scopes alone, and instances that choose their own could have any")
 
 
 async def _move(
@@ -316,28 +334,28 @@ async def _store(
     kind: str,
     expected: int,
     detail: Mapping[str, Any],
+    expands: Sequence[str] = (),
 ) -> None:
-    """One row and its event.
+    """One row and its event, and where its instances get more than they had, one that tells so for all of them.
 
     Raises:
         Overtaken: another writer was first.
     """
-    event = registry.audit.event(
-        kind,
-        issuer.name,
-        operator.actor(),
-        endpoint=operator.door,
-        detail={
-            "template": made.template_id,
-            "version": made.version,
-            "policy": made.policy,
-            "allowed": list(made.allowed) or None,
-            **detail,
-        },
-    )
+    whole = {"policy": made.policy, "allowed": list(made.allowed) or None, **detail}
+    told = [(kind, whole), *([("template.expanded", {"reason": ", ".join(expands)})] if expands else [])]
+    happened = [
+        registry.audit.event(
+            one,
+            issuer.name,
+            operator.actor(),
+            endpoint=operator.door,
+            detail={"template": made.template_id, "version": made.version, **said},
+        )
+        for one, said in told
+    ]
     item = Item(issuer.name, template.KIND, made.template_id, _encode(made), made.version)
     try:
-        await registry.store.change([Put(item, expected)], [event])
+        await registry.store.change([Put(item, expected)], happened)
     except Conflict:
         if expected:
             raise Overtaken(f"the template {made.template_id} was changed by somebody else; look at it anew") from None

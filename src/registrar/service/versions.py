@@ -37,30 +37,46 @@ async def looked_up(
     key = _key(parts.presented) if watched else ""
     if not key:
         return parts
-    item = await registry.store.item(issuer.name, KIND, key)
-    holder = await registry.store.find(issuer.name, item.client_id) if item else None
-    now = registry.clock() // 1000
-    lives = holder is not None and holder.state is not State.DELETED and not holder.expired(now)
-    another = lives and holder is not None and (client is None or holder.client_id != client.client_id)
+    another = await holder(registry, issuer, key, client) is not None
     facts = msgspec.structs.replace(parts.facts, registered=another)
-    return msgspec.structs.replace(parts, facts=facts, version=key)
+    # Where another one has it, and the policy only warns, it stays the other's.
+    return msgspec.structs.replace(parts, facts=facts, version="" if another else key)
+
+
+async def holder(
+    registry: Registry, issuer: Issuer, key: str, client: Client | None = None, *, kind: str = KIND
+) -> Client | None:
+    """The living client, other than this one, that has what may be had once: a version, or another kind of thing."""
+    item = await registry.store.item(issuer.name, kind, key)
+    if item is None or (client is not None and item.client_id == client.client_id):
+        return None
+    found = await registry.store.find(issuer.name, item.client_id)
+    gone = found is None or found.state is State.DELETED or found.expired(registry.clock() // 1000)
+    return None if gone else found
 
 
 def claimed(client: Client, parts: Parts, now: int) -> list[Change]:
-    """The version that a new client has; where another one has it, and the policy only warns, it stays the other's."""
-    if not parts.version or parts.facts.registered:
-        return []
-    return [Put(_item(client, parts.version), 0, now)]
+    """The version that a new client has."""
+    return [Put(_item(client, parts.version), 0, now)] if parts.version else []
 
 
-async def moved(registry: Registry, client: Client, parts: Parts, now: int) -> Parts:
-    """The parts of an update with the change of the version that the client has."""
-    before = _key(Presented(client.metadata))
-    if not parts.version or parts.facts.registered or parts.version == before:
-        return parts
-    held = await registry.store.item(client.issuer, KIND, before) if before else None
-    left = [Drop(client.issuer, KIND, before)] if held and held.client_id == client.client_id else []
-    return msgspec.structs.replace(parts, changes=(*parts.changes, *left, Put(_item(client, parts.version), 0, now)))
+async def moved(registry: Registry, before: Client, after: Client, version: str, now: int) -> list[Change]:
+    """The changes of the version that a client has: it gives up the one that it had, and takes `version`, where it may."""
+    changes: list[Change] = []
+    had, has = _key(Presented(before.metadata)), version or _key(Presented(after.metadata))
+    if had and had != has:
+        left = await registry.store.item(before.issuer, KIND, had)
+        changes += [Drop(before.issuer, KIND, had)] if left and left.client_id == before.client_id else []
+    if version:
+        changes.append(await taken(registry, _item(after, version), now))
+    return changes
+
+
+async def taken(registry: Registry, wanted: Item, now: int) -> Put:
+    """The change by which a client has what may be had once: from now on, or for as long as it lives by now."""
+    item = await registry.store.item(wanted.issuer, wanted.kind, wanted.key)
+    own = item is not None and item.client_id == wanted.client_id
+    return Put(wanted, item.version if own and item else 0, now)
 
 
 def _item(client: Client, key: str) -> Item:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 REMEMBERED: Final = 100_000
 """Windows that a process keeps at the most; beyond, the ones begun first are forgotten: memory is worth more."""
@@ -41,35 +41,45 @@ class Windows(Protocol):
         ...
 
 
+class _Window(NamedTuple):
+    number: int
+    began: int
+    ends: int
+
+    def counts(self, now: int) -> bool:
+        """Whether it is open. Where the clock has gone back behind its begin it is not: it might last for a year."""
+        return self.began <= now < self.ends
+
+
 @dataclass(slots=True)
 class OwnWindows:
     """The windows of this process alone."""
 
-    _kept: OrderedDict[str, tuple[int, int]] = field(default_factory=OrderedDict)
-    """Key -> how often, and when it ends; in the order in which they began. A plain dictionary would look for its first
-    entry through all that were taken away before."""
+    _kept: OrderedDict[str, _Window] = field(default_factory=OrderedDict)
+    """By their keys, in the order in which they began. A plain dictionary would look for its first entry through all that
+    were taken away before."""
 
     async def hit(self, key: str, seconds: int, now: int) -> int:
         """Count once, and tell how often that makes it."""
         found = self._kept.get(key)
-        if found is not None and now < found[1]:
-            number = found[0] + 1
-            self._kept[key] = (number, found[1])
-            return number
+        if found is not None and found.counts(now):
+            self._kept[key] = found._replace(number=found.number + 1)
+            return found.number + 1
         if found is not None:
             del self._kept[key]
         self._make_room(now)
-        self._kept[key] = (1, now + seconds)
+        self._kept[key] = _Window(1, now, now + seconds)
         return 1
 
     async def look(self, key: str, now: int) -> int:
         """How often it happened, without counting."""
-        number, ends = self._kept.get(key, (0, 0))
-        return number if now < ends else 0
+        found = self._kept.get(key)
+        return found.number if found is not None and found.counts(now) else 0
 
     async def left(self, key: str, now: int) -> int:
         """Seconds until the window ends, 1 at the least."""
-        return max(1, self._kept.get(key, (0, 0))[1] - now)
+        found = self._kept.get(key)
+        return max(1, found.ends - now) if found is not None and found.counts(now) else 1
 
     async def forget(self, key: str, now: int) -> None:  # noqa: ARG002 (of the protocol)
         """End a window."""
@@ -84,6 +94,6 @@ class OwnWindows:
         kept = self._kept
         for _ in range(min(_LOOKED_AT, len(kept))):
             oldest = next(iter(kept))
-            if now < kept[oldest][1] and len(kept) < REMEMBERED:
+            if kept[oldest].counts(now) and len(kept) < REMEMBERED:
                 return
             del kept[oldest]

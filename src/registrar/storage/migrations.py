@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from importlib import resources
+from typing import Final
 
 from registrar.service.ports import StoreUnavailable
+
+ADDS: Final = "-- adds:"
+"""How a script begins that only adds: whoever does not know it reads and writes rightly all the same.
+
+A new table that only newer programs need, an index, a column with a default that means what rows meant before. Anything
+that an older program would have to write, or would write in another way, is more than an addition.
+"""
 
 
 def scripts(database: str) -> list[str]:
@@ -15,6 +23,11 @@ def scripts(database: str) -> list[str]:
     """
     folder = resources.files("registrar.storage") / "schema" / database
     return [entry.read_text("utf-8") for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)]
+
+
+def adds(script: str) -> bool:
+    """Whether a program that does not know a script may go on where it has run."""
+    return script.startswith(ADDS)
 
 
 class SchemaMismatch(StoreUnavailable):

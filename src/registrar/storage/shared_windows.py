@@ -48,7 +48,7 @@ class SharedWindows:
 
     async def hit(self, key: str, seconds: int, now: int) -> int:
         """Count once, and tell how often that makes it."""
-        if now >= self._away_until:
+        if not self._away(now):
             try:
                 return await self._storage.incr(_name(key), seconds)
             except Exception as problem:  # noqa: BLE001 (whatever a driver raises: who registers must not feel it)
@@ -57,7 +57,7 @@ class SharedWindows:
 
     async def look(self, key: str, now: int) -> int:
         """How often it happened, without counting."""
-        if now >= self._away_until:
+        if not self._away(now):
             try:
                 return await self._storage.get(_name(key))
             except Exception as problem:  # noqa: BLE001 (as above)
@@ -66,7 +66,7 @@ class SharedWindows:
 
     async def left(self, key: str, now: int) -> int:
         """Seconds until the window ends, 1 at the least."""
-        if now >= self._away_until:
+        if not self._away(now):
             try:
                 return max(1, math.ceil(await self._storage.get_expiry(_name(key)) - time.time()))
             except Exception as problem:  # noqa: BLE001 (as above)
@@ -76,7 +76,7 @@ class SharedWindows:
     async def forget(self, key: str, now: int) -> None:
         """End a window."""
         await self._own.forget(key, now)
-        if now >= self._away_until:
+        if not self._away(now):
             try:
                 await self._storage.clear(_name(key))
             except Exception as problem:  # noqa: BLE001 (as above)
@@ -87,8 +87,12 @@ class SharedWindows:
         await self._pool.disconnect()
         await self._own.close()
 
+    def _away(self, now: int) -> bool:
+        """Whether the database is not asked. Where the clock has gone back since, it is: how long ago that was is not known."""
+        return self._away_until - AGAIN <= now < self._away_until
+
     def _gone(self, problem: Exception, now: int) -> None:
-        if now < self._away_until:
+        if self._away(now):
             return  # those that were under way find out together
         self._away_until = now + AGAIN
         # The kind alone: what a driver says may repeat the address, and the address a password.

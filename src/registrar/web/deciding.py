@@ -82,19 +82,20 @@ async def show(visitor: Visitor) -> Answer:
         return await proceed(visitor, waiting)
     client = await _client(visitor, request)
     before = await consent.find(visitor.registry, visitor.issuer, request.client_id, visitor.visit.person.subject)
+    before = consent.fresh(before, client)
     return render(
         visitor,
         "consent.html",
         form_action=form_action(request),
         waiting=waiting,
         request=request,
-        client=await portrait_of(visitor, request),
+        client=await show_client(visitor, client, request.redirect_uri, request.ui_locales),
         scopes=describe(visitor, request.scope),
         new=set(request.scope) - set(before.scope) if before else set(),
         claims=consent.claims_of(request),
         proves_itself=consent.proves_itself(client, request.redirect_uri),
         person=visitor.visit.person,
-        proof=visitor.proof("consent", waiting.identifier),
+        proof=visitor.proof("consent", waiting.identifier, portraits.likeness(client)),
     )
 
 
@@ -102,8 +103,12 @@ async def submit(visitor: Visitor) -> Answer:
     """POST /consent: yes, no, or as somebody else."""
     waiting = await visitor.waiting()
     request = waiting.interaction.request
-    if request is None or visitor.visit is None or not visitor.proved("consent", waiting.identifier):
-        return await show(visitor)  # the session changed, or this is no form of ours: ask as things are now
+    if request is None or visitor.visit is None:
+        return await show(visitor)
+    client = await _client(visitor, request)
+    if not visitor.proved("consent", waiting.identifier, portraits.likeness(client)):
+        # The session changed, or the client that was shown did, or this is no form of ours: ask as things are now.
+        return await show(visitor)
     # A page that was left open must not decide what would have to be asked again: a session too old, another person.
     step = await _step(visitor, waiting.interaction, request)
     if step not in (Step.CONSENT, Step.ALLOW):
@@ -117,8 +122,7 @@ async def submit(visitor: Visitor) -> Answer:
         return await _refuse(visitor, request, "declined")
     who = visitor.visit.person.subject
     before = await consent.find(visitor.registry, visitor.issuer, request.client_id, who)
-    before = consent.fresh(before, await _client(visitor, request))
-    remembered = consent.given(visitor.issuer, request, who, before, visitor.now)
+    remembered = consent.given(visitor.issuer, request, client, who, before, visitor.now)
     await _decided(visitor, waiting, "consent.given", actor, remembered)
     return await _allow(visitor, request)
 
@@ -147,12 +151,13 @@ def _go_to(visitor: Visitor, waiting: Waiting, step: Step) -> Answer:
 
 
 async def _client(visitor: Visitor, request: AuthorizationRequest) -> Client:
-    """The client, which may have ended since it asked."""
+    """The client, which may have ended since it asked, or may not ask so any more."""
     client = await clients.find(visitor.registry, visitor.issuer, request.client_id)
     if client is not None and client.state is State.PENDING:
         raise ProtocolError("access_denied", "This application waits for its operator's review.")
     if client is None or not client.usable:
         raise ProtocolError("access_denied", "This application has been suspended or removed.")
+    requests.check_registered(visitor.issuer, client, request)
     return client
 
 

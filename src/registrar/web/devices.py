@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from registrar.authorization import device, people
 from registrar.authorization.device import DeviceRequest
 from registrar.domain.client import Client
@@ -9,6 +11,7 @@ from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Actor
 from registrar.http.wire import Answer
 from registrar.web import deciding, signing_in
+from registrar.web.portrait import likeness
 from registrar.web.visitor import Visitor, render
 
 
@@ -32,28 +35,34 @@ async def show(visitor: Visitor) -> Answer:
         request=request,
         scopes=deciding.describe(visitor, request.scope),
         person=visitor.visit.person,
-        proof=visitor.proof("device", request.user_code),
+        proof=visitor.proof("device", request.user_code, likeness(client)),
     )
 
 
 async def submit(visitor: Visitor) -> Answer:
     """POST /device: yes or no."""
     user_code = visitor.given.get("user_code", "")
-    if visitor.visit is None or not visitor.proved("device", user_code):
+    if visitor.visit is None:
         return await show(visitor)
     found = await _found(visitor, user_code)
+    if found is None:
+        raise ProtocolError("invalid_request", _OVER)
+    client, request = found
+    if not visitor.proved("device", user_code, likeness(client)):
+        return await show(visitor)  # the session changed, or the client that was shown did: ask as things are now
     allowed = visitor.given.get("decision") == "allow"
     authentication = visitor.visit.session.authentication if allowed else None
-    if found is None or not await device.decide(visitor.registry, visitor.issuer, user_code, authentication):
-        raise ProtocolError("invalid_request", "The device waits no more, or this was decided already.")
-    client, request = found
     actor = Actor("person", "session", person=visitor.visit.person.subject, address=visitor.address)
     kind, detail = ("consent.given" if allowed else "consent.refused"), {"scope": list(request.scope)}
     event = visitor.registry.audit.event(
         kind, visitor.issuer.name, actor, endpoint="/device", client_id=client.client_id, detail=detail
     )
-    await visitor.registry.store.record(event)
+    if not await device.decide(visitor.registry, visitor.issuer, user_code, authentication, event=event):
+        raise ProtocolError("invalid_request", _OVER)
     return render(visitor, "device_done.html", client=await deciding.show_client(visitor, client), allowed=allowed)
+
+
+_OVER: Final = "The device waits no more, or this was decided already."
 
 
 def _field(visitor: Visitor, problem: str = "") -> Answer:

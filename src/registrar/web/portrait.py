@@ -7,10 +7,13 @@ chosen at will, who registered the client and when, and a plain warning where no
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
+
+import msgspec
 
 from registrar.domain import redirect_uri
 from registrar.domain import uri as grammar
@@ -156,6 +159,18 @@ def portrait(
         else "",
         opens=_opens(metadata.get("initiate_login_uri", ""), issuer),
     )
+
+
+def likeness(client: Client) -> str:
+    """What stands for everything that a person is shown of a client, and for whether it got more since.
+
+    A form carries it in its proof, so that what was decided about one likeness is never taken for another's.
+    """
+    shown = (client.metadata, client.provenance, client.flags, client.admission, client.expanded_at)
+    return hashlib.sha256(_encode(shown)).hexdigest()
+
+
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 def destination(uri: str) -> Destination | None:

@@ -144,9 +144,9 @@ def one_host(metadata: Metadata, _facts: Facts, *, verdict: Verdict = "refuse") 
 
 def localhost(metadata: Metadata, _facts: Facts, *, verdict: Verdict = "warn") -> Iterator[Finding]:
     """Loopback redirects name an address, not `localhost` (RFC 8252 §8.3)."""
-    for name, uri in _redirects(metadata):
+    for at, uri in enumerate(metadata.get("redirect_uris", ())):
         if _LOCALHOST.match(uri):
-            yield said(LOCALHOST, verdict, name)
+            yield said(LOCALHOST, verdict, f"redirect_uris[{at}]")
 
 
 def redirect_hosts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
@@ -124,8 +124,9 @@ def said(rule: Rule, verdict: str, member: str, **facts: Any) -> Finding:
     return (rule.refuse if verdict == "refuse" else rule.warn)(member, **facts)
 
 
-def named(metadata: Metadata, members: Iterable[str]) -> Iterator[str]:
+def named(metadata: Metadata, members: Iterable[str]) -> Sequence[str]:
     """Those of these members that are there, with their translations: `client_name` means `client_name#fr` too."""
-    yield from filter(metadata.__contains__, members)
+    found = [*filter(metadata.__contains__, members)]
     if "#" in "".join(metadata):
-        yield from (name for name in metadata if "#" in name and name.partition("#")[0] in members)
+        found += [name for name in metadata if "#" in name and name.partition("#")[0] in members]
+    return found

@@ -117,11 +117,12 @@ def separate_grants(metadata: Metadata, _facts: Facts, *, grants: tuple[str, ...
 
 
 def same_client_type(metadata: Metadata, facts: Facts) -> Iterator[Finding]:
-    """An update leaves a client of its type: public or confidential, web or native."""
-    if facts.before is None:
+    """An update leaves a client of its type, and so does what takes its place: public or confidential, web or native."""
+    had = facts.replaces if facts.before is None else facts.before
+    if had is None:
         return
     for name, type_of in (("token_endpoint_auth_method", _secrecy), ("application_type", _application)):
-        before, after = type_of(facts.before), type_of(metadata)
+        before, after = type_of(had), type_of(metadata)
         if before != after:
             yield FLIPPED.refuse(name, before=before, after=after, accepted=f"what a {before} client uses")
 

@@ -7,7 +7,7 @@ kept with the client, so that people and operators see it long after.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Final, NamedTuple
@@ -181,12 +181,13 @@ def software_hosts(metadata: Metadata, facts: Facts, *, verdict: Verdict = "warn
         yield said(ELSEWHERE, verdict, "software_id", hosts=listed(led))
 
 
-def _names(metadata: Metadata, facts: Facts) -> Iterator[tuple[str, str]]:
+def _names(metadata: Metadata, facts: Facts) -> Sequence[tuple[str, str]]:
     """The names that the client gives itself; what a trusted statement attests is not its own word."""
-    attested = facts.statement.members if facts.statement else {}
-    for member in named(metadata, ("client_name",)):
-        if member not in attested:
-            yield member, str(metadata[member])
+    attested = facts.statement.members if facts.statement else ()
+    return [(member, str(metadata[member])) for member in named(metadata, _NAME) if member not in attested]
+
+
+_NAME: Final = ("client_name",)
 
 
 def flags(findings: Iterable[Finding]) -> tuple[str, ...]:

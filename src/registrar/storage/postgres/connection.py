@@ -31,7 +31,11 @@ AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """The statement was undone so that another could go on; nothing is stored, and the same may be tried again."""
 
 _URL: Final = re.compile(r"postgres(ql)?://([^/?#@\s]*@)?[^/?#@\s]*/[^/?#@\s]+(\?[^#@\s]*)?")
-_VERSION: Final = "SELECT max(version) FROM registrar_schema"
+# The column is not there where a program made the schema that did not have it yet.
+_VERSION: Final = (
+    "SELECT max(version), bool_and(coalesce((to_jsonb(one) ->> 'adds')::boolean, false)) FILTER (WHERE version > $1) "
+    "FROM registrar_schema AS one"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,32 +134,29 @@ async def prepare(connection: Connection) -> None:
     database = connection.get_settings()
     if database.server_encoding != "UTF8":
         raise StoreUnavailable(f"the database has the encoding {database.server_encoding}; it has to be UTF8")
-    check(await schema_version(connection))
+    await check(connection)
     # Whoever asked for more than a local commit keeps it; nobody gets less.
     await connection.execute(
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')"
     )
 
 
-async def schema_version(connection: Connection) -> int:
-    """How many scripts have made the schema; 0 where there is none."""
-    try:
-        return await connection.fetchval(_VERSION) or 0
-    except asyncpg.UndefinedTableError:
-        return 0
-
-
-def check(version: int) -> None:
-    """Refuse a schema of another program.
+async def check(connection: Connection) -> None:
+    """Refuse a schema of another program, unless a newer one has only added to it.
 
     Raises:
-        SchemaMismatch: it is older or newer than this program.
+        SchemaMismatch: it is older than this program, or newer and other.
     """
     known = len(scripts("postgres"))
-    if version > known:
-        raise newer("the database", version, known)
+    try:
+        found, only_added = await connection.fetchrow(_VERSION, known)
+    except asyncpg.UndefinedTableError:
+        found, only_added = 0, False
+    version = found or 0
     if version < known:
         raise older("the database", version, known)
+    if version > known and not only_added:
+        raise newer("the database", version, known)
 
 
 def unreachable(address: Address, problem: BaseException) -> StoreUnavailable:
@@ -164,6 +165,8 @@ def unreachable(address: Address, problem: BaseException) -> StoreUnavailable:
         return problem
     if isinstance(problem, TimeoutError | asyncio.TimeoutError):
         return StoreUnavailable(f"{address} does not answer")
+    if isinstance(problem, asyncpg.TargetServerAttributeNotMatched):
+        return StoreUnavailable(f"{address} answers, and takes no writes")
     return StoreUnavailable(f"{address}: {type(problem).__name__}: {_first_line(problem)}")
 
 

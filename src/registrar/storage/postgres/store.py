@@ -90,6 +90,7 @@ _TOLD: Final = (
     "WHERE first.writer = $1 AND first.batch BETWEEN $2 AND $3 AND first.position = 0 ORDER BY first.batch, one.position"
 )
 _HALVES: Final = re.compile("[\ud800-\udfff]")
+_READY: Final = "SELECT current_setting('transaction_read_only'), EXISTS (SELECT 1 FROM client)"
 # Of several processes that clean up at the same moment, each takes other rows.
 _PURGE: Final = (
     "DELETE FROM item USING (SELECT issuer, kind, key FROM item WHERE expires_at <> 0 AND expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED) AS gone "
@@ -310,7 +311,9 @@ class PostgresStore:
         return [records.decode_key(row[0]) for row in rows]
 
     async def ready(self) -> None:
-        await self._rows("SELECT 1 FROM client LIMIT 1")
+        ((read_only, _),) = await self._rows(_READY)
+        if read_only != "off":  # a session from before may read on; hardly anything is served without a write
+            raise StoreUnavailable("the database takes no writes")
 
     def load(self) -> Load:
         pool = self._pool
