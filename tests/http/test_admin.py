@@ -153,6 +153,11 @@ async def test_clients() -> None:
         path = f"clients/{made['client_id']}"
         page = (await call(server, token, "GET", "clients", limit="1")).json()
         rest = (await call(server, token, "GET", "clients", after=page["after"])).json()
+        every = [one["client_id"] for one in (await call(server, token, "GET", "clients")).json()["clients"]]
+        newest = (await call(server, token, "GET", "clients", order="newest", limit="1")).json()
+        oldest = (await call(server, token, "GET", "clients", order="newest", after=newest["after"])).json()
+        assert [one["client_id"] for one in newest["clients"] + oldest["clients"]] == every[::-1]
+        refused(await call(server, token, "GET", "clients", order="up"), "invalid_request", status=400)
         changed = await call(server, token, "PUT", path, dict(MEMBERS) | {"client_name": "By the desk"})
         none = dict(MEMBERS) | {"token_endpoint_auth_method": "none"}
         public = await call(server, token, "PUT", path, none)

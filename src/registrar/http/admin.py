@@ -607,7 +607,9 @@ def _filters(call: Call) -> Filters:
         BearerError: `insufficient_scope`; they ask for labels that are not within.
         ProtocolError: `invalid_request`, saying what is wrong.
     """
-    asked: dict[str, Any] = {name: value for name, value in call.query.items() if name not in ("limit", "after")}
+    asked: dict[str, Any] = {
+        name: value for name, value in call.query.items() if name not in ("limit", "after", "order")
+    }
     try:
         labelled = labels.parsed(tuple(asked.pop("label", "").split()))
         found = msgspec.convert(asked, Filters, strict=False)
@@ -623,9 +625,10 @@ def _filters(call: Call) -> Filters:
 
 async def _list_clients(call: Call) -> Answer:
     limit = _limit(call)
-    found = await inventory.page(
-        call.registry, call.issuer, _filters(call), after=call.query.get("after", ""), limit=limit
-    )
+    if (order := call.query.get("order", "oldest")) not in ("oldest", "newest"):
+        raise ProtocolError("invalid_request", "The order is oldest or newest, whichever comes first.")
+    after, newest = call.query.get("after", ""), order == "newest"
+    found = await inventory.page(call.registry, call.issuer, _filters(call), after=after, limit=limit, newest=newest)
     rows = [one.public() for one in found.clients]
     return wire.answer(200, {"clients": rows, **({"after": found.after} if found.after else {})})
 
@@ -834,7 +837,7 @@ ROUTES: Final = (
     Row("GET", "reviews/{}", "admin.reviews", _show_review, confined=True, of_client=True),
     Row("POST", "reviews/{}/approve", "admin.reviews", _approve, takes=Decided, confined=True, of_client=True),
     Row("POST", "reviews/{}/reject", "admin.reviews", _reject, takes=Decided, confined=True, of_client=True),
-    Row("GET", "clients", "admin.clients", _list_clients, confined=True, asks=(*_FILTERS, *_PAGED)),
+    Row("GET", "clients", "admin.clients", _list_clients, confined=True, asks=(*_FILTERS, "order", *_PAGED)),
     Row("POST", "clients", "admin.clients", _create_client, takes=Metadata, confined=True),
     Row("GET", "statistics", "admin.clients", _count_clients, confined=True, asks=_FILTERS),
     Row("POST", "clients/{}/labels", "admin.clients", _label_client, takes=LabelsWanted, confined=True, of_client=True),

@@ -143,6 +143,8 @@ _NUMBERS: Final = frozenset(
 def _of_query(name: str) -> dict[str, Any]:
     if name in _NUMBERS:
         return {"type": "integer", "minimum": 1 if name == "limit" else 0}
+    if name == "order":
+        return {"enum": ["oldest", "newest"]}
     return {"type": "boolean"} if name == "never_used" else {"type": "string"}
 
 

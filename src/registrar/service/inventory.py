@@ -119,13 +119,15 @@ class Page(NamedTuple):
     after: str
 
 
-async def page(registry: Registry, issuer: Issuer, filters: Filters, *, after: str = "", limit: int = 100) -> Page:
-    """A page of clients, in the order in which they were registered.
+async def page(
+    registry: Registry, issuer: Issuer, filters: Filters, *, after: str = "", limit: int = 100, newest: bool = False
+) -> Page:
+    """A page of clients, in the order in which they were registered, or the newest first.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
-    query, found, looked = filters.query(issuer.name), list[Client](), 0
+    query, found, looked = msgspec.structs.replace(filters.query(issuer.name), newest=newest), list[Client](), 0
     # Where everything that an index gives is meant, no more is read than is shown.
     size = max(limit, _PAGE) if filters.looks else limit
     while looked < LOOKS:

@@ -124,7 +124,9 @@ class MemoryStore:
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
         self._check()
-        found = (self._decode(self._clients[key]) for key in sorted(self._clients) if key > after)
+        place, newest = query.place(after), query.newest
+        keys = (key for key in sorted(self._clients, reverse=newest) if (key < place if newest else key > place))
+        found = (self._decode(self._clients[key]) for key in keys)
         return [client for client in found if _matches(client, query)][:limit]
 
     async def count(self, query: ClientQuery, *, most: int = 0) -> int:

@@ -234,13 +234,14 @@ class SQLiteStore:
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
         source, where, values = _of_clients(query)
-        place, seen = "(client.issuer, client.client_id) > (?, ?)", [*after]
+        after, (sign, way) = query.place(after), ("<", " DESC") if query.newest else (">", "")
+        place, seen = f"(client.issuer, client.client_id) {sign} (?, ?)", [*after]
         if query.issuer == after[0]:
             # The index is then entered at this place; a row value would be compared from the issuer's beginning on.
-            place, seen = "client.client_id > ?", [after[1]]
-        order = "client.issuer, client.client_id"
+            place, seen = f"client.client_id {sign} ?", [after[1]]
+        order = f"client.issuer{way}, client.client_id{way}"
         if query.indexed:
-            place, order = place.replace("client.", "t0."), "t0.client_id"
+            place, order = place.replace("client.", "t0."), f"t0.client_id{way}"
         sql = f"{_CLIENTS.replace('FROM client', f'FROM {source}')} WHERE {place}{where} ORDER BY {order} LIMIT ?"
         return [records.decode_client(*row) for row in self._query(sql, (*seen, *values, limit))]
 

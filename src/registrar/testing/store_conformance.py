@@ -492,6 +492,23 @@ class StoreRecords(_Tier):
         assert [one.client_id for one in await store.clients(query, after=("main", "a"), limit=1)] == ["b"]
         assert await store.count(query, most=_PAGE) == _PAGE
 
+    async def test_the_newest_clients_come_first_where_that_is_asked(self, store: Store) -> None:
+        """Page by page, within the issuer, with terms and without; who comes meanwhile moves nothing."""
+        for client_id in "abcde":
+            await store.create(a_client(client_id, labels={"tenant": "x"}), an_event(client_id))
+        for issuer in ("aaa", "other"):
+            await store.create(a_client("c", issuer=issuer, labels={"tenant": "x"}), an_event("c", issuer=issuer))
+        for terms, later in (((), "f"), (("label.tenant=x",), "g")):
+            query, seen, after = ClientQuery("main", terms=terms, newest=True), "", ("", "")
+            while found := await store.clients(query, after=after, limit=2):
+                seen += "".join(one.client_id for one in found)
+                after = ("main", found[-1].client_id)
+                if later not in seen and await store.find("main", later) is None:
+                    await store.create(a_client(later, labels={"tenant": "x"}), an_event(later))
+            assert seen.removeprefix("f") == "edcba"
+        with pytest.raises(ValueError, match="issuer"):
+            ClientQuery(newest=True)
+
     async def test_clients_are_found_by_the_time_in_their_identifier(self, store: Store) -> None:
         """The first of the bounds is included, the second is not; with terms and without."""
         for at in (1, 2, 3):
