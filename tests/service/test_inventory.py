@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from registrar.config.key_file import create_key_file
 from registrar.domain.client import Admission, Assurance, State
 from registrar.domain.credentials import Credentials, SecretRecord
 from registrar.domain.metadata import Registered
 from registrar.service import inventory
 from registrar.service.inventory import Filters, page
+from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
 from registrar.testing.store_conformance import NOW, a_client, an_event, digest
 
@@ -166,3 +170,28 @@ async def test_a_newer_index_finds_what_is_older(server: Served) -> None:
     after = await server.registry.store.find("main", "c")
     assert after == msgspec.structs.replace(before, version=before.version + 1)
     assert await found(server, software="s-1") == "c"
+
+
+@pytest.mark.parametrize("database", ["memory:", "sqlite"])
+async def test_what_was_broken_off_goes_on(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer index is written page by page, and none of them twice."""
+    text = TEXT if database == "memory:" else TEXT.replace('"memory:"', f'"sqlite:///{tmp_path}/registrar.db"')
+    monkeypatch.setattr(inventory, "_PAGE", 2)
+    create_key_file(tmp_path / "registrar.key")
+    async with served(text) as server:
+        store = server.registry.store
+        for client_id in "abcdefg":
+            admission = Admission(Assurance.CLIENT, owner="ann")
+            await store.create(a_client(client_id, admission=admission), an_event(client_id))
+
+        def broken(_: int) -> None:
+            raise asyncio.CancelledError
+
+        for expected in ("2211111", "2222111"):
+            with pytest.raises(asyncio.CancelledError):
+                await inventory.reindex(server.registry, server.issuer, broken)
+            versions = [one.version for one in await store.clients(ClientQuery("main"))]
+            assert "".join(map(str, versions)) == expected
+        assert await inventory.reindex(server.registry, server.issuer) == 3
+        assert {one.version for one in await store.clients(ClientQuery("main"))} == {2}
+        assert await inventory.reindex(server.registry, server.issuer) == 7  # the next one begins at the first again

@@ -17,13 +17,15 @@ from registrar.domain import terms
 from registrar.domain.client import Client, State
 from registrar.domain.terms import term
 from registrar.service import caps, last_use
-from registrar.service.ports import ClientQuery, Conflict, NotFound
+from registrar.service.ports import ClientQuery, Conflict, Drop, Item, NotFound, Put
 from registrar.service.registry import Issuer, Registry
 
 LOOKS: Final = 2_000
 """Clients that one page looks at."""
 _PAGE: Final = 500
 _DAY: Final = 86_400
+REINDEXED: Final = "reindexed"
+"""The kind and the key of the item that says how far the terms were written anew; it is there while they are."""
 SURVEYED: Final = 100_000
 """Clients that are looked at for the statistics."""
 
@@ -225,13 +227,15 @@ def _since(at: int, now: int) -> str:
 async def reindex(registry: Registry, issuer: Issuer, told: Callable[[int], None] = lambda _: None) -> int:
     """Write the terms of clients from before there were any; how many clients have some.
 
-    A client that changes meanwhile gets its terms with that change.
+    A client that changes meanwhile gets its terms with that change. How far it came is kept, so that the next call goes on
+    where this one was broken off.
 
     Raises:
-        StoreUnavailable: the store does not answer; the same call goes on from the beginning, which does no harm.
+        StoreUnavailable: the store does not answer; the same call goes on from there.
     """
-    count, after = 0, ("", "")
-    while found := await registry.store.clients(ClientQuery(issuer.name), after=after, limit=_PAGE):
+    begun = await registry.store.item(issuer.name, REINDEXED, REINDEXED)
+    count, after = 0, begun.body.decode() if begun else ""
+    while found := await registry.store.clients(ClientQuery(issuer.name), after=(issuer.name, after), limit=_PAGE):
         for one in found:
             if not terms.terms(one):
                 continue
@@ -241,7 +245,9 @@ async def reindex(registry: Registry, issuer: Issuer, told: Callable[[int], None
             except (Conflict, NotFound):
                 continue
             count += 1
-        after = (found[-1].issuer, found[-1].client_id)
+        after = found[-1].client_id
+        await registry.store.change([Put(Item(issuer.name, REINDEXED, REINDEXED, after.encode()))])
         told(len(found))
+    await registry.store.change([Drop(issuer.name, REINDEXED, REINDEXED)])
     await caps.forget(registry, issuer)  # clients that were deleted before there were terms had been counted
     return count
