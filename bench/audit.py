@@ -1,7 +1,9 @@
-"""What the chain of the audit costs, and how fast a million events are verified: `bench/audit.py [--events N]`.
+"""What the chain of the audit and the limits cost, and how fast a million events are verified: `bench/audit.py`.
 
 The chain cannot be switched off. So its cost is taken where it arises: the same batches of registrations through the
-store, with the hashing and the row of each batch, and with both replaced by nothing, turn by turn in one run.
+store, with the hashing and the row of each batch, and with both replaced by nothing, turn by turn in one run; and so with
+limits and without: rates of the address, of the redirect host and in all, and a cap on all clients. A cap on the clients of
+each address, which makes those of one address wait for one another and counts them each time, is taken by itself.
 """
 
 from __future__ import annotations
@@ -11,14 +13,17 @@ import asyncio
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from unittest import mock
 
 from registrar.config import assemble, parse
 from registrar.config.key_file import create_key_file
 from registrar.domain import chain, merkle
 from registrar.domain.events import Actor
 from registrar.policy.document import Document
-from registrar.service import checkpoints, verification
+from registrar.service import checkpoints, limits, verification
 from registrar.service.audit import Caller
 from registrar.service.registration import register
 from registrar.service.registry import Registry
@@ -26,6 +31,15 @@ from registrar.storage import sqlite
 
 ACTOR = Actor("anonymous", "none", address="192.0.2.7")
 AT_ONCE = 128
+ROUNDS = 7
+LIMITS = """
+[issuer.NAME.limits]
+address = "1000000/minute;10000000/day"
+redirect_host = "1000000/minute"
+total = "10000000/minute"
+[issuer.NAME.limits.clients]
+total = 10000000
+"""
 
 
 def opened(folder: Path) -> Registry:
@@ -39,44 +53,85 @@ key_file = "{folder}/registrar.key"
 url = "http://127.0.0.1:8000"
 [issuer.main.registration]
 mode = "open"
+[issuer.main.limits]
+address = ""
+[issuer.limited]
+url = "http://127.0.0.1:8000/limited"
+[issuer.limited.registration]
+mode = "open"
+{LIMITS.replace("NAME", "limited")}
+[issuer.capped]
+url = "http://127.0.0.1:8000/capped"
+[issuer.capped.registration]
+mode = "open"
+{LIMITS.replace("NAME", "capped")}
+address = 1000000
 """
     return assemble(parse(Document("registrar.toml", text)))
 
 
-async def registrations(registry: Registry, count: int) -> float:
-    """Registrations a second, in process, durable and audited."""
-    issuer = registry.issuers["main"]
+async def registrations(registry: Registry, name: str, count: int) -> float:
+    """Registrations a second at an issuer, in process, durable and audited; from 256 addresses."""
+    issuer = registry.issuers[name]
     members = {
         "client_name": "Example Agent",
         "redirect_uris": ["http://127.0.0.1:33418/oauth/callback"],
         "token_endpoint_auth_method": "none",
         "grant_types": ["authorization_code", "refresh_token"],
     }
-    caller = Caller("http://127.0.0.1:8000/register", address="192.0.2.7")
+    endpoint = f"{issuer.url}/register"
+
+    async def come(number: int) -> None:
+        caller = Caller(endpoint, address=f"192.0.2.{number % 256}")
+        await limits.arrives(registry, issuer, caller.address, token=False)
+        await register(registry, issuer, dict(members), caller)  # type: ignore[arg-type]
+
     began = time.perf_counter()
-    for _ in range(count // AT_ONCE):
-        await asyncio.gather(*(register(registry, issuer, dict(members), caller) for _ in range(AT_ONCE)))  # type: ignore[arg-type]
+    for first in range(0, count, AT_ONCE):
+        await asyncio.gather(*map(come, range(first, first + AT_ONCE)))
     return count / (time.perf_counter() - began)
+
+
+@contextmanager
+def unchained() -> Iterator[None]:
+    """Batches of events that nothing chains."""
+
+    def batch(before: bytes, writer: str, number: int, _: object) -> chain.Batch:
+        return chain.Batch(writer, number, 0, b"", before)
+
+    def leaf(_: object) -> bytes:
+        return b""
+
+    with (  # functions, because a mock would cost more than what it stands for
+        mock.patch.object(chain, "batch", batch),
+        mock.patch.object(merkle, "leaf", leaf),
+        mock.patch.object(sqlite, "_INSERT_BATCH", "SELECT ?, ?, ?, ?, ?, ?"),
+    ):
+        yield
 
 
 async def cost(registry: Registry, count: int) -> None:
     """With and without, turn by turn."""
-    whole, leaf, insert = chain.batch, merkle.leaf, sqlite._INSERT_BATCH
-    rates: dict[bool, list[float]] = {True: [], False: []}
-    await registrations(registry, count)
-    for _ in range(7):
-        for chained in (True, False):
-            if not chained:
-                chain.batch = lambda before, writer, number, _: chain.Batch(writer, number, 0, b"", before)  # type: ignore[assignment]
-                merkle.leaf = lambda _: b""  # type: ignore[assignment]
-                sqlite._INSERT_BATCH = "SELECT ?, ?, ?, ?, ?, ?"  # type: ignore[misc]
-            rates[chained].append(await registrations(registry, count))
-            chain.batch, merkle.leaf = whole, leaf
-            sqlite._INSERT_BATCH = insert  # type: ignore[misc]
-    with_it, without = statistics.median(rates[True]), statistics.median(rates[False])
-    print(
-        f"registrations/s in process: {with_it:,.0f} chained, {without:,.0f} without: {1 - with_it / without:.1%} less"
-    )
+    turns = {
+        "neither": ("main", unchained),
+        "the chain": ("main", nullcontext),
+        "the limits": ("limited", unchained),
+        "the chain and the limits": ("limited", nullcontext),
+        "the chain, the limits and a cap on each address": ("capped", nullcontext),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(ROUNDS + 1):  # the first warms up; in every other one the last goes first
+        for name in list(turns)[:: (-1) ** number]:
+            issuer, how = turns[name]
+            with how():
+                rate = await registrations(registry, issuer, count)
+            if number:
+                rates[name].append(rate)
+    without = statistics.median(rates.pop("neither"))
+    print(f"registrations/s in process, median of {ROUNDS} turns of {count:,}: {without:,.0f} with neither")
+    for name, found in rates.items():
+        with_it = statistics.median(found)
+        print(f"  with {name}: {with_it:,.0f}, {1 - with_it / without:.1%} less")
 
 
 async def verified(registry: Registry, count: int) -> None:
@@ -104,11 +159,12 @@ async def main() -> None:
     """Both, in a folder of their own."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--events", type=int, default=1_000_000)
+    arguments.add_argument("--registrations", type=int, default=2_560)
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory(dir=".") as folder:
         registry = opened(Path(folder))
         try:
-            await cost(registry, 2_560)
+            await cost(registry, given.registrations)
         finally:
             await registry.store.close()
     with tempfile.TemporaryDirectory(dir=".") as folder:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from registering import MEMBERS, bearer, configured, events, everything_recorded, issue, manage, refused, register
+from registering import (
+    MEMBERS,
+    as_update,
+    bearer,
+    configured,
+    events,
+    everything_recorded,
+    issue,
+    manage,
+    on_disk,
+    refused,
+    register,
+)
 
 from registrar.domain.access_token import ADMINISTRATION
 from registrar.http import admin
@@ -139,6 +153,11 @@ async def test_clients() -> None:
         path = f"clients/{made['client_id']}"
         page = (await call(server, token, "GET", "clients", limit="1")).json()
         rest = (await call(server, token, "GET", "clients", after=page["after"])).json()
+        every = [one["client_id"] for one in (await call(server, token, "GET", "clients")).json()["clients"]]
+        newest = (await call(server, token, "GET", "clients", order="newest", limit="1")).json()
+        oldest = (await call(server, token, "GET", "clients", order="newest", after=newest["after"])).json()
+        assert [one["client_id"] for one in newest["clients"] + oldest["clients"]] == every[::-1]
+        refused(await call(server, token, "GET", "clients", order="up"), "invalid_request", status=400)
         changed = await call(server, token, "PUT", path, dict(MEMBERS) | {"client_name": "By the desk"})
         none = dict(MEMBERS) | {"token_endpoint_auth_method": "none"}
         public = await call(server, token, "PUT", path, none)
@@ -174,6 +193,39 @@ async def test_clients() -> None:
         ]
         (event, *_) = await events(server, "client.registered")
         assert event["authentication"] == "operator_token"
+
+
+@pytest.mark.parametrize("database", ["memory:", "sqlite"])
+async def test_no_change_is_lost(database: str, tmp_path: Path) -> None:
+    """Whoever says by If-Match what they saw replaces that and nothing else; of two who saw the same, one comes first."""
+    text = configured(issuer=ON) if database == "memory:" else on_disk(tmp_path, issuer=ON)
+    async with served(text) as server:
+        token = await operator(server, "admin.clients")
+        client = await register(server)
+        path = f"/admin/api/clients/{client['client_id']}"
+
+        async def put(name: str, **headers: Any) -> Any:
+            body = {**MEMBERS, "client_name": name}
+            return await server.client.put(path, json=body, headers={**bearer(token), **headers})
+
+        seen = (await server.client.get(path, headers=bearer(token))).headers["etag"]
+        answers = await asyncio.gather(*[put(name, **{"if-match": f'"other", {seen}'}) for name in ("one", "two")])
+        assert sorted(answer.status_code for answer in answers) == [200, 412]
+        (changed,) = [answer for answer in answers if answer.status_code == 200]
+        (lost,) = [answer for answer in answers if answer.status_code == 412]
+        refused(lost, "invalid_request", status=412)
+        shown = await server.client.get(path, headers=bearer(token))
+        assert shown.headers["etag"] == changed.headers["etag"] != seen
+        assert shown.json()["metadata"]["client_name"] == changed.json()["metadata"]["client_name"]
+
+        for stale in (seen, f"W/{changed.headers['etag']}", "nonsense", '""', b"\xff", ""):
+            assert (await put("late", **{"if-match": stale})).status_code == 412
+        assert (await put("three", **{"if-match": changed.headers["etag"]})).status_code == 200
+        assert (await put("four", **{"if-match": "*"})).status_code == 200
+        assert (await put("five")).status_code == 200
+        seen = (await server.client.get(path, headers=bearer(token))).headers["etag"]
+        assert (await manage(server, client, "PUT", as_update(client, client_name="by itself"))).status_code == 200
+        assert (await put("six", **{"if-match": seen})).status_code == 412
 
 
 async def test_a_change_is_judged_by_the_clients_policy() -> None:

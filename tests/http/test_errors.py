@@ -114,6 +114,13 @@ async def _resumed_twice(server: Served) -> httpx2.Response:
     return await server.client.post(path, headers=bearer(value))
 
 
+async def _seen_before(server: Served) -> httpx2.Response:
+    value, _ = await issue(server, scope=("admin.clients",))
+    client = await register(server)
+    path = f"/admin/api/clients/{client['client_id']}"
+    return await server.client.put(path, json=dict(MEMBERS), headers={**bearer(value), "if-match": '"older"'})
+
+
 async def _webhook(server: Served) -> httpx2.Response:
     value, _ = await issue(server, policy="webhooks")
     return await post(server, {**MEMBERS, "webhook_uris": ["http://app.example"]}, value)
@@ -131,6 +138,7 @@ REACHED: Final[dict[str, Callable[[Served], Awaitable[httpx2.Response]]]] = {
     "unapproved_software_statement": lambda server: post(server, {**MEMBERS, "software_statement": UNSIGNED}),
     "invalid_webhook_uris": _webhook,
     "conflict": _resumed_twice,
+    "precondition_failed": _seen_before,
     "invalid_request": _twice,
     "token_required": lambda server: server.client.get("/register/somebody"),
     "invalid_token": lambda server: post(server, token="unknown"),

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from registering import MEMBERS, bearer, configured, events, issue, on_disk, post, register
+from registering import MEMBERS, PUBLIC, bearer, configured, events, issue, on_disk, post, register
 
 from registrar.config import ConfigurationError, create_key_file, parse
 from registrar.domain.client import State
 from registrar.policy.document import Document
+from registrar.service import caps, inventory
 from registrar.service.last_use import KIND
-from registrar.service.ports import ClientQuery, Item, Put
+from registrar.service.ports import ClientQuery, Drop, Item, Put
 from registrar.service.windows import REMEMBERED, OwnWindows
 from registrar.testing import FrozenClock, Served, served
 
@@ -71,6 +73,26 @@ async def test_what_is_refused_for_its_metadata_takes_its_share_too() -> None:
         for _ in range(2):
             assert (await come(server, "192.0.2.1", {"redirect_uris": ["javascript:0"]})).status_code == 400
         _is_slowed(await come(server, "192.0.2.1"))
+
+
+@pytest.mark.requirement("SEED-67")
+@pytest.mark.parametrize("rate", ["software_id", "redirect_host", "total"])
+async def test_what_is_answered_with_a_client_that_is_there_takes_its_share_too(rate: str) -> None:
+    """Under `repeat = "same"` nothing is stored, and a program that asks in a circle is slowed like any other."""
+    policy = '[policy.agents]\nextends = ["mcp"]\nrepeat = "same"'
+    text = _proxied(
+        configured(
+            registration='policy = "agents"',
+            tables=f'[issuer.main.limits]\naddress = ""\n{rate} = "2/minute"\n{policy}',
+        )
+    )
+    agent = {**PUBLIC, "software_id": "reader"}
+    async with served(text) as server:
+        answers = [await come(server, "192.0.2.1", agent) for _ in range(3)]
+        assert answers[1].json()["client_id"] == answers[0].json()["client_id"]
+        assert _is_slowed(answers[2]) == 60
+        server.clock.advance(60)
+        assert (await come(server, "192.0.2.1", agent)).json()["client_id"] == answers[0].json()["client_id"]
 
 
 async def test_a_subscriber_with_many_addresses_has_one_rate() -> None:
@@ -292,14 +314,14 @@ async def test_one_that_is_used_at_that_moment_makes_no_room() -> None:
 
 
 @pytest.mark.requirement("SEED-67")
-@pytest.mark.parametrize("cap", ["owner", "token", "software", "address"])
+@pytest.mark.parametrize("cap", ["owner", "token", "software", "address", "total"])
 async def test_a_storm_never_leaves_more_than_the_cap(cap: str, tmp_path: Path) -> None:
-    """Forty at once, on a database where writers really wait: as many live as may."""
+    """A hundred at once, on a database where writers really wait: as many live as may, and nobody is turned away."""
     text = on_disk(tmp_path, tables=f"[issuer.main.limits.clients]\n{cap} = 5")
     async with served(_proxied(text)) as server:
         token = (await issue(server, owner="ann", max_uses=0))[0] if cap in ("owner", "token") else ""
         members = {**MEMBERS, "software_id": "reader"}
-        answers = await asyncio.gather(*[come(server, "192.0.2.1", members, token) for _ in range(40)])
+        answers = await asyncio.gather(*[come(server, "192.0.2.1", members, token) for _ in range(100)])
         assert {one.status_code for one in answers} == {201}
         assert len(await _living(server)) == 5
         if cap in ("software", "address"):
@@ -307,9 +329,10 @@ async def test_a_storm_never_leaves_more_than_the_cap(cap: str, tmp_path: Path) 
             assert len(await _living(server)) == 6
 
 
-async def test_two_processes_count_the_same_clients(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cap", ["address", "total"])
+async def test_two_processes_count_the_same_clients(cap: str, tmp_path: Path) -> None:
     """The store decides between processes, so a cap holds over all of them."""
-    text = _proxied(on_disk(tmp_path, tables="[issuer.main.limits.clients]\naddress = 3"))
+    text = _proxied(on_disk(tmp_path, tables=f"[issuer.main.limits.clients]\n{cap} = 3"))
     async with served(text) as one, served(text, clock=FrozenClock(1_790_000_001_000)) as other:
         both = [come(server, "192.0.2.1") for _ in range(10) for server in (one, other)]
         answers = await asyncio.gather(*both)
@@ -339,3 +362,118 @@ async def test_a_client_that_goes_leaves_its_place() -> None:
         assert (await server.client.delete(first["registration_client_uri"], headers=headers)).status_code == 204
         assert (await come(server, "192.0.2.1")).status_code == 201
         assert not await events(server, "client.evicted")
+
+
+@pytest.mark.requirement("SEED-67")
+async def test_all_clients_of_an_issuer_have_a_cap() -> None:
+    """A flood through the open door takes the room of its like: who shows a token is not refused, and makes no room."""
+    async with served(limited(clients="total = 3")) as server:
+        token, _ = await issue(server, owner="ann", max_uses=0)
+        hers = (await register(server, token=token))["client_id"]
+        made = []
+        for number in range(3):
+            server.clock.advance(1)
+            made.append((await come(server, f"192.0.2.{number}")).json()["client_id"])
+        assert await _living(server) == [hers, *made[1:]]
+        (evicted,) = await events(server, "client.evicted")
+        assert (evicted["client_id"], evicted["limit"]) == (made[0], "clients.total")
+
+        for one in made:
+            await _used(server, one)
+        server.clock.advance(1)
+        refused = await come(server, "192.0.2.9")
+        assert (refused.status_code, refused.json()["error"]) == (403, "access_denied")
+        assert "3 clients of this issuer" in refused.json()["error_description"]
+        other = (await register(server, token=token))["client_id"]
+        assert await _living(server) == [hers, *made[1:], other]
+        assert (await come(server, "192.0.2.9")).status_code == 403
+        assert len(await events(server, "client.evicted")) == 1
+
+
+@pytest.mark.parametrize("cap", ["address", "total"])
+async def test_what_was_looked_at_for_room_is_not_looked_at_by_everybody(
+    cap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes to a full cap goes on where the last one stopped.
+
+    An hour later it is looked at from the beginning; all clients, among which the deleted ones stand, only when an operator
+    has them counted anew.
+    """
+    async with served(limited(clients=f"{cap} = 3")) as server:
+        made = [(await come(server, "192.0.2.1")).json()["client_id"] for _ in range(3)]
+        for one in made:
+            await _used(server, one)
+        server.clock.advance(61)
+        assert (await come(server, "192.0.2.1")).status_code == 403
+        looked, found = Counter[str](), server.registry.store.item
+
+        async def item(issuer: str, kind: str, key: str) -> Item | None:
+            looked[kind] += 1
+            return await found(issuer, kind, key)
+
+        monkeypatch.setattr(server.registry.store, "item", item)
+        assert (await come(server, "192.0.2.1")).status_code == 403
+        assert looked[KIND] == 0
+        server.clock.advance(3_600)
+        await server.registry.store.change([Drop("main", KIND, made[1])])
+        if cap == "total":
+            assert (await come(server, "192.0.2.1")).status_code == 403
+            await inventory.reindex(server.registry, server.registry.issuers["main"])
+            assert (await come(server, "192.0.2.1")).status_code == 201
+        assert (await come(server, "192.0.2.1")).status_code == 201
+        assert made[1] not in await _living(server)
+
+
+async def test_a_flood_does_not_come_back_to_those_it_drove_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many were deleted, and whenever: the next one finds its room behind them."""
+    monkeypatch.setattr(caps, "_PAGES", (2, 2))
+    async with served(limited(clients="total = 3")) as server:
+        for _ in range(12):
+            server.clock.advance(1_000)
+            assert (await come(server, "192.0.2.1")).status_code == 201
+        server.clock.advance(7_200)
+        assert (await come(server, "192.0.2.1")).status_code == 201
+        assert len(await _living(server)) == 3
+
+
+async def test_the_clients_of_an_issuer_are_counted_from_any_state(tmp_path: Path) -> None:
+    """Whoever ends one leaves a place; a smaller number is reached by and by, and what was not counted is not believed."""
+    times = iter(range(1_790_000_000_000, 1_800_000_000_000, 1_000_000))
+
+    def again(cap: str) -> AbstractAsyncContextManager[Served]:
+        text = _proxied(on_disk(tmp_path, tables=f"[issuer.main.limits.clients]\n{cap}"))
+        return served(text, clock=FrozenClock(next(times)))
+
+    async with again("") as server:
+        made = [(await come(server, "192.0.2.1")).json() for _ in range(30)]
+    async with again("total = 31") as capped:
+        assert (await come(capped, "192.0.2.1")).status_code == 201
+        headers = {"x-forwarded-proto": "https", **bearer(made[0]["registration_access_token"])}
+        assert (await capped.client.delete(made[0]["registration_client_uri"], headers=headers)).status_code == 204
+        assert (await come(capped, "192.0.2.1")).status_code == 201
+        assert not await events(capped, "client.evicted")
+        assert len(await _living(capped)) == 31
+    async with again("total = 20") as smaller:
+        assert [(await come(smaller, "192.0.2.1")).status_code for _ in range(3)] == [201] * 3
+        assert len(await _living(smaller)) == 20
+    async with again("") as uncapped:
+        assert [(await come(uncapped, "192.0.2.1")).status_code for _ in range(5)] == [201] * 5
+    async with again("total = 26") as counted:
+        assert [(await come(counted, "192.0.2.1")).status_code for _ in range(3)] == [201] * 3
+        assert len(await _living(counted)) == 26
+    async with again(""), again("total = 10") as full:
+        assert [(await come(full, "192.0.2.1")).status_code for _ in range(4)] == [201] * 4
+        assert len(await _living(full)) == 10
+
+
+async def test_a_full_issuer_warns_early() -> None:
+    """Once an hour, as long as it is nearly full."""
+    async with served(limited(clients="total = 5")) as server:
+        warned = []
+        for number in range(8):
+            if number == 7:
+                server.clock.advance(3_600)
+            await come(server, "192.0.2.1")
+            await server.registry.errands.done()
+            warned.append([one["limit"] for one in await events(server, "limit.near")])
+        assert warned == [[], [], [], *[["clients.total"]] * 4, ["clients.total"] * 2]

@@ -112,6 +112,91 @@ async def test_no_route_reaches_another_tenant(row: admin.Row) -> None:
         assert await server.registry.store.find("main", other["client_id"]) == before
 
 
+CLOSED, CLIENT, OTHER, OWN = "closed", "client", "other", "own"
+REASON: dict[str, Any] = {"reason": "x"}
+DECIDED: dict[str, tuple[str, dict[str, Any] | None]] = {
+    "GET policies": (CLOSED, None),
+    "GET policies/{}": (CLOSED, None),
+    "POST policies/{}/explain": (CLOSED, {"request": dict(MEMBERS)}),
+    "GET templates": (CLOSED, None),
+    "POST templates": (CLOSED, {"template_id": "t", "metadata": dict(MEMBERS)}),
+    "GET templates/{}": (CLOSED, None),
+    "PUT templates/{}": (CLOSED, {"metadata": dict(MEMBERS)}),
+    "DELETE templates/{}": (CLOSED, REASON),
+    "POST templates/{}/enable": (CLOSED, REASON),
+    "POST templates/{}/disable": (CLOSED, REASON),
+    "GET statements": (CLOSED, None),
+    "POST statements": (CLOSED, {"software_id": "s"}),
+    "GET statements/{}": (CLOSED, None),
+    "POST statements/{}/revoke": (CLOSED, REASON),
+    "GET tokens": (OWN, None),
+    "POST tokens": (OWN, {"kind": "operator", "scope": "dcr", "max_uses": 0}),
+    "POST tokens/{}/revoke": (OTHER, {"cascade": "delete"}),
+    "GET webhooks": (CLOSED, None),
+    "GET webhooks/{}": (CLOSED, None),
+    "GET webhooks/{}/given-up": (CLOSED, None),
+    "POST webhooks/{}/replay": (CLOSED, {"given_up": True}),
+    "POST webhooks/{}/test": (CLOSED, None),
+    "POST webhooks/{}/enable": (CLOSED, REASON),
+    "GET reviews": (OWN, None),
+    "GET reviews/{}": (CLIENT, None),
+    "POST reviews/{}/approve": (CLIENT, REASON),
+    "POST reviews/{}/reject": (CLIENT, REASON),
+    "GET clients": (OWN, None),
+    "POST clients": (OWN, dict(PUBLIC)),
+    "GET statistics": (OWN, None),
+    "POST clients/{}/labels": (CLIENT, {"labels": {"tenant": "acme"}}),
+    "GET clients/{}": (CLIENT, None),
+    "PUT clients/{}": (CLIENT, dict(MEMBERS)),
+    "DELETE clients/{}": (CLIENT, REASON),
+    "GET clients/{}/receipt": (CLIENT, None),
+    "POST clients/{}/suspend": (CLIENT, REASON),
+    "POST clients/{}/resume": (CLIENT, REASON),
+    "POST clients/{}/rotate-secret": (CLIENT, REASON),
+    "POST clients/{}/reissue-token": (CLIENT, REASON),
+    "GET jobs": (OWN, None),
+    "POST jobs": (OWN, {"act": "delete", "selection": {"all": True}, "reason": "x"}),
+    "GET jobs/{}": (OTHER, None),
+    "POST jobs/{}/stop": (OTHER, None),
+}
+"""What each route is for a token within labels, and a body that it takes from whoever may: closed; about a client, which has
+to be one's own; about another thing, which has to be; or about all that is one's own. A new route has to be decided about."""
+
+
+@pytest.mark.requirement("SEED-59")
+@pytest.mark.parametrize("row", admin.ROUTES, ids=lambda row: f"{row.method} {row.path}")
+async def test_every_route_is_decided_about(row: admin.Row) -> None:
+    """With a body that it takes, so that nothing but whose it is can be what refuses: another's is neither seen nor touched."""
+    assert f"{row.method} {row.path}" in DECIDED, "say in DECIDED what a token within labels may do there"
+    decision, body = DECIDED[f"{row.method} {row.path}"]
+    assert (row.confined, row.of_client) == (decision != CLOSED, decision == CLIENT)
+    async with served(configured(issuer=ON)) as server:
+        value, token_id = await issue(server, labels={"tenant": "other"}, max_uses=0)
+        client = (await post(server, {**MEMBERS, "client_name": "Secret Project"}, token=value)).json()
+        elsewhere = await tenant(server, "other")
+        wanted = {"act": "suspend", "selection": {"software": "nobody-has-it"}, "reason": "x"}
+        job_id = (await call(server, elsewhere, "POST", "jobs", wanted)).json()["job_id"]
+        await server.registry.errands.done()
+        before = await server.registry.store.find("main", client["client_id"])
+        theirs = {"clients": client["client_id"], "reviews": client["client_id"], "tokens": token_id, "jobs": job_id}
+        name = theirs.get(row.path.split("/")[0], "default")
+
+        answer = await call(server, await tenant(server, "acme"), row.method, row.path.replace("{}", name), body)
+        await server.registry.errands.done()
+
+        allowed = {CLOSED: {403}, CLIENT: {404}, OTHER: {404}, OWN: {200, 201, 202}}
+        assert answer.status_code in allowed[decision], answer.text
+        if decision == OWN:
+            assert not any(one in answer.text for one in (*theirs.values(), "Secret Project"))
+        assert await server.registry.store.find("main", client["client_id"]) == before
+        assert (await post(server, MEMBERS, token=value)).status_code == 201  # their token works as before
+
+
+def test_nothing_is_decided_about_what_is_no_route() -> None:
+    """Or the table would tell of what nobody can look at."""
+    assert [*DECIDED] == [f"{row.method} {row.path}" for row in admin.ROUTES]
+
+
 @pytest.mark.requirement("SEED-59")
 async def test_a_tenant_administers_its_own() -> None:
     """Lists, counts, changes, creates, issues tokens and starts jobs: all of it within its labels."""

@@ -296,11 +296,14 @@ async def test_nobody_is_locked_out_for_a_year() -> None:
     """Whoever guessed while the clock was wrong waits no longer than others do."""
     attempts = Attempts()
     for _ in range(20):
-        attempts.failed(("a",), NOW + YEAR)
-    assert attempts.wait(("a",), NOW + YEAR) == LONGEST
-    assert attempts.wait(("a",), NOW) == 0
-    attempts.failed(("a",), NOW)
-    assert attempts.wait(("a",), NOW) == LONGEST
+        await attempts.failed(("a",), NOW + YEAR)
+    assert (await attempts.of(("a",), NOW + YEAR)).wait == LONGEST
+    assert (await attempts.of(("a",), NOW)).wait == 0
+    waits = []
+    for _ in range(20):
+        await attempts.failed(("a",), NOW)
+        waits.append((await attempts.of(("a",), NOW)).wait)
+    assert (waits[0], waits[-1]) == (0, LONGEST)
 
 
 async def test_uses_and_refusals_are_told_again() -> None:

@@ -114,6 +114,20 @@ async def test_pages_follow_each_other(server: Served) -> None:
         assert seen == "abcdefgh"
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+async def test_the_newest_come_first_where_that_is_asked(server: Served, limit: int) -> None:
+    """Each client once, with filters that an index knows and with such as have to be looked at."""
+    for filters, expected in ((Filters(), "hgfedcba"), (Filters(state=State.ACTIVE), "gfedcb")):
+        after, seen = "", ""
+        while True:
+            got = await page(server.registry, server.issuer, filters, after=after, limit=limit, newest=True)
+            seen += "".join(one.client_id for one in got.clients)
+            if not got.after:
+                break
+            after = got.after
+        assert seen == expected
+
+
 async def test_the_work_of_a_page_is_bounded(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is rare is found page by page, with a place to go on from even where a page found none."""
     monkeypatch.setattr(inventory, "LOOKS", 3)

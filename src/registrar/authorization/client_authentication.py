@@ -51,15 +51,17 @@ async def authenticate(registry: Registry, issuer: Issuer, call: Call, now: int)
     """
     shown = read(call)
     who = ("client", issuer.name, shown.client_id, call.address)
-    if wait := registry.attempts.wait(who, now):
-        raise ProtocolError("too_many_attempts", headers=[(b"retry-after", str(wait).encode())])
+    tried = await registry.attempts.of(who, now)
+    if tried.wait:
+        raise ProtocolError("too_many_attempts", headers=[(b"retry-after", str(tried.wait).encode())])
     try:
         client = await _authenticated(registry, issuer, call, shown, now)
     except ProtocolError as error:
         if error.kind.name == "invalid_client":
-            registry.attempts.failed(who, now)
+            await registry.attempts.failed(who, now)
         raise
-    registry.attempts.succeeded(who)
+    if tried.failures:
+        await registry.attempts.succeeded(who, now)
     if not clients.is_public(client):  # to name a public client is nobody's use of it; what it gets may be
         client = await sweep.used(registry, issuer, client, Caller(call.endpoint, address=call.address))
     if client.state is State.PENDING:

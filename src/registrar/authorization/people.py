@@ -177,19 +177,17 @@ async def authenticate(registry: Registry, issuer: Issuer, username: str, passwo
     now = registry.clock() // 1000
     place = network(address)
     counted = (("person", issuer.name, place, _folded(username)), ("person", issuer.name, place))
-    if wait := max(registry.attempts.wait(who, now) for who in counted):
+    if wait := await registry.attempts.took(counted, now):
         raise ProtocolError("too_many_attempts", headers=[(b"retry-after", str(wait).encode())])
-    for who in counted:
-        registry.attempts.failed(who, now)
     person = await by_username(registry, issuer, username)
     matches = await passwords.matches(person.password if person else "", password)
     if person is None or not matches or person.disabled:
-        if max(registry.attempts.wait(who, now) for who in counted):
+        if any([(await registry.attempts.of(who, now)).wait for who in counted]):
             actor = Actor("anonymous", "none", address=address)
             await registry.store.record(registry.audit.event("person.slowed", issuer.name, actor, endpoint="/sign-in"))
         raise Unrecognised
     for who in counted:
-        registry.attempts.succeeded(who)
+        await registry.attempts.succeeded(who, now)
     return person
 
 

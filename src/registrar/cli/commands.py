@@ -393,16 +393,17 @@ def _filtering(command: Any) -> Any:
 @_filtering
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--after", default="", help="The client_id after which the list begins.")
+@click.option("--newest", is_flag=True, help="The newest first.")
 def list_clients(
-    config: Path | None, dev: bool, issuer: str, as_json: bool, limit: int, after: str, **asked: Any
+    config: Path | None, dev: bool, issuer: str, as_json: bool, limit: int, after: str, newest: bool, **asked: Any
 ) -> None:
-    """List clients in the order in which they registered."""
+    """List clients in the order in which they registered, or the other way round."""
     from registrar.cli import operating
     from registrar.service import inventory
 
     async def act(desk: operating.Desk) -> None:
         filters = operating.filters(**asked)
-        found = await inventory.page(desk.registry, desk.issuer, filters, after=after, limit=limit)
+        found = await inventory.page(desk.registry, desk.issuer, filters, after=after, limit=limit, newest=newest)
         columns = (
             "client_id",
             "state",

@@ -16,6 +16,7 @@ from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.domain.settings import Server, Tracing
 from registrar.http.fetch import Fetcher
 from registrar.policy.document import ConfigurationError
+from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
 from registrar.service.metrics import Metrics
@@ -63,6 +64,7 @@ def assemble(configuration: Configuration) -> Registry:
         )
         for name, settings in configuration.settings.issuer.items()
     }
+    windows = _windows(server.limits_database)
     return Registry(
         store,
         _now_ms,
@@ -73,7 +75,8 @@ def assemble(configuration: Configuration) -> Registry:
         fetch,
         KeySets(fetch, _now_ms, server.key_sets),
         webhooks=webhooks,
-        windows=_windows(server.limits_database),
+        attempts=Attempts(windows) if server.limits_database else Attempts(),
+        windows=windows,
         metrics=metrics,
         tracer=tracer,
     )

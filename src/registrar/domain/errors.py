@@ -114,6 +114,13 @@ ERRORS: Final = _table(
         "RFC 9110 §15.5.10",
         "An operator's act makes no sense for the state of things: the name is taken, the version is another.",
     ),
+    ErrorKind(
+        "precondition_failed",
+        "invalid_request",
+        412,
+        "RFC 9110 §13.1.1",
+        "What If-Match names is not what is there by now: another one changed it in between.",
+    ),
     ErrorKind("request_timeout", "invalid_request", 408, "RFC 9110 §15.5.9", "The request did not arrive in time."),
     ErrorKind("content_too_large", "invalid_request", 413, "RFC 9110 §15.5.14", "The body is larger than the limit."),
     ErrorKind(

@@ -261,6 +261,10 @@ class ClientLimits:
     address: int = _setting(
         0, "Clients from one address. Where this is set, a keyed digest of the address stays with each client."
     )
+    total: int = _setting(
+        0,
+        "Clients of the issuer in all. Where they are all in use, only who registers with nothing to show is refused.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -537,7 +541,7 @@ class Server:
         default="",
         repr=False,  # it may hold a password
         metadata={
-            "meaning": "A Redis or Valkey database in which processes count rates together: `redis://host:6379/0`, `rediss://…` or `valkey://…`. It needs the extra `redis`. Empty: each process counts by itself."
+            "meaning": "A Redis or Valkey database in which processes count rates and failed attempts to authenticate together: `redis://host:6379/0`, `rediss://…` or `valkey://…`. It needs the extra `redis`. Empty: each process counts by itself."
         },
     )
     clock_rest: int = _setting(

@@ -12,6 +12,8 @@ from typing import Final
 from registrar.domain import redirect_uri, uri
 from registrar.domain.client import Client, State
 
+TOMBSTONE: Final = "deleted.state=deleted"
+"""The term that every deleted client has, and no other."""
 LONGEST: Final = 400
 """Characters of a term at the most; what is longer is cut, and then finds a few clients too many."""
 _HOSTS: Final = 20

@@ -6,6 +6,7 @@ and told in the same words. It is off unless the issuer's settings say `admin_ap
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
@@ -13,13 +14,13 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessToken, Kind
-from registrar.domain.client import Assurance
+from registrar.domain.client import Assurance, Client
 from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
 from registrar.domain.findings import shown
 from registrar.domain.metadata import Presented, SignedRequest
 from registrar.http import certificates, openapi, wire
 from registrar.http.endpoints import Exchange, address_of
-from registrar.http.wire import Answer, Fields
+from registrar.http.wire import Answer, Fields, Scope
 from registrar.policy.comparison import told
 from registrar.service import (
     administration,
@@ -68,6 +69,8 @@ class Call(NamedTuple):
     """The segment of the path that is a name; empty where the route has none."""
     body: dict[str, Any]
     query: Mapping[str, str]
+    seen: tuple[str, ...] | None = None
+    """The entity tags of which one has to be there (RFC 9110 §13.1.1); None where anything may."""
 
     @property
     def acting(self) -> tuple[Registry, Issuer, Operator]:
@@ -98,6 +101,8 @@ class Row(NamedTuple):
     """Whether the name is a client's, which then has to be within the labels of the token."""
     asks: tuple[str, ...] = ()
     """The parameters of the query."""
+    conditional: bool = False
+    """Whether it asks what is there, by `If-Match`."""
 
 
 async def serve(exchange: Exchange) -> Answer:
@@ -127,7 +132,7 @@ async def serve(exchange: Exchange) -> Answer:
         body = await _body(exchange, given)
         query = dict(parse_qsl(scope["query_string"].decode("ascii", "replace")))
         operator = Operator(held.owner, door, held.token_id, address, held.ceiling)
-        return await row.act(Call(registry, issuer, operator, held, name, body, query))
+        return await row.act(Call(registry, issuer, operator, held, name, body, query, _seen(scope)))
     except Unknown as problem:
         raise await _refused(exchange, caller, ProtocolError("not_found", _said(problem)), body) from None
     except Refused as problem:
@@ -137,6 +142,12 @@ async def serve(exchange: Exchange) -> Answer:
             await rates.bad_token(registry, issuer, address)
         await _refused(exchange, caller, error, body)
         raise
+
+
+def _seen(scope: Scope) -> tuple[str, ...] | None:
+    """What `If-Match` names; a list, so that several of the header are one."""
+    named = [value.decode("latin-1") for field, value in scope["headers"] if field == b"if-match"]
+    return tuple(one.strip() for one in ",".join(named).split(",")) if named else None
 
 
 async def _check_within(registry: Registry, issuer: Issuer, held: InitialAccessToken, row: Row, name: str) -> None:
@@ -596,7 +607,9 @@ def _filters(call: Call) -> Filters:
         BearerError: `insufficient_scope`; they ask for labels that are not within.
         ProtocolError: `invalid_request`, saying what is wrong.
     """
-    asked: dict[str, Any] = {name: value for name, value in call.query.items() if name not in ("limit", "after")}
+    asked: dict[str, Any] = {
+        name: value for name, value in call.query.items() if name not in ("limit", "after", "order")
+    }
     try:
         labelled = labels.parsed(tuple(asked.pop("label", "").split()))
         found = msgspec.convert(asked, Filters, strict=False)
@@ -612,9 +625,10 @@ def _filters(call: Call) -> Filters:
 
 async def _list_clients(call: Call) -> Answer:
     limit = _limit(call)
-    found = await inventory.page(
-        call.registry, call.issuer, _filters(call), after=call.query.get("after", ""), limit=limit
-    )
+    if (order := call.query.get("order", "oldest")) not in ("oldest", "newest"):
+        raise ProtocolError("invalid_request", "The order is oldest or newest, whichever comes first.")
+    after, newest = call.query.get("after", ""), order == "newest"
+    found = await inventory.page(call.registry, call.issuer, _filters(call), after=after, limit=limit, newest=newest)
     rows = [one.public() for one in found.clients]
     return wire.answer(200, {"clients": rows, **({"after": found.after} if found.after else {})})
 
@@ -644,13 +658,28 @@ async def _create_client(call: Call) -> Answer:
     return wire.answer(201, made)
 
 
+def _tag(client: Client) -> str:
+    """The entity tag of what is shown of a client (RFC 9110 §8.8.3): its template may change that without its version."""
+    return f'"{hashlib.sha256(wire.answer(200, client.public()).body).hexdigest()[:32]}"'
+
+
+def _tagged(client: Client, **more: str) -> Answer:
+    status, headers, body = wire.answer(200, client.public() | more)
+    return Answer(status, [*headers, (b"etag", _tag(client).encode())], body)
+
+
 async def _show_client(call: Call) -> Answer:
-    return wire.answer(200, (await administration.find(call.registry, call.issuer, call.name)).public())
+    return _tagged(await administration.find(call.registry, call.issuer, call.name))
 
 
 async def _change_client(call: Call) -> Answer:
-    changed, secret = await client_administration.change(*call.acting, call.name, Presented(call.body))
-    return wire.answer(200, changed.public() | ({"client_secret": secret} if secret else {}))
+    seen = call.seen
+
+    def matches(client: Client) -> bool:
+        return seen is None or "*" in seen or _tag(client) in seen
+
+    changed, secret = await client_administration.change(*call.acting, call.name, Presented(call.body), matches)
+    return _tagged(changed, **({"client_secret": secret} if secret else {}))
 
 
 async def _receipt(call: Call) -> Answer:
@@ -808,12 +837,21 @@ ROUTES: Final = (
     Row("GET", "reviews/{}", "admin.reviews", _show_review, confined=True, of_client=True),
     Row("POST", "reviews/{}/approve", "admin.reviews", _approve, takes=Decided, confined=True, of_client=True),
     Row("POST", "reviews/{}/reject", "admin.reviews", _reject, takes=Decided, confined=True, of_client=True),
-    Row("GET", "clients", "admin.clients", _list_clients, confined=True, asks=(*_FILTERS, *_PAGED)),
+    Row("GET", "clients", "admin.clients", _list_clients, confined=True, asks=(*_FILTERS, "order", *_PAGED)),
     Row("POST", "clients", "admin.clients", _create_client, takes=Metadata, confined=True),
     Row("GET", "statistics", "admin.clients", _count_clients, confined=True, asks=_FILTERS),
     Row("POST", "clients/{}/labels", "admin.clients", _label_client, takes=LabelsWanted, confined=True, of_client=True),
     Row("GET", "clients/{}", "admin.clients", _show_client, confined=True, of_client=True),
-    Row("PUT", "clients/{}", "admin.clients", _change_client, takes=Metadata, confined=True, of_client=True),
+    Row(
+        "PUT",
+        "clients/{}",
+        "admin.clients",
+        _change_client,
+        takes=Metadata,
+        confined=True,
+        of_client=True,
+        conditional=True,
+    ),
     Row("DELETE", "clients/{}", "admin.clients", _delete_client, takes=Reason, confined=True, of_client=True),
     Row("GET", "clients/{}/receipt", "admin.clients", _receipt, confined=True, of_client=True),
     Row("POST", "clients/{}/suspend", "admin.clients", _suspend_client, takes=Reason, confined=True, of_client=True),

@@ -20,7 +20,7 @@ from registrar.http.logs import REQUEST_ID
 from registrar.http.observation import Observation, Observer, observer
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
-from registrar.service import bulk, checkpoints, delivery, keys, lifecycle, retention, sweep, templates, udap
+from registrar.service import bulk, caps, checkpoints, delivery, keys, lifecycle, retention, sweep, templates, udap
 from registrar.service.administration import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -236,6 +236,7 @@ class Application:
                     for issuer in self._registry.issuers.values():
                         await keys.ensure(self._registry, issuer)
                         await templates.synchronise(self._registry, issuer)
+                        await caps.synchronise(self._registry, issuer)
                 except (StoreUnavailable, Refused, RegistrationError) as problem:
                     await send({"type": "lifespan.startup.failed", "message": str(problem)})
                     return

@@ -54,6 +54,11 @@ class Row(Protocol):
         """The parameters of its query."""
         ...
 
+    @property
+    def conditional(self) -> bool:
+        """Whether it asks what is there."""
+        ...
+
 
 def document(url: str, prefix: str, registration: str, rows: Iterable[Row]) -> dict[str, Any]:
     """The document.
@@ -120,6 +125,8 @@ def _operation(row: Row) -> dict[str, Any]:
         parameters.append(
             {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         )
+    if row.conditional:
+        parameters.append({"name": "If-Match", "in": "header", "schema": {"type": "string"}})
     if parameters:
         operation["parameters"] = parameters
     if row.takes is not None:
@@ -136,6 +143,8 @@ _NUMBERS: Final = frozenset(
 def _of_query(name: str) -> dict[str, Any]:
     if name in _NUMBERS:
         return {"type": "integer", "minimum": 1 if name == "limit" else 0}
+    if name == "order":
+        return {"enum": ["oldest", "newest"]}
     return {"type": "boolean"} if name == "never_used" else {"type": "string"}
 
 

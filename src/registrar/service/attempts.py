@@ -1,47 +1,79 @@
-"""Failed attempts to authenticate, counted in this process, so that guessing becomes slow."""
+"""Failed attempts to authenticate, counted so that guessing becomes slow: by every process that shares its windows."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
+
+from registrar.service.windows import OwnWindows, Windows
 
 FREE: Final = 5
 """Failures after which the next attempt has to wait."""
 LONGEST: Final = 300
 """Seconds that it has to wait at the most."""
-REMEMBERED: Final = 10_000
-"""Pairs of a name and an address that are remembered; more, and the oldest are forgotten."""
+FORGOTTEN: Final = 86_400
+"""Seconds after the first failure in which all are forgotten."""
 
 
-@dataclass(slots=True)
-class _Failures:
-    count: int = 0
-    until: int = 0
+class Tried(NamedTuple):
+    """How often somebody failed, and the seconds that the next attempt has to wait; 0 where it is looked at."""
+
+    failures: int = 0
+    wait: int = 0
 
 
 @dataclass(slots=True)
 class Attempts:
-    """Who failed how often. Per process: what is guessed has full entropy or is a password behind argon2 besides."""
+    """Who failed how often.
 
-    _failures: dict[tuple[str, ...], _Failures] = field(default_factory=dict)
+    By themselves, processes keep windows of their own for it, so that a flood of addresses that are counted elsewhere does
+    not push failures out.
+    """
 
-    def wait(self, who: tuple[str, ...], now: int) -> int:
-        """Seconds that an attempt has to wait; 0 where it is looked at."""
-        found = self._failures.get(who)
-        wait = found.until - now if found else 0
-        return wait if 0 < wait <= LONGEST else 0  # more than the longest is of a clock that has gone back since
+    windows: Windows = field(default_factory=OwnWindows)
 
-    def failed(self, who: tuple[str, ...], now: int) -> None:
-        """Count a failure: from the sixth on, each doubles the wait."""
-        found = self._failures.pop(who, None) or _Failures()
-        found.count += 1
-        if found.count >= FREE:
-            found.until = now + min(LONGEST, 1 << min(found.count - FREE, 16))
-        while len(self._failures) >= REMEMBERED:
-            del self._failures[next(iter(self._failures))]
-        self._failures[who] = found
+    async def of(self, who: tuple[str, ...], now: int) -> Tried:
+        """What is known of somebody."""
+        key = _key(who)
+        failures = await self.windows.look(key, now)
+        if failures < FREE or not await self.windows.look(_wait(key, failures), now):
+            return Tried(failures)
+        return Tried(failures, await self.windows.left(_wait(key, failures), now))
 
-    def succeeded(self, who: tuple[str, ...]) -> None:
+    async def failed(self, who: tuple[str, ...], now: int) -> int:
+        """Count a failure, and tell how many that makes: from the sixth on, each doubles the wait."""
+        key = _key(who)
+        failures = await self.windows.hit(key, FORGOTTEN, now)
+        if failures >= FREE:
+            seconds = min(LONGEST, 1 << min(failures - FREE, 16))
+            await self.windows.hit(_wait(key, failures), seconds, now)
+        return failures
+
+    async def took(self, counted: Iterable[tuple[str, ...]], now: int) -> int:
+        """Count an attempt as failed before it is looked at, so that many at once are not looked at all the same.
+
+        Returns:
+            Seconds that it has to wait, without being counted; 0 where it may be looked at.
+        """
+        tried = {who: await self.of(who, now) for who in counted}
+        if wait := max(one.wait for one in tried.values()):
+            return wait
+        numbers = {who: await self.failed(who, now) for who in tried}
+        # Who counts further than that was not alone, in this process or in another.
+        return int(any(numbers[who] > max(FREE, one.failures + 1) for who, one in tried.items()))
+
+    async def succeeded(self, who: tuple[str, ...], now: int) -> None:
         """Forget the failures before a success."""
-        if self._failures:
-            self._failures.pop(who, None)
+        await self.windows.forget(_key(who), now)
+
+
+def _key(who: tuple[str, ...]) -> str:
+    """A name as short as any other: what strangers call themselves may be long."""
+    return f"attempts {hashlib.sha256(repr(who).encode()).hexdigest()[:32]}"
+
+
+def _wait(key: str, failures: int) -> str:
+    """The window for which the next attempt waits; each failure has its own, because a window ends when it ends."""
+    return f"{key} {failures}"

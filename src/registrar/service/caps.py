@@ -1,4 +1,4 @@
-"""Caps: how many clients may live at once, of one owner, token, software or address.
+"""Caps: how many clients may live at once, of one owner, token, software or address, and of an issuer in all.
 
 Where a cap is full, the oldest of its clients that was never used makes room, and only where all are used is a new one
 refused. A cap must never be a way to lock others out, so each counts what one caller is answerable for: a `software_id`
@@ -12,37 +12,48 @@ the registration then fails, there is room for another.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
 import msgspec
 
 from registrar.domain import terms
-from registrar.domain.client import Client, State, tombstone
+from registrar.domain.client import Assurance, Client, State, tombstone
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Actor, Event
 from registrar.domain.rates import of_address
 from registrar.domain.settings import ClientLimits
 from registrar.service import last_use, limits
-from registrar.service.ports import Change, ClientQuery, Conflict, Item, NotFound, Put, Spend
+from registrar.service.ports import TALLY, Change, ClientQuery, Conflict, Count, Drop, Item, NotFound, Put, Spend
 from registrar.service.registry import Issuer, Registry
 
 KIND: Final = "cap"
 """What the caps are called among the items of a store; the key names the cap, the version how often it was moved."""
 COUNTED: Final = "cap_client"
 """What the clients of a cap are called that no term finds; `owner` is the cap, and they go when their client goes."""
+PLACE: Final = "cap_place"
+"""What says how far the clients of a cap were looked at."""
+TOTAL: Final = "total"
 LOOKED_AT: Final = 2_000
-"""Clients that are looked at for one that was never used; where all of these are used, the next is refused."""
+"""Clients that one registration looks at for one that was never used; where all of these are used, it is refused."""
 _PAGE: Final = 200
 _NO_CAPS: Final = ClientLimits()
+_PAGES: Final = (4, *(_PAGE for _ in range(LOOKED_AT // _PAGE)))
+_AGAIN: Final = 3_600
+"""Seconds after which clients that were looked at are looked at again."""
+_SETTLED_MS: Final = 60_000
+_AT_ONCE: Final = 8
+"""Clients that make room for one, where a smaller setting left more than there may be."""
 _ATTEMPTS: Final = 50
 _NAMES: Final = {
     "owner": "of this owner",
     "token": "of this initial access token",
     "software": "of this software",
     "address": "from this address",
+    TOTAL: "of this issuer",
 }
 
 
@@ -52,8 +63,12 @@ class Cap(msgspec.Struct, frozen=True):
     name: str
     limit: int
     key: str
-    terms: tuple[str, ...] = ()
-    """What finds its clients; where there is none, items do."""
+    terms: tuple[str, ...] | None = None
+    """What finds its clients; where it is none, items do."""
+
+    def refuses(self, client: Client) -> bool:
+        """Whether it may refuse a client, or have it make room for another."""
+        return self.name != TOTAL or client.admission.shown is Assurance.OPEN
 
 
 async def create(
@@ -71,23 +86,30 @@ async def create(
         ProtocolError: `too_many_clients`; `temporarily_unavailable`, where others were faster all the time.
         TokenSpent, Conflict, StoreUnavailable: as `Store.create`.
     """
-    caps = _caps(issuer, client, address) if issuer.settings.limits.clients != _NO_CAPS else []
-    if not caps:
+    if issuer.settings.limits.clients == _NO_CAPS:
         await registry.store.create(client, event, spend, changes)
         return
+    caps, total = _caps(issuer, client, address), _total(issuer)
     async with AsyncExitStack() as turns:
-        for cap in sorted(
-            caps, key=lambda one: one.key
-        ):  # all take them in one order, so that nobody waits in a circle
-            await turns.enter_async_context(registry.turns.of(cap.key))
+        for key in sorted(cap.key for cap in caps):  # all in one order, so that nobody waits in a circle
+            await turns.enter_async_context(registry.turns.of(key))
+        waited = False
         for _ in range(_ATTEMPTS):
+            living = await _living(registry, issuer, now=waited) if total else 0
+            if total and living >= total.limit and not waited and total.refuses(client):
+                await turns.enter_async_context(registry.turns.of(total.key))
+                waited, living = True, await _living(registry, issuer, now=True)
             moved = [change for cap in caps for change in await _moved(registry, issuer, cap, client)]
+            counted = [await _counted(registry, issuer, total, client, living)] if total else []
             try:
-                await registry.store.create(client, event, spend, (*changes, *moved))
+                await registry.store.create(client, event, spend, (*changes, *moved, *counted))
             except Conflict as conflict:
-                if str(conflict) not in [cap.key for cap in caps]:
+                if str(conflict) not in (TALLY, *(cap.key for cap in caps)):
                     raise
+                registry.tallies.pop(issuer.name, None)
                 continue
+            if total:
+                _one_more(registry, issuer)
             return
     raise ProtocolError("temporarily_unavailable")
 
@@ -114,6 +136,11 @@ def _caps(issuer: Issuer, client: Client, address: str) -> list[Cap]:
     return found
 
 
+def _total(issuer: Issuer) -> Cap | None:
+    limit = issuer.settings.limits.clients.total
+    return Cap(TOTAL, limit, f"{TOTAL}.{issuer.name}", ()) if limit else None
+
+
 def _digest(name: str, *parts: str) -> str:
     joined = "\0".join(parts)
     return f"{name}.{hashlib.sha256(joined.encode()).hexdigest()[:32]}"
@@ -126,66 +153,149 @@ async def _moved(registry: Registry, issuer: Issuer, cap: Cap, client: Client) -
     living = await _count(registry, issuer, cap)
     for _ in range(living - cap.limit + 1):
         if not await _evict(registry, issuer, cap):
-            raise ProtocolError(
-                "too_many_clients",
-                f"There are {cap.limit} clients {_NAMES[cap.name]}, as many as may be, and all are in use.",
-            )
+            raise _full(cap)
     settings = issuer.settings.limits
     if living + 1 == limits.near(cap.limit, settings.near):
         await limits.warn(registry, issuer, f"clients.{cap.name}", f"{cap.limit} clients {_NAMES[cap.name]}")
     changes: list[Change] = [Put(Item(issuer.name, KIND, cap.key, b"", version=version + 1), expected=version)]
-    if not cap.terms:
+    if cap.terms is None:
         key = f"{cap.key}.{client.client_id}"
         changes.append(Put(Item(issuer.name, COUNTED, key, b"", client_id=client.client_id, owner=cap.key)))
     return changes
 
 
 async def _count(registry: Registry, issuer: Issuer, cap: Cap) -> int:
-    if cap.terms:
+    if cap.terms is not None:
         return await registry.store.count(ClientQuery(issuer.name, terms=cap.terms))
     return len(await registry.store.items(issuer.name, COUNTED, owner=cap.key, limit=cap.limit + _PAGE))
 
 
+def _full(cap: Cap) -> ProtocolError:
+    return ProtocolError(
+        "too_many_clients",
+        f"There are {cap.limit} clients {_NAMES[cap.name]}, as many as may be, and all are in use.",
+    )
+
+
+async def _counted(registry: Registry, issuer: Issuer, cap: Cap, client: Client, living: int) -> Count:
+    """Make room among all clients of an issuer, and give the change that counts one more.
+
+    What comes through the open door must not close the others: only who has nothing to show is refused, only such make
+    room, and only such clients go.
+
+    Raises:
+        ProtocolError: `too_many_clients`.
+    """
+    if 0 < limits.near(cap.limit, issuer.settings.limits.near) <= living + 1:
+        await limits.warn_hourly(registry, issuer, f"clients.{TOTAL}", f"{cap.limit} clients {_NAMES[TOTAL]}")
+    if not cap.refuses(client):
+        return Count(issuer.name)
+    for _ in range(min(living - cap.limit + 1, _AT_ONCE)):
+        if not await _evict(registry, issuer, cap):
+            raise _full(cap)
+        living -= 1
+    return Count(issuer.name, max(cap.limit, living + 1))
+
+
+async def _living(registry: Registry, issuer: Issuer, *, now: bool) -> int:
+    """How many clients live; 0 where nobody has counted them, as the first to be counted will.
+
+    Unless it has to be what is so now, what was read within a second will do: the store refuses by what is so.
+    """
+    time = registry.clock() // 1000
+    known, read_at = registry.tallies.get(issuer.name, (0, 0))
+    if known and not now and read_at == time:
+        return known
+    item = await registry.store.item(issuer.name, TALLY, TALLY)
+    living = item.version if item else 0
+    registry.tallies[issuer.name] = living, time
+    return living
+
+
+def _one_more(registry: Registry, issuer: Issuer) -> None:
+    known, read_at = registry.tallies.get(issuer.name, (0, 0))
+    if known:
+        registry.tallies[issuer.name] = known + 1, read_at
+
+
+async def synchronise(registry: Registry, issuer: Issuer) -> None:
+    """Forget how many clients live, where they are not counted: what is not kept must not be believed later.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    if not issuer.settings.limits.clients.total and await registry.store.item(issuer.name, TALLY, TALLY):
+        await forget(registry, issuer)
+
+
+async def forget(registry: Registry, issuer: Issuer) -> None:
+    """Have all clients counted anew, and looked at from the first.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    await registry.store.change([Drop(issuer.name, TALLY, TALLY), Drop(issuer.name, PLACE, f"{TOTAL}.{issuer.name}")])
+
+
 async def _evict(registry: Registry, issuer: Issuer, cap: Cap) -> bool:
-    """Delete the oldest client of a cap that was never used; False where there is none."""
-    now_ms = registry.clock()
-    async for client in _oldest(registry, issuer, cap):
-        if client.state is not State.ACTIVE or await last_use.at(registry.store, issuer.name, client.client_id):
-            continue
-        unused = last_use.unused_since(issuer.name, client.client_id, 0, 0)
-        event = registry.audit.event(
-            "client.evicted",
-            issuer.name,
-            Actor("registrar", "none"),
-            client_id=client.client_id,
-            time_ms=now_ms,
-            detail={"limit": f"clients.{cap.name}", "reason": "it was never used, and another one came"},
-        )
-        try:
-            await registry.store.update(
-                tombstone(client, now_ms // 1000), [event], expected=client.version, changes=[unused]
-            )
-        except (Conflict, NotFound):  # somebody has just done something with it: it lives
-            continue
-        return True
+    """Delete the oldest client of a cap that was never used; False where there is none.
+
+    How far was looked is kept for a while, so that those who come to a full cap do not look at the same clients again; of
+    all clients it is kept for good, because there stand all those that were deleted. It stays behind the last minute: of
+    clients that came at the same time, the last to be stored need not stand last.
+    """
+    now = registry.clock() // 1000
+    item = await registry.store.item(issuer.name, PLACE, cap.key)
+    began = item.body.decode() if item and item.lives(now) else ""
+    until = item.expires_at if item and item.lives(now) else 0 if cap.name == TOTAL else now + _AGAIN
+    after, behind = began, f"{'' if cap.terms is not None else f'{cap.key}.'}{registry.clock() - _SETTLED_MS:011x}"
+
+    def moved() -> list[Put]:
+        place = min(after, behind)
+        return [Put(Item(issuer.name, PLACE, cap.key, place.encode(), expires_at=until))] if place > began else []
+
+    for size in _PAGES:
+        rows = await _oldest(registry, issuer, cap, after, size)
+        open_to = [(key, one) for key, one in rows if one and one.state is State.ACTIVE and cap.refuses(one)]
+        used = await asyncio.gather(*(last_use.at(registry.store, issuer.name, one.client_id) for _, one in open_to))
+        for (after, client), used_at in zip(open_to, used, strict=True):  # noqa: B007 (`moved` tells it)
+            if not used_at and await _evicted(registry, issuer, cap, client, moved()):
+                return True
+        after = rows[-1][0] if rows else after
+        if len(rows) < size:
+            break
+    if changes := moved():
+        await registry.store.change(changes)
     return False
 
 
-async def _oldest(registry: Registry, issuer: Issuer, cap: Cap) -> AsyncIterator[Client]:
-    """The clients of a cap, the oldest first: their identifiers begin with the time."""
-    after = ""
-    for _ in range(LOOKED_AT // _PAGE):
-        if cap.terms:
-            query = ClientQuery(issuer.name, terms=cap.terms)
-            page = await registry.store.clients(query, after=(issuer.name, after), limit=_PAGE)
-            for client in page:
-                yield client
-            more, after = len(page), page[-1].client_id if page else ""
-        else:
-            found = await registry.store.items(issuer.name, COUNTED, owner=cap.key, after=after, limit=_PAGE)
-            for one in found:
-                if (held := await registry.store.find(issuer.name, one.client_id)) is not None:
-                    yield held
-            more, after = len(found), found[-1].key if found else ""
-        if more < _PAGE:
-            return
+async def _evicted(registry: Registry, issuer: Issuer, cap: Cap, client: Client, moved: Sequence[Put]) -> bool:
+    """Delete a client; False where somebody has just done something with it: it lives."""
+    now_ms = registry.clock()
+    event = registry.audit.event(
+        "client.evicted",
+        issuer.name,
+        Actor("registrar", "none"),
+        client_id=client.client_id,
+        time_ms=now_ms,
+        detail={"limit": f"clients.{cap.name}", "reason": "it was never used, and another one came"},
+    )
+    gone, unused = tombstone(client, now_ms // 1000), last_use.unused_since(issuer.name, client.client_id, 0, 0)
+    try:
+        await registry.store.update(gone, [event], expected=client.version, changes=[unused, *moved])
+    except (Conflict, NotFound):
+        return False
+    return True
+
+
+async def _oldest(
+    registry: Registry, issuer: Issuer, cap: Cap, after: str, limit: int
+) -> Sequence[tuple[str, Client | None]]:
+    """Clients of a cap and where each stands, the oldest first: their identifiers begin with the time."""
+    if cap.terms is not None:
+        query = ClientQuery(issuer.name, terms=cap.terms)
+        page = await registry.store.clients(query, after=(issuer.name, after), limit=limit)
+        return [(client.client_id, client) for client in page]
+    items = await registry.store.items(issuer.name, COUNTED, owner=cap.key, after=after, limit=limit)
+    found = await asyncio.gather(*(registry.store.find(issuer.name, one.client_id) for one in items))
+    return [(one.key, client) for one, client in zip(items, found, strict=True)]

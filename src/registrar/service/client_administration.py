@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -62,9 +62,22 @@ async def create(
 
 
 async def change(
-    registry: Registry, issuer: Issuer, operator: Operator, client_id: str, presented: Presented
+    registry: Registry,
+    issuer: Issuer,
+    operator: Operator,
+    client_id: str,
+    presented: Presented,
+    matches: Callable[[Client], bool] = lambda _: True,
 ) -> tuple[Client, str]:
     """Replace a client's metadata, judged as a whole by the client's own policies; its credentials stay.
+
+    Args:
+        registry: what every use case is given.
+        issuer: where.
+        operator: who.
+        client_id: whose metadata.
+        presented: the metadata as they are to be.
+        matches: whether what is replaced is what the caller had seen; the write is made of that and nothing else.
 
     Returns:
         The client, and its new secret where it needs one now and had none.
@@ -72,11 +85,13 @@ async def change(
     Raises:
         Refused: there is no such client, it is deleted, or the operator's token does not go so far.
         RegistrationError: nothing was changed; all faults are in it.
-        ProtocolError: its policy is configured no more.
+        ProtocolError: its policy is configured no more; `precondition_failed`.
     """
     caller = _caller(operator)
     for _ in range(_ATTEMPTS):
         before = await administration.find(registry, issuer, client_id)
+        if not matches(before):
+            raise ProtocolError("precondition_failed", "The client was changed in between; look at it again.")
         if before.state is State.DELETED:
             raise Refused(f"{client_id} is deleted")
         now_ms = registry.clock()

@@ -16,7 +16,7 @@ import msgspec
 from registrar.domain import terms
 from registrar.domain.client import Client, State
 from registrar.domain.terms import term
-from registrar.service import last_use
+from registrar.service import caps, last_use
 from registrar.service.ports import ClientQuery, Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
 
@@ -119,13 +119,15 @@ class Page(NamedTuple):
     after: str
 
 
-async def page(registry: Registry, issuer: Issuer, filters: Filters, *, after: str = "", limit: int = 100) -> Page:
-    """A page of clients, in the order in which they were registered.
+async def page(
+    registry: Registry, issuer: Issuer, filters: Filters, *, after: str = "", limit: int = 100, newest: bool = False
+) -> Page:
+    """A page of clients, in the order in which they were registered, or the newest first.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
-    query, found, looked = filters.query(issuer.name), list[Client](), 0
+    query, found, looked = msgspec.structs.replace(filters.query(issuer.name), newest=newest), list[Client](), 0
     # Where everything that an index gives is meant, no more is read than is shown.
     size = max(limit, _PAGE) if filters.looks else limit
     while looked < LOOKS:
@@ -241,4 +243,5 @@ async def reindex(registry: Registry, issuer: Issuer, told: Callable[[int], None
             count += 1
         after = (found[-1].issuer, found[-1].client_id)
         told(len(found))
+    await caps.forget(registry, issuer)  # clients that were deleted before there were terms had been counted
     return count

@@ -8,13 +8,13 @@ software or host must never be a way to lock them out.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from registrar.domain import terms
-from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Actor
+from registrar.domain.metadata import Registered
 from registrar.domain.rates import Rate, of_address, read
 from registrar.domain.settings import Limits as Settings
 from registrar.service.ports import StoreUnavailable
@@ -22,6 +22,7 @@ from registrar.service.registry import Issuer, Registry
 
 TOLD: Final = Rate(60, 60, "60/minute")
 """Early warnings of an issuer that are recorded; a flood from many addresses must not fill the audit."""
+_HOURLY: Final = Rate(1, 3_600, "1/hour")
 _NAMES: Final = {
     "address": "registrations from this address",
     "shared": "registrations from this network",
@@ -83,8 +84,23 @@ async def asks(registry: Registry, issuer: Issuer, address: str) -> None:
         await _take(registry, issuer, "requests", who, read_once(settings.requests))
 
 
-async def registers(registry: Registry, issuer: Issuer, client: Client, address: str) -> None:
+async def registers(
+    registry: Registry,
+    issuer: Issuer,
+    metadata: Registered,
+    provenance: Mapping[str, str],
+    token_id: str,
+    address: str,
+) -> None:
     """Take the shares of what is about to be registered.
+
+    Args:
+        registry: what every use case is given.
+        issuer: where.
+        metadata: what it is to be registered with.
+        provenance: member -> where its value comes from.
+        token_id: the initial access token that it came with; empty where it came with none.
+        address: where it came from.
 
     Raises:
         ProtocolError: `too_many_registrations`.
@@ -92,26 +108,28 @@ async def registers(registry: Registry, issuer: Issuer, client: Client, address:
     settings = issuer.settings.limits
     if not (settings.initial_token or settings.software_id or settings.redirect_host or settings.total):
         return
-    for name, who in _shares(settings, client, address):
+    for name, who in _shares(settings, metadata, provenance, token_id, address):
         await _take(registry, issuer, name, who, read_once(getattr(settings, name)))
 
 
-def _shares(settings: Settings, client: Client, address: str) -> Iterator[tuple[str, str]]:
+def _shares(
+    settings: Settings, metadata: Registered, provenance: Mapping[str, str], token_id: str, address: str
+) -> Iterator[tuple[str, str]]:
     """The rates that a client counts for, and as whom; the total last, so that who is refused before takes none of it."""
-    if settings.initial_token and client.admission.token_id:
-        yield "initial_token", client.admission.token_id
-    if settings.software_id and (software := client.metadata.get("software_id")):
-        yield "software_id", _claimed(settings, client, "software_id", software, address)
+    if settings.initial_token and token_id:
+        yield "initial_token", token_id
+    if settings.software_id and (software := metadata.get("software_id")):
+        yield "software_id", _claimed(settings, provenance, "software_id", software, address)
     if settings.redirect_host:
-        for host in terms.hosts(client.metadata.get("redirect_uris", ())):
-            yield "redirect_host", _claimed(settings, client, "redirect_uris", host, address)
+        for host in terms.hosts(metadata.get("redirect_uris", ())):
+            yield "redirect_host", _claimed(settings, provenance, "redirect_uris", host, address)
     if settings.total:
         yield "total", ""
 
 
-def _claimed(settings: Settings, client: Client, member: str, value: str, address: str) -> str:
+def _claimed(settings: Settings, provenance: Mapping[str, str], member: str, value: str, address: str) -> str:
     """Who a claim counts as: itself where it was attested, else together with who makes it."""
-    if client.provenance.get(member, "").startswith("attested:"):
+    if provenance.get(member, "").startswith("attested:"):
         return value
     return f"{value} {_single(settings, address)}"
 
@@ -147,6 +165,15 @@ async def warn(registry: Registry, issuer: Issuer, name: str, text: str) -> None
             log.warning("%s: %s of %s, which could not be recorded: %s", issuer.name, detail["reason"], name, problem)
 
     registry.errands.start(record(), "an early warning")
+
+
+async def warn_hourly(registry: Registry, issuer: Issuer, name: str, text: str) -> None:
+    """The same where nobody can tell who was the first to see it: once an hour, as long as it is so."""
+    if (
+        await registry.windows.hit(_key(issuer, "nearly", name, _HOURLY), _HOURLY.seconds, registry.clock() // 1000)
+        == 1
+    ):
+        await warn(registry, issuer, name, text)
 
 
 def _key(issuer: Issuer, name: str, who: str, rate: Rate) -> str:

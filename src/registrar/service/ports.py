@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -188,15 +188,21 @@ class ClientQuery(msgspec.Struct, frozen=True):
     """Milliseconds since 1970 at which it was registered, or later; 0 is any time. Read from the identifier."""
     created_before: int = 0
     """Milliseconds since 1970 before which it was registered; 0 is any time."""
+    newest: bool = False
+    """Whether they come in the other order, the newest first; that needs an issuer too."""
 
     def __post_init__(self) -> None:
         """Refuse terms of all issuers together: no query reaches across.
 
         Raises:
-            ValueError: there are terms and no issuer.
+            ValueError: there are terms, or the newest come first, and there is no issuer.
         """
-        if self.terms and self.issuer is None:
-            raise ValueError("terms are of an issuer")
+        if (self.terms or self.newest) and self.issuer is None:
+            raise ValueError("terms are of an issuer, and so is an order")
+
+    def place(self, after: tuple[str, str]) -> tuple[str, str]:
+        """Where a page begins: the newest first, the first one is behind every identifier."""
+        return (self.issuer or "", after[1] or "\U0010ffff") if self.newest else after
 
     @property
     def indexed(self) -> tuple[str, ...]:
@@ -322,7 +328,23 @@ class Look(msgspec.Struct, frozen=True):
     dates: Sequence[Date]
 
 
-Change = Put | Drop | DropAll | Tell | Place | Erase | Look
+TALLY: Final = "tally"
+"""The kind and the key of the item of which the version is how many clients of an issuer live."""
+
+
+class Count(msgspec.Struct, frozen=True):
+    """Count a client that is created among those of its issuer that live, by the item `TALLY`.
+
+    The first time, the store counts them all and refuses nobody; from then on it keeps the number, and takes off each
+    client in the write that deletes it. Where clients were created without being counted, the item is dropped, and they are counted anew.
+    """
+
+    issuer: str
+    most: int = 0
+    """Where there would be more, the write is refused: `Conflict(TALLY)`. 0 is any number."""
+
+
+Change = Put | Drop | DropAll | Tell | Place | Erase | Look | Count
 
 
 class EventQuery(msgspec.Struct, frozen=True):
@@ -413,7 +435,10 @@ class Store(Protocol):
     async def clients(
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
-        """Clients in the order of issuer and identifier, from the one after `after`; tombstones included."""
+        """Clients in the order of issuer and identifier, from the one after `after`; tombstones included.
+
+        The newest first, it is the one before it; whatever is registered meanwhile stands before the first page.
+        """
         ...
 
     async def count(self, query: ClientQuery, *, most: int = 0) -> int:

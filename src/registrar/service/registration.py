@@ -78,6 +78,10 @@ async def enter(
     template, policy = considered.template, considered.judge.policy
     if considered.ends:
         return await replacement.cancel(registry, issuer, admitted, parts, caller)
+    provenance = {**parts.provenance, **decision.provenance}
+    if admitted.actor is None:  # what is answered with a client that is there counts like any other
+        token_id = admitted.admission.token_id
+        await limits.registers(registry, issuer, decision.metadata, provenance, token_id, caller.address)
     replaces = policy.repeat is Repeat.REPLACE
     if replaces and await replacement.held(registry, issuer, parts, now):
         return await replacement.replace(
@@ -108,7 +112,7 @@ async def enter(
         credentials=issued.credentials,
         admission=recorded(admitted.admission, parts.facts),
         policy=template.policy if template else admitted.policy,
-        provenance={**parts.provenance, **decision.provenance},
+        provenance=provenance,
         template=template.template_id if template else "",
         own=instances.own(template, decision) if template else (),
         expires_at=ends,
@@ -116,8 +120,6 @@ async def enter(
         flags=identity.flags(decision.findings),
         labels=dict(admitted.labels),
     )
-    if admitted.actor is None:
-        await limits.registers(registry, issuer, client, caller.address)
     if client.labels:
         await labels.check_room(registry, issuer, client.labels)
     event = registry.audit.event(

@@ -171,6 +171,8 @@ class Registry:
     attempts: Attempts = field(default_factory=Attempts)
     windows: Windows = field(default_factory=OwnWindows)
     turns: Turns = field(default_factory=Turns)
+    tallies: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Issuer -> how many clients live, and when that was read; where they are counted."""
     last_use: LastUse = field(default_factory=LastUse)
     errands: Errands = field(default_factory=Errands)
     pictures: Pictures = field(default_factory=Pictures)

@@ -32,6 +32,10 @@ class Windows(Protocol):
         """Seconds until the window ends; 1 at the least, for whoever is told to wait."""
         ...
 
+    async def forget(self, key: str, now: int) -> None:
+        """End a window."""
+        ...
+
     async def close(self) -> None:
         """Let go."""
         ...
@@ -76,6 +80,10 @@ class OwnWindows:
         """Seconds until the window ends, 1 at the least."""
         found = self._kept.get(key)
         return max(1, found.ends - now) if found is not None and found.counts(now) else 1
+
+    async def forget(self, key: str, now: int) -> None:  # noqa: ARG002 (of the protocol)
+        """End a window."""
+        self._kept.pop(key, None)
 
     async def close(self) -> None:
         """Let go."""

@@ -17,9 +17,11 @@ from registrar.domain.events import Event
 from registrar.domain.terms import terms
 from registrar.service import last_use
 from registrar.service.ports import (
+    TALLY,
     Change,
     ClientQuery,
     Conflict,
+    Count,
     Date,
     Drop,
     DropAll,
@@ -91,6 +93,8 @@ class MemoryStore:
         self._make(changes)
         if client.state is State.DELETED:
             self._make([DropAll(client.issuer, client.client_id)])
+            if stored.state is not State.DELETED and (tally := self._tally(client.issuer)):
+                self._keep(msgspec.structs.replace(tally, version=tally.version - 1))
         self._append(*_told(changes), *events)
 
     async def change(self, changes: Sequence[Change], events: Sequence[Event] = ()) -> None:
@@ -121,7 +125,9 @@ class MemoryStore:
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
         self._check()
-        found = (self._decode(self._clients[key]) for key in sorted(self._clients) if key > after)
+        place, newest = query.place(after), query.newest
+        keys = (key for key in sorted(self._clients, reverse=newest) if (key < place if newest else key > place))
+        found = (self._decode(self._clients[key]) for key in keys)
         return [client for client in found if _matches(client, query)][:limit]
 
     async def count(self, query: ClientQuery, *, most: int = 0) -> int:
@@ -268,6 +274,10 @@ class MemoryStore:
             if isinstance(one, Place):
                 self._unplaced(one)
                 continue
+            if isinstance(one, Count):
+                if one.most and (tally := self._tally(one.issuer)) and tally.version >= one.most:
+                    raise Conflict(TALLY)
+                continue
             if isinstance(one, (DropAll, Tell, Erase, Look)) or one.expected is None:
                 continue
             at = one.item if isinstance(one, Put) else one
@@ -281,7 +291,7 @@ class MemoryStore:
     def _make(self, changes: Sequence[Change]) -> None:
         for one in changes:
             if isinstance(one, Put):
-                self._items[one.item.issuer, one.item.kind, one.item.key] = one.item
+                self._keep(one.item)
             elif isinstance(one, Drop):
                 self._items.pop((one.issuer, one.kind, one.key), None)
             elif isinstance(one, Place):
@@ -289,10 +299,23 @@ class MemoryStore:
             elif isinstance(one, Look):
                 for date in one.dates:
                     self._look(date)
+            elif isinstance(one, Count):
+                number = tally.version + 1 if (tally := self._tally(one.issuer)) else self._living(one.issuer)
+                self._keep(Item(one.issuer, TALLY, TALLY, b"", version=number))
             elif isinstance(one, Erase):
                 self._events = [*_erased(self._events, one)]
             elif isinstance(one, DropAll):
                 self._items = {key: item for key, item in self._items.items() if not _goes(item, one)}
+
+    def _keep(self, item: Item) -> None:
+        self._items[item.issuer, item.kind, item.key] = item
+
+    def _tally(self, issuer: str) -> Item | None:
+        return self._items.get((issuer, TALLY, TALLY))
+
+    def _living(self, issuer: str) -> int:
+        records_of = (record for (of, _), record in self._clients.items() if of == issuer)
+        return sum(records.decode_own(record).state is not State.DELETED for record in records_of)
 
     def _look(self, one: Date) -> None:
         key = (one.issuer, one.client_id)

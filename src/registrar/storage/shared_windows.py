@@ -73,6 +73,15 @@ class SharedWindows:
                 self._gone(problem, now)
         return await self._own.left(key, now)
 
+    async def forget(self, key: str, now: int) -> None:
+        """End a window."""
+        await self._own.forget(key, now)
+        if not self._away(now):
+            try:
+                await self._storage.clear(_name(key))
+            except Exception as problem:  # noqa: BLE001 (as above)
+                self._gone(problem, now)
+
     async def close(self) -> None:
         """Let go."""
         await self._pool.disconnect()

@@ -23,13 +23,15 @@ from registrar.domain.chain import Batch
 from registrar.domain.client import Client, State
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
-from registrar.domain.terms import terms
+from registrar.domain.terms import TOMBSTONE, terms
 from registrar.service import last_use
 from registrar.service.metrics import Metrics
 from registrar.service.ports import (
+    TALLY,
     Change,
     ClientQuery,
     Conflict,
+    Count,
     Drop,
     DropAll,
     Due,
@@ -132,6 +134,15 @@ _DROP_ITEM: Final = "DELETE FROM item WHERE issuer = ? AND kind = ? AND key = ?"
 _PURGE: Final = (
     "DELETE FROM item WHERE rowid IN (SELECT rowid FROM item WHERE expires_at <> 0 AND expires_at <= ? LIMIT ?)"
 )
+_AT_TALLY: Final = f"WHERE issuer = ?1 AND kind = '{TALLY}' AND key = '{TALLY}'"
+_COUNT: Final = f"UPDATE item SET version = version + 1 {_AT_TALLY} AND (?2 = 0 OR version < ?2)"  # noqa: S608 (as in clients)
+_COUNT_OFF: Final = f"UPDATE item SET version = version - 1 {_AT_TALLY}"  # noqa: S608 (as in clients)
+# Both numbers are read from indexes alone: every tombstone has this term.
+_COUNT_ALL: Final = (
+    f"INSERT INTO item ({_ITEM_COLUMNS}) SELECT ?1, '{TALLY}', '{TALLY}', x'', "  # noqa: S608 (as above)
+    "(SELECT count(*) FROM client WHERE issuer = ?1) + 1 - "
+    f"(SELECT count(*) FROM client_term WHERE issuer = ?1 AND term = '{TOMBSTONE}'), '', '', 0"
+)
 _FIND_TOKENS: Final = "SELECT record, uses, revoked_at FROM initial_access_token"
 
 
@@ -225,13 +236,14 @@ class SQLiteStore:
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
         source, where, values = _of_clients(query)
-        place, seen = "(client.issuer, client.client_id) > (?, ?)", [*after]
+        after, (sign, way) = query.place(after), ("<", " DESC") if query.newest else (">", "")
+        place, seen = f"(client.issuer, client.client_id) {sign} (?, ?)", [*after]
         if query.issuer == after[0]:
             # The index is then entered at this place; a row value would be compared from the issuer's beginning on.
-            place, seen = "client.client_id > ?", [after[1]]
-        order = "client.issuer, client.client_id"
+            place, seen = f"client.client_id {sign} ?", [after[1]]
+        order = f"client.issuer{way}, client.client_id{way}"
         if query.indexed:
-            place, order = place.replace("client.", "t0."), "t0.client_id"
+            place, order = place.replace("client.", "t0."), f"t0.client_id{way}"
         sql = f"{_CLIENTS.replace('FROM client', f'FROM {source}')} WHERE {place}{where} ORDER BY {order} LIMIT ?"
         return [records.decode_client(*row) for row in self._query(sql, (*seen, *values, limit))]
 
@@ -434,7 +446,12 @@ class _Engine:
         spend: Spend | None,
         changes: Sequence[Change],
     ) -> None:
-        if any(not isinstance(one, Put) or one.expected is not None for one in changes):
+        counts = [one for one in changes if isinstance(one, Count)]
+        if len(counts) == 1 and _lands([one for one in changes if one is not counts[0]]):
+            self._create_counted(row, named, event, spend, counts[0])
+            self._make([one for one in changes if one is not counts[0]])
+            return
+        if not _lands(changes):
             with self._whole():
                 self._make(changes)
                 self._create(row, named, event, spend)
@@ -442,6 +459,17 @@ class _Engine:
         # Nothing of these changes can be refused. Two statements fewer, for the messages that webhooks are told by.
         self._create(row, named, event, spend)
         self._make(changes)
+
+    def _create_counted(
+        self, row: tuple[Any, ...], named: tuple[str, ...], event: Event, spend: Spend | None, count: Count
+    ) -> None:
+        """The two refuse in turn: who is refused after being counted is counted off, which is cheaper than a savepoint."""
+        self._count(count)
+        try:
+            self._create(row, named, event, spend)
+        except StoreError:
+            self._db.execute(_COUNT_OFF, (count.issuer,))
+            raise
 
     def _create(self, row: tuple[Any, ...], named: tuple[str, ...], event: Event, spend: Spend | None) -> None:
         if spend is None:
@@ -452,7 +480,7 @@ class _Engine:
     def update(self, client: Client, events: Sequence[Event], expected: int, changes: Sequence[Change]) -> None:
         key = (client.issuer, client.client_id)
         record = records.encode_client(client)
-        before = self._db.execute("SELECT record FROM client WHERE issuer = ? AND client_id = ?", key).fetchone()
+        before = self._db.execute("SELECT record, state FROM client WHERE issuer = ? AND client_id = ?", key).fetchone()
         if before is None:
             raise NotFound(key[1])
         held = (client.version, client.state, client.admission.owner, client.due_at, record)
@@ -466,6 +494,8 @@ class _Engine:
             self._db.execute(_DELETE_TERM, (key[0], one, key[1]))
         for one in now:  # all of them: a client from before there were terms gets its own with its next change
             self._db.execute(_INSERT_TERM, (key[0], one, key[1]))
+        if client.state is State.DELETED and before[1] != State.DELETED:
+            self._db.execute(_COUNT_OFF, key[:1])
         for event in events:
             self.tell(event)
 
@@ -512,6 +542,8 @@ class _Engine:
                 self.tell(one.event)
             elif isinstance(one, Place):
                 self._place(one)
+            elif isinstance(one, Count):
+                self._count(one)
             elif isinstance(one, Look):
                 self._db.executemany(_LOOK, one.dates)
             elif isinstance(one, Erase):
@@ -534,6 +566,14 @@ class _Engine:
             self._db.execute(_REPLACE_ITEM, (*held, *key, put.expected))
         if not self._db.changes():
             raise Conflict(item.key)
+
+    def _count(self, one: Count) -> None:
+        self._db.execute(_COUNT, (one.issuer, one.most))
+        if self._db.changes():
+            return
+        if self._db.execute(f"SELECT 1 FROM item {_AT_TALLY}", (one.issuer,)).fetchone():  # noqa: S608 (as in clients)
+            raise Conflict(TALLY)
+        self._db.execute(_COUNT_ALL, (one.issuer,))
 
     def _place(self, one: Place) -> None:
         try:
@@ -609,10 +649,15 @@ class _Engine:
         )
 
 
+def _lands(changes: Sequence[Change]) -> bool:
+    """Whether nothing of some changes can be refused."""
+    return all(isinstance(one, Put) and one.expected is None for one in changes)
+
+
 def _refuses_first(changes: Sequence[Change]) -> bool:
     """Whether only the first of several changes can be refused, when nothing has been written yet."""
     return all(
-        isinstance(one, (DropAll, Tell, Erase, Look)) or (not isinstance(one, Place) and one.expected is None)
+        isinstance(one, (DropAll, Tell, Erase, Look)) or (not isinstance(one, (Place, Count)) and one.expected is None)
         for one in changes[1:]
     )
 

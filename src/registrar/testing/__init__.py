@@ -17,7 +17,7 @@ import httpx2
 from registrar.config import assemble, parse
 from registrar.http import create_app
 from registrar.policy.document import Document
-from registrar.service import templates
+from registrar.service import caps, templates
 from registrar.service.administration import Operator
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
@@ -188,6 +188,7 @@ async def served(
     try:
         for issuer in registry.issuers.values():
             await templates.synchronise(registry, issuer)
+            await caps.synchronise(registry, issuer)
         async with httpx2.AsyncClient(transport=transport, base_url=first.url) as client:
             yield Served(registry, client, time)
     finally:

@@ -44,8 +44,10 @@ from registrar.domain.template import KIND as TEMPLATE
 from registrar.domain.template import Template, TemplateState
 from registrar.service.last_use import LastUse, unused_since
 from registrar.service.ports import (
+    TALLY,
     ClientQuery,
     Conflict,
+    Count,
     Date,
     Drop,
     DropAll,
@@ -282,6 +284,12 @@ async def _clients(store: Store, **query: Any) -> list[Client]:
     return list(await store.clients(ClientQuery(**query), limit=_EVERYTHING))
 
 
+async def _living(store: Store) -> int:
+    item = await store.item("main", TALLY, TALLY)
+    assert item is not None
+    return item.version
+
+
 async def _uses(store: Store, token: InitialAccessToken) -> int:
     found = await store.find_token(token.issuer, token.digest)
     assert found is not None
@@ -485,6 +493,23 @@ class StoreRecords(_Tier):
         query = ClientQuery("main", terms=("label.tenant=x",))
         assert [one.client_id for one in await store.clients(query, after=("main", "a"), limit=1)] == ["b"]
         assert await store.count(query, most=_PAGE) == _PAGE
+
+    async def test_the_newest_clients_come_first_where_that_is_asked(self, store: Store) -> None:
+        """Page by page, within the issuer, with terms and without; who comes meanwhile moves nothing."""
+        for client_id in "abcde":
+            await store.create(a_client(client_id, labels={"tenant": "x"}), an_event(client_id))
+        for issuer in ("aaa", "other"):
+            await store.create(a_client("c", issuer=issuer, labels={"tenant": "x"}), an_event("c", issuer=issuer))
+        for terms, later in (((), "f"), (("label.tenant=x",), "g")):
+            query, seen, after = ClientQuery("main", terms=terms, newest=True), "", ("", "")
+            while found := await store.clients(query, after=after, limit=2):
+                seen += "".join(one.client_id for one in found)
+                after = ("main", found[-1].client_id)
+                if later not in seen and await store.find("main", later) is None:
+                    await store.create(a_client(later, labels={"tenant": "x"}), an_event(later))
+            assert seen.removeprefix("f") == "edcba"
+        with pytest.raises(ValueError, match="issuer"):
+            ClientQuery(newest=True)
 
     async def test_clients_are_found_by_the_time_in_their_identifier(self, store: Store) -> None:
         """The first of the bounds is included, the second is not; with terms and without."""
@@ -1030,6 +1055,53 @@ class StoreTransactions(_Tier):
         assert [one.event.kind for one in await _events(store)] == ["token.issued", "client.registered"]
         assert await _uses(store, token) == 1
 
+    async def test_clients_are_counted_while_they_live(self, store: Store) -> None:
+        """Those from before are counted with the first; who is deleted is counted off once, whatever is changed later."""
+        await store.create(a_client("c1"), an_event())
+        await store.create(a_client("c2"), an_event())
+        await store.create(a_client("c2", issuer="other"), an_event(issuer="other"))
+        gone = _next(a_client("c2"), state=State.DELETED)
+        await store.update(gone, [an_event("c2", kind="client.deleted")], expected=1)
+        assert await store.item("main", TALLY, TALLY) is None
+        living = []
+
+        await store.create(a_client("c3"), an_event("c3"), changes=[Count("main", 2)])
+        living.append(await _living(store))
+        with pytest.raises(Conflict, match=f"^{TALLY}$"):
+            await store.create(a_client("c4"), an_event("c4"), changes=[Put(an_item("i1"), 0), Count("main", 2)])
+        assert await store.find("main", "c4") is None
+        assert await store.item("main", "code", "i1") is None
+        await store.create(a_client("c4"), an_event("c4"), changes=[Count("main")])
+        living.append(await _living(store))
+        with pytest.raises(Conflict):
+            await store.create(a_client("c4"), an_event("c4"), changes=[Count("main")])
+        living.append(await _living(store))
+
+        await store.update(_next(gone), [], expected=2)
+        await store.update(_next(a_client("c3"), state=State.SUSPENDED), [an_event("c3")], expected=1)
+        living.append(await _living(store))
+        deleted = _next(a_client("c4"), state=State.DELETED)
+        await store.update(deleted, [an_event("c4", kind="client.deleted")], expected=1)
+        living.append(await _living(store))
+        await store.update(a_client("c2", issuer="other", version=2, state=State.DELETED), [], expected=1)
+        living.append(await _living(store))
+        assert living == [2, 3, 3, 3, 2, 2]
+
+    async def test_who_counts_first_is_not_refused(self, store: Store) -> None:
+        """However many there are: from the next one on the number is known."""
+        there = [f"c{number}" for number in range(3)]
+        for one in there:
+            await store.create(a_client(one), an_event())
+        await store.create(a_client("c3"), an_event("c3"), changes=[Count("main", 2)])
+        assert await _living(store) == len(there) + 1
+        with pytest.raises(Conflict, match=f"^{TALLY}$"):
+            await store.create(a_client("c4"), an_event("c4"), changes=[Count("main", 2)])
+        await store.change([Drop("main", TALLY, TALLY)])
+        outcomes = await _outcomes(
+            store.create(a_client(f"d{number}"), an_event(), changes=[Count("main", 2)]) for number in range(5)
+        )
+        assert (_count(outcomes, None), _count(outcomes, Conflict), await _living(store)) == (1, 4, len(there) + 2)
+
     async def test_what_belongs_to_a_deleted_client_goes_with_it(self, store: Store) -> None:
         """Every kind of it, in the same transaction; what belongs to others stays."""
         await store.create(a_client(), an_event())
@@ -1203,6 +1275,21 @@ class StoreParallel(_Tier):
         assert stored.policy == f"p{outcomes.index(None)}"
         assert len(await _events(store, kind="client.registered")) == 1
         assert await _uses(store, token) == 1
+
+    async def test_a_crowd_is_counted_to_the_last(self, store: Store) -> None:
+        """Of 50 that come at once, as many live as may; and while some go, others come."""
+        outcomes = await _outcomes(
+            store.create(a_client(f"c{number:02}"), an_event(f"c{number:02}"), changes=[Count("main", 20)])
+            for number in range(_CROWD)
+        )
+        assert (_count(outcomes, None), _count(outcomes, Conflict), await _living(store)) == (20, _CROWD - 20, 20)
+        created = [number for number, outcome in enumerate(outcomes) if outcome is None]
+        both = [
+            store.update(_next(a_client(f"c{number:02}"), state=State.DELETED), [], expected=1) for number in created
+        ]
+        both += [store.create(a_client(f"d{number:02}"), an_event(), changes=[Count("main")]) for number in range(20)]
+        outcomes = await _outcomes(both)
+        assert (_count(outcomes, None), await _living(store)) == (40, 20)
 
     async def test_of_concurrent_claims_one_wins(self, store: Store) -> None:
         """An identifier that may be used once is used once, whoever comes at the same moment."""

@@ -74,14 +74,12 @@ async def _found(visitor: Visitor, user_code: str) -> tuple[Client, DeviceReques
     assert visitor.visit is not None
     attempts, now = visitor.registry.attempts, visitor.now
     counted = [("user_code", visitor.issuer.name, who) for who in _who(visitor)]
-    if wait := max(attempts.wait(who, now) for who in counted):
+    if wait := await attempts.took(counted, now):
         raise ProtocolError("too_many_attempts", headers=[(b"retry-after", str(wait).encode())])
-    for who in counted:
-        attempts.failed(who, now)
     found = await device.find(visitor.registry, visitor.issuer, user_code)
     if found is not None:
         for who in counted:
-            attempts.succeeded(who)
+            await attempts.succeeded(who, now)
     return found
 
 

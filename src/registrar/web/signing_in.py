@@ -129,9 +129,9 @@ async def sign_up(visitor: Visitor) -> Answer:
             return _sign_up_form(visitor, waiting, "That is no e-mail address.", 400)
         claims |= {"email": email, "email_verified": False}
     who = ("sign_up", visitor.issuer.name, people.network(visitor.address))
-    if wait := visitor.registry.attempts.wait(who, visitor.now):
+    # An account each time is what a program would make.
+    if wait := await visitor.registry.attempts.took([who], visitor.now):
         return _sign_up_form(visitor, waiting, f"Too many accounts at once. Try again in {wait} seconds.", 429)
-    visitor.registry.attempts.failed(who, visitor.now)  # an account each time is what a program would make
     try:
         person = await people.add(
             visitor.registry, visitor.issuer, given.get("username", ""), given.get("password", ""), claims=claims

@@ -14,11 +14,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from registrar.domain.client import State
 from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
 from registrar.service.ports import (
+    TALLY,
     Change,
     Conflict,
+    Count,
     Drop,
     DropAll,
     Erase,
@@ -59,6 +62,7 @@ class Write:
     places: Sequence[Place] = ()
     erased: Sequence[Erase] = ()
     looks: Sequence[Look] = ()
+    counts: Sequence[Count] = ()
     alone: Callable[[Any], Awaitable[None]] | None = None
 
     @classmethod
@@ -70,8 +74,9 @@ class Write:
         places = [change for change in changes if isinstance(change, Place)]
         erased = [change for change in changes if isinstance(change, Erase)]
         looks = [change for change in changes if isinstance(change, Look)]
-        touches = [change for change in changes if not isinstance(change, Tell | Place | Erase | Look)]
-        return cls([*told, *events], changes=touches, places=places, erased=erased, looks=looks, **rest)
+        counts = [change for change in changes if isinstance(change, Count)]
+        touches = [change for change in changes if not isinstance(change, Tell | Place | Erase | Look | Count)]
+        return cls([*told, *events], changes=touches, places=places, erased=erased, looks=looks, counts=counts, **rest)
 
     @property
     def client(self) -> tuple[str, str] | None:
@@ -89,6 +94,11 @@ class Write:
         return (_key(change) for change in self.changes if not isinstance(change, DropAll))
 
     @property
+    def ends(self) -> bool:
+        """Whether it deletes a client, which is counted off then."""
+        return self.updated is not None and self.updated[3] == State.DELETED.value
+
+    @property
     def sweeps(self) -> bool:
         """Whether it takes items away without naming them."""
         return any(isinstance(change, DropAll) for change in self.changes)
@@ -99,11 +109,14 @@ class Company:
 
     def __init__(self) -> None:
         self._rows: set[Hashable] = set()
-        self._items = self._sweeps = self._alone = False
+        self._items = self._sweeps = self._alone = self._counts = self._ends = False
 
     def admits(self, write: Write) -> bool:
         """Take an operation in, unless it has to wait for the next batch."""
         if self._alone or (write.alone and self._rows):
+            return False
+        # One statement changes a row once: what counts and what counts off is in another.
+        if (write.counts and self._ends) or (write.ends and self._counts):
             return False
         rows: set[Hashable] = {write.client} if write.client else set()
         rows.update((one.writer, one.number, "") for one in write.places)
@@ -117,6 +130,8 @@ class Company:
         self._rows |= rows or {None}
         self._items = self._items or bool(write.changes)
         self._sweeps = self._sweeps or write.sweeps
+        self._counts = self._counts or bool(write.counts)
+        self._ends = self._ends or write.ends
         self._alone = write.alone is not None
         return True
 
@@ -162,15 +177,22 @@ class Seen:
     """Batches that have no place in the log."""
     taken: set[int] = field(default_factory=set)
     """Places in the log that are taken."""
+    tallies: dict[str, int] = field(default_factory=dict)
+    """Issuer -> how many of its clients live."""
+    uncounted: set[str] = field(default_factory=set)
+    """Issuers of which the clients were counted for this batch; the first one more is not refused."""
 
 
 def judge(write: Write, seen: Seen) -> Write:
-    """The operation as it can be landed on what was seen; uses that it claims are counted in `seen`.
+    """The operation as it can be landed on what was seen; what it claims and counts is counted in `seen`.
 
     Raises:
         StoreError: why it is refused.
     """
     changes = _judged(write.changes, seen.items)
+    known = (one for one in write.counts if one.issuer not in seen.uncounted)
+    if any(one.most and seen.tallies[one.issuer] >= one.most for one in known):
+        raise Conflict(TALLY)
     for one in write.places:
         if (one.writer, one.number) not in seen.unplaced or one.place in seen.taken:
             raise Conflict(str(one.place))
@@ -189,7 +211,10 @@ def judge(write: Write, seen: Seen) -> Write:
             raise NotFound(write.updated[1])
         if version != write.updated[-1]:
             raise Conflict(write.updated[1])
-    return replace(write, changes=changes)
+    for count in write.counts:
+        seen.tallies[count.issuer] += 1
+        seen.uncounted.discard(count.issuer)
+    return replace(write, changes=changes, counts=[Count(count.issuer) for count in write.counts])
 
 
 def _judged(changes: Sequence[Touch], seen: Mapping[ItemKey, SeenItem]) -> list[Touch]:
@@ -344,6 +369,21 @@ PARTS: Final[Mapping[str, Part]] = {
         "AND item.owner <> '' AND given.kind IN ('', item.kind)",
         whole=False,
     ),
+    "counted": Part(
+        {"issuer": "text", "asked": "bigint", "most": "bigint"},
+        "UPDATE item SET version = item.version + given.asked FROM {given} "  # noqa: S608 (as above)
+        f"WHERE item.issuer = given.issuer AND item.kind = '{TALLY}' AND item.key = '{TALLY}' "
+        "AND (given.most = 0 OR item.version + given.asked <= given.most) RETURNING 1",
+    ),
+    # Reads the states as they were before the statement: one that was deleted already is not counted off again.
+    "counted_off": Part(
+        {"issuer": "text", "client_id": "text"},
+        "UPDATE item SET version = item.version - gone.number FROM (SELECT one.issuer, count(*) AS number FROM client AS one "  # noqa: S608 (as above)
+        "JOIN {given} ON one.issuer = given.issuer AND one.client_id = given.client_id "
+        f"WHERE one.state <> '{State.DELETED.value}' GROUP BY one.issuer) AS gone "
+        f"WHERE item.issuer = gone.issuer AND item.kind = '{TALLY}' AND item.key = '{TALLY}'",
+        whole=False,
+    ),
     "placed": Part(
         {"writer": "text", "number": "bigint", "place": "bigint"},
         "UPDATE audit_batch AS one SET place = given.place FROM {given} "
@@ -390,6 +430,7 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
     """The rows to land, in as few statements as their order allows: one, unless an operation touches an item twice."""
     found: list[Rows] = [{}]
     claims: dict[tuple[str, Digest], tuple[int, int]] = {}
+    counts: dict[str, tuple[int, int]] = {}
     first = found[0]
     for write in writes:
         if write.created:
@@ -404,6 +445,11 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
         if write.token is not None and write.spend is not None:
             asked, now = claims.get(write.token, (0, 0))
             claims[write.token] = asked + 1, max(now, write.spend.now)
+        if write.ends and write.client:
+            first.setdefault("counted_off", []).append(write.client)
+        for count in write.counts:
+            asked, most = counts.get(count.issuer, (0, 0))
+            counts[count.issuer] = asked + 1, min(count.most or most, most or count.most)
         if dates := [date for one in write.looks for date in one.dates]:
             first.setdefault("looked", []).extend(dates)
         for one in write.erased:
@@ -417,6 +463,8 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
             found[number].setdefault(part, []).append(row)
     if claims:
         first["claimed"] = [(*token, *claim) for token, claim in sorted(claims.items())]
+    if counts:
+        first["counted"] = [(issuer, *count) for issuer, count in sorted(counts.items())]
     return found
 
 

@@ -192,11 +192,12 @@ class PostgresStore:
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
         where, values = _of_clients(query, 3)
+        sign, way = ("<", " DESC") if query.newest else (">", "")
         sql = (
-            f"{_CLIENTS} WHERE (client.issuer, client.client_id) > ($1, $2){where} "
-            "ORDER BY client.issuer, client.client_id LIMIT $3"
+            f"{_CLIENTS} WHERE (client.issuer, client.client_id) {sign} ($1, $2){where} "
+            f"ORDER BY client.issuer{way}, client.client_id{way} LIMIT $3"
         )
-        return [records.decode_client(*row) for row in await self._rows(sql, *after, limit, *values)]
+        return [records.decode_client(*row) for row in await self._rows(sql, *query.place(after), limit, *values)]
 
     async def count(self, query: ClientQuery, *, most: int = 0) -> int:
         where, values = _of_clients(query, 1)

@@ -18,8 +18,9 @@ import asyncpg
 from asyncpg import Connection
 
 from registrar.domain import chain, merkle
+from registrar.domain.terms import TOMBSTONE
 from registrar.service.metrics import Metrics
-from registrar.service.ports import StoreError, StoreUnavailable
+from registrar.service.ports import TALLY, StoreError, StoreUnavailable
 from registrar.service.tracing import Tracer
 from registrar.storage.batches import BATCH, Batches, Waiter, fail, settle, told
 from registrar.storage.postgres.batch import (
@@ -69,6 +70,18 @@ _UNPLACED: Final = (
     "SELECT one.writer, one.number FROM audit_batch AS one JOIN unnest($1::text[], $2::bigint[]) AS given (writer, number) "
     "ON one.writer = given.writer AND one.number = given.number WHERE one.place = 0 "
     "ORDER BY one.writer, one.number FOR UPDATE OF one"
+)
+_TALLIES: Final = (
+    f"SELECT issuer, version FROM item WHERE issuer = ANY($1::text[]) AND kind = '{TALLY}' AND key = '{TALLY}' "  # noqa: S608 (a word of our own)
+    "ORDER BY issuer FOR UPDATE"
+)
+# Whoever writes clients at this moment is waited for, and nobody begins to: then the number is right from the first on.
+_STILL: Final = "LOCK TABLE client IN SHARE ROW EXCLUSIVE MODE"
+_COUNT_ALL: Final = (
+    "INSERT INTO item (issuer, kind, key, body, version, client_id, owner, expires_at) "  # noqa: S608 (as above)
+    f"SELECT given.issuer, '{TALLY}', '{TALLY}', '', (SELECT count(*) FROM client WHERE client.issuer = given.issuer) - "
+    f"(SELECT count(*) FROM client_term AS one WHERE one.issuer = given.issuer AND one.term = '{TOMBSTONE}'), '', '', 0 "
+    "FROM unnest($1::text[]) AS given (issuer) ON CONFLICT (issuer, kind, key) DO NOTHING"
 )
 _TAKEN: Final = "SELECT place FROM audit_batch WHERE place = ANY($1::bigint[])"
 _LANDED: Final = "SELECT 1 FROM event WHERE writer = $1 AND batch = $2 AND position = 0"
@@ -301,6 +314,8 @@ async def _send(connection: Connection, stages: list[Rows]) -> None:
 async def _look(connection: Connection, writes: Sequence[Write]) -> Seen:
     """The rows that a batch is about, locked until the transaction ends, in an order that all keep."""
     seen = Seen()
+    if counted := {one.issuer for write in writes for one in write.counts}:
+        seen.tallies, seen.uncounted = await _tallies(connection, counted)
     if clients := {write.client for write in writes if write.client}:
         rows = await connection.fetch(_CLIENTS, *zip(*clients, strict=True))
         seen.clients = {(row[0], row[1]): row[2] for row in rows}
@@ -315,3 +330,19 @@ async def _look(connection: Connection, writes: Sequence[Write]) -> Seen:
         seen.unplaced = {(row[0], row[1]) for row in await connection.fetch(_UNPLACED, *batches)}
         seen.taken = {row[0] for row in await connection.fetch(_TAKEN, [one.place for one in places])}
     return seen
+
+
+async def _tallies(connection: Connection, issuers: set[str]) -> tuple[dict[str, int], set[str]]:
+    """How many clients of each issuer live; and the issuers of which they had to be counted for that."""
+    found = dict(await connection.fetch(_TALLIES, [*issuers]))
+    missing = issuers - found.keys()
+    if missing:
+        await connection.execute(_STILL)
+        found = dict(
+            await connection.fetch(_TALLIES, [*issuers])
+        )  # another one may have counted them while this one waited
+        missing = issuers - found.keys()
+    if missing:
+        await connection.execute(_COUNT_ALL, [*missing])
+        found = dict(await connection.fetch(_TALLIES, [*issuers]))
+    return found, missing
