@@ -60,7 +60,8 @@ def install_wrk() -> None:
 
 def load(pid: int, port: int, requests: Path, status: int, seconds: int, after: int = 0) -> Run:
     """Send the prepared requests for so many seconds; every answer must have the expected status."""
-    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s"]
+    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
+    command += ["--timeout", f"{max(seconds, 10)}s"]  # a virtual machine that is cold takes long to the first answers
     command += ["--latency", "-s", str(SCRIPT), f"http://127.0.0.1:{port}/", "--"]
     command += [str(status), str(requests), str(after)]
     server, load_itself, everything = cpu_seconds(pid), own_seconds(), machine_seconds()

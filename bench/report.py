@@ -158,8 +158,10 @@ The registrar answers 201 only after the client and its audit event are committe
 to PostgreSQL, as Hydra and Keycloak do. The other peers keep clients in memory and write nothing to disk:
 node-oidc-provider in its development adapter, which holds the last thousand, the MCP SDK and FastMCP in a dictionary that
 grows with every run (so does their resident memory). They do not do the same work either: node-oidc-provider also
-validates much metadata and issues a registration access token; the MCP SDK and FastMCP validate less and issue none. All of them get the same 400-byte body. oidc-provider asks for Node.js 22 or later; on an
-older one it runs and warns.
+validates much metadata and issues a registration access token; the MCP SDK and FastMCP validate less and issue none. All of them get the same 400-byte body, except in the row of bodies
+that differ, which are more than any memory of the registrar's holds. Of that body Keycloak keeps neither application_type
+nor software_version, and ignores the scope openid. oidc-provider asks for Node.js 22 or later; on an older one it runs and
+warns.
 
 The rows that read send the tokens of 1,000 clients in turn, in the large registry 1,000 that are spread evenly over it.
 

@@ -113,7 +113,7 @@ ROWS = (
     Row("mcp-sdk", "MCP Python SDK, in memory: register a public client", MCP_SDK, "POST", "/register", 201, client("none")),
     Row("fastmcp", "FastMCP, in memory: register a public client", FAST_MCP, "POST", "/register", 201, client("none")),
     Row("hydra", "Ory Hydra on PostgreSQL: register a public client", HYDRA, "POST", "/oauth2/register", 201, client("none")),
-    Row("keycloak", "Keycloak on PostgreSQL: register a public client", KEYCLOAK, "POST", "/realms/bench/clients-registrations/openid-connect", 201, client("none")),
+    Row("keycloak", "Keycloak on PostgreSQL: register a public client, less application_type and software_version", KEYCLOAK, "POST", "/realms/bench/clients-registrations/openid-connect", 201, client("none")),
 )  # fmt: skip
 ASKED_FOR = {"hydra", "keycloak"}
 """Rows whose server takes minutes to build: they are measured where somebody names them."""

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -165,20 +166,23 @@ def oidc_provider_tokens(codes: int, prepare: Callable[[Site], list[dict[str, st
     )
 
 
-FASTMCP = PEERS.parent.parent / "var" / "peers" / "fastmcp" / "bin" / "python"
+FASTMCP_LOCK = PEERS / "fastmcp.txt"
+FASTMCP_HOME = PEERS.parent.parent / "var" / "peers" / f"fastmcp-{sha256(FASTMCP_LOCK.read_bytes()).hexdigest()[:12]}"
+FASTMCP = FASTMCP_HOME / "bin" / "python"
+"""Named by the lock file, so that another one is installed anew. The file also has the parts of uvicorn that the registrar
+and the MCP SDK run on: without uvloop and httptools it would fall back to slower ones, and be beaten by that alone."""
 
 
 def install_fastmcp() -> None:
     """Install it from its lock file, in an environment of its own, when it is missing."""
     if FASTMCP.exists():
         return
-    home = FASTMCP.parent.parent
     try:
-        subprocess.run([sys.executable, "-m", "venv", home], check=True)
-        install = [FASTMCP, "-m", "pip", "install", "-q", "--require-hashes", "-r", PEERS / "fastmcp.txt"]
+        subprocess.run([sys.executable, "-m", "venv", FASTMCP_HOME], check=True)
+        install = [FASTMCP, "-m", "pip", "install", "-q", "--require-hashes", "-r", FASTMCP_LOCK]
         subprocess.run(install, check=True)
     except subprocess.CalledProcessError:
-        shutil.rmtree(home)  # or a half-filled one would count as there
+        shutil.rmtree(FASTMCP_HOME)  # or a half-filled one would count as there
         raise
 
 
