@@ -8,9 +8,11 @@ from typing import Any
 
 import anyio
 import hypothesis
+import jsonschema
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from joserfc.jwk import ECKey
 from registering import PUBLIC, bearer, configured, issue, register
 
 from registrar.domain.access_token import ADMINISTRATION
@@ -37,6 +39,46 @@ async def test_the_document_is_served_and_whole() -> None:
             assert ("requestBody" in operation) is (row.takes is not None)
         assert told["paths"].keys() == SCHEMA["paths"].keys()
         assert (await server.client.post("/admin/api/openapi.json")).status_code in (404, 405)
+
+
+@pytest.mark.anyio
+async def test_what_the_protocol_answers_is_as_the_document_says() -> None:
+    """A public and a confidential client with members of every type: what is sent fits, and so does each answer."""
+    sent = {
+        **PUBLIC,
+        "contacts": ["ops@app.example"],
+        "logo_uri": "https://app.example/logo.png",
+        "require_auth_time": True,
+        "default_max_age": 60,
+    }
+    own = {
+        "token_endpoint_auth_method": "private_key_jwt",
+        "jwks": {"keys": [ECKey.generate_key("P-256").as_dict(private=False)]},
+    }
+    told = SCHEMA["paths"]
+    async with served(configured(issuer=ON)) as server:
+        for body in (sent, {**sent, "token_endpoint_auth_method": "client_secret_basic"}, {**sent, **own}):
+            fits("Metadata", body)
+            made = await server.client.post("/register", json=body)
+            assert str(made.status_code) in told["/register"]["post"]["responses"]
+            fits("ClientInformation", made.json())
+            at = f"/register/{made.json()['client_id']}"
+            token = bearer(made.json()["registration_access_token"])
+            for method, status in (("GET", 200), ("PUT", 200), ("DELETE", 204)):
+                content = {"json": {**body, "client_id": made.json()["client_id"]}} if method == "PUT" else {}
+                answer = await server.client.request(method, at, headers=token, **content)
+                assert answer.status_code == status
+                assert str(status) in told["/register/{client_id}"][method.lower()]["responses"]
+                if answer.content:
+                    fits("ClientInformation", answer.json())
+    with pytest.raises(jsonschema.ValidationError):
+        fits("ClientInformation", {**made.json(), "redirect_uris": "https://app.example/cb"})
+
+
+def fits(name: str, value: object) -> None:
+    """A value is as a schema of the document says, and has no member that is not in it."""
+    schema = {**SCHEMA["components"]["schemas"][name], "additionalProperties": False}
+    jsonschema.validate(value, schema)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.label)

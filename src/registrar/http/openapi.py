@@ -13,12 +13,17 @@ from registrar.domain.metadata import MEMBERS, Role
 
 VERSION: Final = "1"
 """Of what is described, which moves when a caller has to."""
-_JSON_TYPES: Final[Mapping[str, dict[str, Any]]] = {
-    "array": {"type": "array", "items": {"type": "string"}},
+_TEXTS: Final[Mapping[str, Any]] = {"type": "array", "items": {"type": "string"}}
+_JSON_TYPES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "string": {"type": "string"},
+    "URL": {"type": "string", "format": "uri"},
+    "array of strings": _TEXTS,
+    "array of URLs": {"type": "array", "items": {"type": "string", "format": "uri"}},
     "boolean": {"type": "boolean"},
     "object": {"type": "object"},
-    "number": {"type": "integer"},
+    "integer": {"type": "integer"},
 }
+"""What a member's type is called in the table -> its schema."""
 
 
 class Row(Protocol):
@@ -73,6 +78,7 @@ def document(url: str, prefix: str, registration: str, rows: Iterable[Row]) -> d
     bodies = list(dict.fromkeys(row.takes for row in listed if row.takes is not None))
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     schemas["Metadata"] = _metadata()
+    schemas["ClientInformation"] = _information()
     paths: dict[str, Any] = {}
     for row in listed:
         paths.setdefault(f"{prefix}{row.path.replace('{}', '{name}')}", {})[row.method.lower()] = _operation(row)
@@ -150,14 +156,25 @@ def _of_query(name: str) -> dict[str, Any]:
 
 def _metadata() -> dict[str, Any]:
     """Client metadata; other members are ignored (RFC 7591 §2)."""
+    return {"type": "object", "properties": _members(Role.CLIENT)}
+
+
+def _information() -> dict[str, Any]:
+    """The client information response (RFC 7591 §3.2.1), and what this server adds to it."""
+    own = {
+        "registration_state": {"type": "string", "enum": ["pending"], "description": "It waits for a review."},
+        "pending_update": {"type": "object", "description": "An update that waits for a review, and why."},
+    }
     return {
         "type": "object",
-        "properties": {
-            name: {**_JSON_TYPES.get(row.type, {"type": "string"}), "description": row.source}
-            for name, row in MEMBERS.items()
-            if row.role is Role.CLIENT
-        },
+        "required": ["client_id", "client_id_issued_at"],
+        "properties": {**_members(Role.SERVER), **_members(Role.CLIENT), **_members(Role.DERIVED), **own},
     }
+
+
+def _members(role: Role) -> dict[str, Any]:
+    rows = ((name, row) for name, row in MEMBERS.items() if row.role is role)
+    return {name: {**_JSON_TYPES[row.type], "description": row.source} for name, row in rows}
 
 
 def _error() -> dict[str, Any]:
@@ -174,23 +191,29 @@ def _error() -> dict[str, Any]:
 
 def _protocol(registration: str) -> dict[str, Any]:
     """The endpoints of RFC 7591 and RFC 7592, and the receipt."""
-    answers = {
-        "2XX": {"description": "Done.", "content": {"application/json": {"schema": {"type": "object"}}}},
-        "4XX": {"$ref": "#/components/responses/Error"},
-        "503": {"$ref": "#/components/responses/Error"},
-    }
+    errors = {name: {"$ref": "#/components/responses/Error"} for name in ("4XX", "503")}
+    shown = {"schema": {"$ref": "#/components/schemas/ClientInformation"}}
+    client = {"description": "What is registered.", "content": {"application/json": shown}}
     body = {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Metadata"}}}}
     named = [{"name": "client_id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}]
-    own = {"security": [{"token": []}], "responses": answers}
+    own = {"security": [{"token": []}], "responses": {"200": client, **errors}}
+    made = {"201": client, "200": {**client, "description": "It was registered already, and is this."}, **errors}
+    ended = {"204": {"description": "It is deleted."}, **errors}
     return {
         registration: {
-            "post": {"operationId": "register", "summary": "RFC 7591 §3.", "requestBody": body, **own},
+            "post": {
+                "operationId": "register",
+                "summary": "RFC 7591 §3.",
+                "requestBody": body,
+                "security": [{}, {"token": []}],
+                "responses": made,
+            },
         },
         f"{registration}/{{client_id}}": {
             "parameters": named,
             "get": {"operationId": "read", "summary": "RFC 7592 §2.1.", **own},
             "put": {"operationId": "update", "summary": "RFC 7592 §2.2.", "requestBody": body, **own},
-            "delete": {"operationId": "end", "summary": "RFC 7592 §2.3.", **own},
+            "delete": {"operationId": "end", "summary": "RFC 7592 §2.3.", **own, "responses": ended},
         },
         "/receipts/{client_id}": {
             "parameters": named,
@@ -200,8 +223,7 @@ def _protocol(registration: str) -> dict[str, Any]:
                 "security": [{"token": []}],
                 "responses": {
                     "200": {"description": "A JWT.", "content": {"application/jwt": {"schema": {"type": "string"}}}},
-                    "4XX": {"$ref": "#/components/responses/Error"},
-                    "503": {"$ref": "#/components/responses/Error"},
+                    **errors,
                 },
             },
         },
