@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from unittest import mock
+
+from results import scratch
 
 from registrar.config import assemble, parse
 from registrar.config.key_file import create_key_file
@@ -161,13 +162,13 @@ async def main() -> None:
     arguments.add_argument("--events", type=int, default=1_000_000)
     arguments.add_argument("--registrations", type=int, default=2_560)
     given = arguments.parse_args()
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with scratch() as folder:
         registry = opened(Path(folder))
         try:
             await cost(registry, given.registrations)
         finally:
             await registry.store.close()
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with scratch() as folder:
         registry = opened(Path(folder))
         try:
             await verified(registry, given.events)

@@ -13,7 +13,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from bodies import client
 from load import SCRIPT, install_wrk
 from ours import REGISTRAR, configure
 from report import number, table
-from results import keep
+from results import keep, scratch
 from servers import STOP_SECONDS, Site, answers, free_port
 
 import postgresql
@@ -82,7 +81,7 @@ def main() -> None:
     first = 0.0
     for count in options.processes:
         with contextlib.ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            folder = Path(stack.enter_context(scratch()))
             server = stack.enter_context(
                 postgresql.running("shared_buffers=256MB", "max_wal_size=4GB", "max_connections=200", durable=True)
             )

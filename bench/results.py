@@ -1,15 +1,27 @@
-"""Where the benches that stand by themselves keep what they found: a page each in bench/results, with its machine."""
+"""Where the benches that stand by themselves work, and keep what they found: a page each in bench/results."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from machine import in_proc
 
 RESULTS = Path(__file__).parent / "results"
+VAR = Path(__file__).parent.parent / "var"
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for databases and keys, which goes with the bench.
+
+    It is on the disk of the project, as a temporary folder of the system may be in memory, and where git does not look:
+    what a bench that is killed leaves there must not get into a commit.
+    """
+    VAR.mkdir(exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=VAR)
 
 
 def keep(name: str, title: str, parts: list[str]) -> None:

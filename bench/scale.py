@@ -13,7 +13,6 @@ import asyncio
 import os
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ import msgspec
 from bodies import client as body
 from load import resident_mib
 from report import number, table
-from results import keep
+from results import keep, scratch
 
 from registrar.config import assemble, parse
 from registrar.config.key_file import create_key_file
@@ -194,7 +193,7 @@ def _renamed(record: bytes, one: str, other: str) -> bytes:
 
 async def bytes_of(kind: str) -> tuple[int, int, float]:
     """Bytes of the record, and of the file for each client, and of that the share of the audit."""
-    with tempfile.TemporaryDirectory(dir=".") as name:
+    with scratch() as name:
         folder = Path(name)
         registry = opened(folder)
         of = await model(registry, body("client_secret_basic" if kind == "confidential" else "none"))
@@ -256,7 +255,7 @@ async def main() -> None:
     print(table(["client", "record, bytes", "on disk, bytes", "of it audit"], sizes), flush=True)
     rows: list[list[str]] = []
     rates: list[tuple[float, float]] = []
-    with tempfile.TemporaryDirectory(dir=".") as name:
+    with scratch() as name:
         folder = Path(name)
         registry = opened(folder)
         of = await model(registry, body("none"))

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import os
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import uvloop
 from load import CONNECTIONS, LOAD_CORE, install_wrk, resident_mib
 from replicas import request
 from report import number, table
-from results import keep
+from results import keep, scratch
 from tls import run, serving
 
 PEAK_SECONDS = 6
@@ -67,7 +66,7 @@ def main() -> None:
     os.sched_setaffinity(0, {LOAD_CORE})
     rows: list[list[str]] = []
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(stack.enter_context(scratch()))
         pid, site = stack.enter_context(serving(folder / "soak", tls=False))
         run(pid, site, "http", 2)
         peak = run(pid, site, "http", PEAK_SECONDS)[0]

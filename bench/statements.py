@@ -10,9 +10,10 @@ import asyncio
 import json
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
+
+from results import scratch
 
 from registrar.testing import FrozenClock, Served, served
 from registrar.testing.directory import Directory
@@ -49,7 +50,7 @@ async def main(count: int, turns: int) -> float:
     """The ratio of the rates, turn by turn, in the middle."""
     directory = Directory(clock=FrozenClock())
     plain = [json.dumps(MEMBERS).encode()] * count
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         text = f"""
             [server]
             database = "sqlite:///{Path(folder)}/registrar.db"

@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
-import tempfile
 import time
 from pathlib import Path
 
 import msgspec
+from results import scratch
 
 from registrar.config import assemble, parse
 from registrar.config.key_file import create_key_file
@@ -133,7 +133,7 @@ async def main() -> None:
     count = arguments.parse_args().clients
     for ending, beside in ((False, False), (False, True), (True, False), (True, True)):
         print(f"--- {count:,} clients {'at an end' if ending else 'to be looked at again later'}")
-        with tempfile.TemporaryDirectory(dir=".") as name:
+        with scratch() as name:
             folder = Path(name)
             create_key_file(folder / "registrar.key")
             registry = opened(folder)

@@ -11,11 +11,12 @@ import asyncio
 import json
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from results import scratch
 
 from registrar.config import assemble, parse
 from registrar.domain.client import Admission, Assurance, Client, State
@@ -154,7 +155,7 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=1_000_000)
     parser.add_argument("--plain", type=int, default=100_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         print(json.dumps(asyncio.run(measure(Path(folder), options.instances, options.plain)), indent=2))
 
 

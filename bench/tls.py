@@ -15,7 +15,6 @@ import json
 import ssl
 import statistics
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from load import CONNECTIONS, LOAD_CORE, SCRIPT, SERVER_CORE, LoadError, cpu_sec
 from ours import REGISTRAR, configure
 from replicas import request
 from report import number, table
-from results import keep
+from results import keep, scratch
 from servers import START_SECONDS, STOP_SECONDS, Site, free_port
 
 from tied import tied
@@ -113,7 +112,7 @@ def main() -> None:
     install_wrk()
     runs: dict[str, list[tuple[float, float, float]]] = {"http": [], "https": []}
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(stack.enter_context(scratch()))
         servers = {one: stack.enter_context(serving(folder / one, tls=one == "https")) for one in runs}
         for turn in range(options.runs + 1):
             for scheme, (pid, site) in servers.items():
