@@ -23,6 +23,7 @@ from registrar.config import assemble, parse
 from registrar.config.key_file import create_key_file
 from registrar.domain import chain, merkle
 from registrar.domain.events import Actor
+from registrar.domain.metadata import Presented
 from registrar.policy.document import Document
 from registrar.service import checkpoints, limits, verification
 from registrar.service.audit import Caller
@@ -85,7 +86,7 @@ async def registrations(registry: Registry, name: str, count: int) -> float:
     async def come(number: int) -> None:
         caller = Caller(endpoint, address=f"192.0.2.{number % 256}")
         await limits.arrives(registry, issuer, caller.address, token=False)
-        await register(registry, issuer, dict(members), caller)  # type: ignore[arg-type]
+        await register(registry, issuer, Presented(dict(members)), caller)
 
     began = time.perf_counter()
     for first in range(0, count, AT_ONCE):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
 def anyio_backend() -> str:
     """The server runs on asyncio alone."""
     return "asyncio"
+
+
+@pytest.fixture
+def announce(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Print a line that every run shows, captured output or not."""
+
+    def line(text: str) -> None:
+        with capsys.disabled():
+            # On stderr, since a parallel run (pytest-xdist) drops what its workers write to stdout.
+            print(f"\n    {text}", file=sys.stderr, end="", flush=True)
+
+    return line
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -37,17 +36,6 @@ def pair() -> Iterator[tuple[PostgreSQL, PostgreSQL]]:
     """A primary and its synchronous standby."""
     with replicated(lambda url: asyncio.run(migrate(url))) as both:
         yield both
-
-
-@pytest.fixture
-def announce(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a line that every run shows, captured output or not."""
-
-    def line(text: str) -> None:
-        with capsys.disabled():
-            print(f"\n    {text}", file=sys.stderr, end="", flush=True)
-
-    return line
 
 
 class Crowd:

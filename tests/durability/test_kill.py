@@ -127,17 +127,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
         server.kill()
 
 
-@pytest.fixture
-def announce(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a line that every run shows, captured output or not."""
-
-    def line(text: str) -> None:
-        with capsys.disabled():
-            print(f"\n    {text}", file=sys.stderr, end="", flush=True)
-
-    return line
-
-
 @dataclasses.dataclass
 class Known:
     """A client whose 201 was received whole, and what its answers allow it to be."""

@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -38,17 +37,6 @@ async def replicas(tmp_path: Path, database: str) -> AsyncIterator[Replicas]:
     """None yet, on an empty PostgreSQL database."""
     async with Replicas(tmp_path, database) as several:
         yield several
-
-
-@pytest.fixture
-def announce(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a line that every run shows, captured output or not."""
-
-    def line(text: str) -> None:
-        with capsys.disabled():
-            print(f"\n    {text}", file=sys.stderr, end="", flush=True)
-
-    return line
 
 
 async def a_token(registry: Registry, uses: int) -> str:

@@ -22,7 +22,7 @@ from person import PASSWORD, USERNAME, at_hand
 from tied import tied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 NODE = Path(__file__).parent / "node"
 STARTUP_SECONDS = 30
@@ -221,15 +221,3 @@ def node() -> str:
     if npm.returncode != 0:
         pytest.fail(f"`npm ci` exited with {npm.returncode}:\n{npm.stdout}{npm.stderr}")
     return path
-
-
-@pytest.fixture
-def announce(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a line that every run shows, captured output or not."""
-
-    def line(text: str) -> None:
-        with capsys.disabled():
-            # On stderr, since a parallel run (pytest-xdist) drops what its workers write to stdout.
-            print(f"\n    {text}", file=sys.stderr, end="", flush=True)
-
-    return line
