@@ -124,8 +124,10 @@ def mixed_scripts(metadata: Metadata, facts: Facts, *, verdict: Verdict = "warn"
 @lru_cache(maxsize=4096)
 def _imitated(name: str, brands: OwnBrands) -> str | None:
     reading = names.read(name)
+    seen = reading.seen.letters
     every: tuple[Brand, ...] = (*brands, *shipped())
-    for brand in every:
+    # Of most brands not even the letters are there, and that is found out at once.
+    for brand in [one for one in every if one.reading.seen.letters in seen]:
         if len(brand.reading.written.letters) < _SHORTEST or reading.says(brand.reading):
             continue
         if reading.looks_like(brand.reading, whole=brand.whole):
@@ -166,7 +168,9 @@ def brands(
 @lru_cache(maxsize=4096)
 def _spoken(name: str, brands: OwnBrands) -> tuple[Brand, ...]:
     reading = names.read(name)
-    return tuple(one for one in (*brands, *shipped()) if reading.says(one.reading, whole=one.whole))
+    written = reading.written.letters
+    near = [one for one in (*brands, *shipped()) if one.reading.written.letters in written]
+    return tuple(one for one in near if reading.says(one.reading, whole=one.whole))
 
 
 def software_hosts(metadata: Metadata, facts: Facts, *, verdict: Verdict = "warn") -> Iterator[Finding]:
