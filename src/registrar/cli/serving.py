@@ -46,9 +46,15 @@ def run(configuration: Configuration, workers: int = 1) -> None:
         raise Failure(f"what one worker remembers in {MEMORY} the others do not know; --workers needs a database")
     _announce(configuration)
     sockets = listen(server)
+
+    def let_go() -> None:
+        for one in sockets:
+            one.close()
+
     supervise(
         workers,
         lambda number: serve(_assembled(configuration), server, sockets, number),
+        let_go,
         hang_up=bool(server.tls_certificate or server.mutual_tls.port),
     )
 

@@ -17,7 +17,9 @@ log = logging.getLogger("registrar")
 _TOLD = (signal.SIGINT, signal.SIGTERM)
 
 
-def supervise(count: int, work: Callable[[int], None], *, hang_up: bool = False) -> None:
+def supervise(
+    count: int, work: Callable[[int], None], let_go: Callable[[], None] = lambda: None, *, hang_up: bool = False
+) -> None:
     """Run `work` in so many processes until told to stop; each is then told, and waited for.
 
     A process that is killed or told to stop is replaced. One that fails has found something that the others will find too.
@@ -25,12 +27,14 @@ def supervise(count: int, work: Callable[[int], None], *, hang_up: bool = False)
     Args:
         count: how many processes.
         work: what each of them does, given its number from 0; it ends on SIGTERM. Who takes a place takes its number.
+        let_go: ends the supervisor's hold on what they listen on, when they are told to stop: once none of them listens,
+            who comes is to be refused, and not to wait for somebody who never takes the call. It may be called again.
         hang_up: whether SIGHUP means something to them; without, it ends all of them, as it does a single process.
 
     Raises:
         SystemExit: a worker failed, with its exit code.
     """
-    supervisor = _Supervisor(work)
+    supervisor = _Supervisor(work, let_go)
     for number in _TOLD:
         signal.signal(number, supervisor.stop)
     if hang_up:
@@ -44,8 +48,8 @@ def supervise(count: int, work: Callable[[int], None], *, hang_up: bool = False)
 
 
 class _Supervisor:
-    def __init__(self, work: Callable[[int], None]) -> None:
-        self._work = work
+    def __init__(self, work: Callable[[int], None], let_go: Callable[[], None]) -> None:
+        self._work, self._let_go = work, let_go
         self._workers: dict[int, int] = {}
         self._stopping = False
         # Nothing is ever written to it. That it closes tells the workers that the supervisor is gone, however that came.
@@ -71,6 +75,7 @@ class _Supervisor:
     def stop(self, number: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
         del number, frame
         self._stopping = True
+        self._let_go()
         for worker in self._workers:
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(worker, signal.SIGTERM)
