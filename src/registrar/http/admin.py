@@ -229,10 +229,14 @@ class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A body of which every member is known."""
 
 
+Why = Annotated[str, msgspec.Meta(max_length=administration.REASON)]
+"""A reason or another such text, of no more characters than an event holds of it."""
+
+
 class Reason(_Strict, frozen=True):
     """Why; it goes into the audit."""
 
-    reason: str = ""
+    reason: Why = ""
 
 
 class Explained(_Strict, frozen=True):
@@ -289,8 +293,8 @@ class TokenWanted(_Strict, frozen=True):
     kind: Kind = Kind.CLIENT
     scope: str = SCOPE
     policy: str = ""
-    label: str = ""
-    owner: str = ""
+    label: Why = ""
+    owner: Why = ""
     max_uses: int = 1
     expires_in: int = 0
     labels: dict[str, str] = {}
@@ -311,7 +315,7 @@ class RotationWanted(_Strict, frozen=True):
 
     overlap: Annotated[int, msgspec.Meta(ge=0, le=administration.LARGEST)] | None = None
     """Seconds for which the old one still works; the issuer's setting by default."""
-    reason: str = ""
+    reason: Why = ""
 
 
 class JobWanted(_Strict, frozen=True):
@@ -319,7 +323,7 @@ class JobWanted(_Strict, frozen=True):
 
     act: bulk.Act
     selection: Selection
-    reason: str = ""
+    reason: Why = ""
     overlap: Annotated[int, msgspec.Meta(ge=0, le=administration.LARGEST)] | None = None
     dry_run: bool = False
 
@@ -553,7 +557,7 @@ class Decided(_Strict, frozen=True):
 
     digest: str
     """Of what was looked at: nothing else is decided about."""
-    reason: str = ""
+    reason: Why = ""
 
 
 async def _list_reviews(call: Call) -> Answer:

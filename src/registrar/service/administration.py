@@ -62,6 +62,24 @@ _LABEL: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?")
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 LARGEST: Final = 10**10
 """The most seconds or uses that may be named: three centuries, and far below what a store can hold."""
+REASON: Final = 500
+"""Characters of a reason at the most: it goes into an event, which is kept for good and sent to every webhook."""
+
+
+def check_reason(reason: str, what: str = "reason") -> None:
+    """Refuse a reason that no event should hold.
+
+    Args:
+        reason: as somebody gave it.
+        what: what it is called, where it is another such text.
+
+    Raises:
+        Refused: it is too long, or no text: what a shell passes on may be any bytes.
+    """
+    if len(reason) > REASON:
+        raise Refused(f"a {what} has {REASON} characters at the most, and this one has {len(reason)}")
+    if any("\ud800" <= one <= "\udfff" for one in reason):
+        raise Refused(f"a {what} is text, and this one is not UTF-8")
 
 
 async def issue_token(
@@ -108,6 +126,8 @@ async def issue_token(
     Raises:
         Refused: a policy is not configured, two contradict each other, or a user's token has no owner.
     """
+    check_reason(label, "label of a token")
+    check_reason(owner, "name of an owner")
     now_ms = registry.clock()
     if under is not None:
         if beyond := under.beyond(scope):
@@ -258,8 +278,9 @@ async def delete(registry: Registry, issuer: Issuer, operator: Operator, client_
     """Delete a client: a tombstone without credentials is left.
 
     Raises:
-        Refused: there is no such client.
+        Refused: there is no such client, or the reason is too long.
     """
+    check_reason(reason)
     now = registry.clock() // 1000
     return await _change(
         registry, issuer, operator, client_id, "client.deleted", reason, lambda client: tombstone(client, now)
@@ -283,6 +304,7 @@ async def rotate_secret(
     Raises:
         Refused: the client has no secret, or this server has no key-encryption key.
     """
+    check_reason(reason)
     if not registry.keys:
         raise Refused("rotating a secret needs a key-encryption key (server.key_file)")
     now = registry.clock() // 1000
@@ -325,6 +347,7 @@ async def reissue_token(
         Refused: there is no such client, it is managed in another way or not at all, or its secret has to be kept under
             a key-encryption key and there is none.
     """
+    check_reason(reason)
     now = registry.clock() // 1000
     token, secret = issuance.mint_token(registry), ""
 
@@ -398,6 +421,7 @@ async def _move(
     target: State,
     reason: str,
 ) -> Client:
+    check_reason(reason)
     now = registry.clock() // 1000
 
     def moved(client: Client) -> Client:

@@ -38,8 +38,6 @@ _SKEW_MS: Final = 60_000
 nobody may slip through by it."""
 _AGAIN: Final = 15
 """Seconds after which a server looks for jobs that another one has left behind."""
-_REASON: Final = 500
-"""Characters of a reason at the most, which is repeated for every client."""
 _NAMED: Final = 20
 """Clients of which a job tells why they were left alone."""
 
@@ -236,8 +234,7 @@ async def start(
         StoreUnavailable: nothing was written down.
     """
     selection.check()
-    if len(reason) > _REASON:
-        raise Refused(f"a reason has {_REASON} characters at the most: it goes into the event of every client")
+    administration.check_reason(reason)
     if act is Act.ROTATE_SECRET and not registry.keys:
         raise Refused("rotating secrets needs a key-encryption key (server.key_file)")
     now_ms = registry.clock()

@@ -23,7 +23,7 @@ from registrar.domain.metadata import MEMBERS, Presented, Registered, Role
 from registrar.domain.template import Template, TemplateState
 from registrar.policy import Contradiction, Decision, Facts, Judge
 from registrar.policy.evidence import UNSEEN
-from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling
+from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling, check_reason
 from registrar.service.parts import documents
 from registrar.service.ports import ClientQuery, Conflict, Item, Put
 from registrar.service.registration import unkept_secret
@@ -318,6 +318,7 @@ async def _move(
     state: TemplateState,
     reason: str,
 ) -> Changed:
+    check_reason(reason)
     if before.state is state and not before.withdrawn:
         raise Refused(f"the template {before.template_id} is {state} already")
     now = registry.clock() // 1000

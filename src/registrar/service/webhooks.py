@@ -12,7 +12,7 @@ from registrar.domain import webhook
 from registrar.domain.settings import Webhook
 from registrar.domain.webhook import Message
 from registrar.service import delivery, outbox
-from registrar.service.administration import Operator, Refused, Unknown
+from registrar.service.administration import Operator, Refused, Unknown, check_reason
 from registrar.service.ports import Conflict, Drop, EventQuery, FetchError, Item, Put, StoredEvent
 from registrar.service.registry import Issuer, Registry
 
@@ -121,6 +121,7 @@ async def enable(registry: Registry, issuer: Issuer, operator: Operator, name: s
         Refused: there is no such webhook, or it is told already.
         StoreUnavailable: the store does not answer.
     """
+    check_reason(reason)
     find(registry, issuer, name)
     state = await registry.store.item(issuer.name, delivery.STATE, name)
     detail = {"webhook": name, "reason": reason}
