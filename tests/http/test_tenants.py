@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from registering import MEMBERS, PUBLIC, bearer, configured, events, issue, manage, post, register
+from registering import MEMBERS, PUBLIC, as_update, bearer, configured, events, issue, manage, post, register
 
 from registrar.domain.access_token import ADMINISTRATION
 from registrar.domain.credentials import PresentedToken
@@ -19,6 +19,15 @@ pytestmark = pytest.mark.anyio
 
 ON = "admin_api = true"
 QUOTA = "[issuer.main.labels]\nmost = { tenant = 2 }"
+HELD = """
+[policy.careful]
+extends = ["default"]
+[policy.careful.review]
+grants = ["client_credentials"]
+[policy.careful.changes]
+redirect_host = "review"
+"""
+MACHINE = {"grant_types": ["client_credentials"], "redirect_uris": []}
 
 
 async def call(server: Served, token: str, method: str, path: str, body: Any = None, **query: str) -> httpx2.Response:
@@ -140,8 +149,8 @@ DECIDED: dict[str, tuple[str, dict[str, Any] | None]] = {
     "POST webhooks/{}/enable": (CLOSED, REASON),
     "GET reviews": (OWN, None),
     "GET reviews/{}": (CLIENT, None),
-    "POST reviews/{}/approve": (CLIENT, REASON),
-    "POST reviews/{}/reject": (CLIENT, REASON),
+    "POST reviews/{}/approve": (CLIENT, {"digest": "0" * 64, **REASON}),
+    "POST reviews/{}/reject": (CLIENT, {"digest": "0" * 64, **REASON}),
     "GET clients": (OWN, None),
     "POST clients": (OWN, dict(PUBLIC)),
     "GET statistics": (OWN, None),
@@ -277,6 +286,41 @@ async def test_a_tenant_does_not_see_or_revoke_who_administers_all() -> None:
         assert chief not in ids
         assert (await call(server, token, "POST", f"tokens/{chief}/revoke", {})).status_code == 404
         assert (await call(server, value, "GET", "clients")).status_code == 200
+
+
+@pytest.mark.requirement("SEED-59")
+@pytest.mark.parametrize("what", ["registration", "update"])
+async def test_what_is_held_of_another_tenant_is_not_there(what: str) -> None:
+    """A registration or an update that waits: neither listed, nor shown, nor decided, by whoever knows all about it."""
+    async with served(configured(registration='policy = "careful"', issuer=ON, tables=HELD)) as server:
+        made = await of_tenant(
+            server, "other", client_name="Secret Project", **(MACHINE if what == "registration" else {})
+        )
+        if what == "update":
+            wider = [*MEMBERS["redirect_uris"], "https://elsewhere.example/cb"]
+            answer = await manage(server, made, "PUT", as_update(made, redirect_uris=wider))
+            assert answer.json()["pending_update"]
+        own, elsewhere = await tenant(server, "acme"), await tenant(server, "other")
+        (theirs,) = (await call(server, elsewhere, "GET", "reviews")).json()["reviews"]
+        assert (theirs["client_id"], theirs["what"]) == (made["client_id"], what)
+        decided, before = {"digest": theirs["digest"]}, await server.registry.store.find("main", made["client_id"])
+
+        assert (await call(server, own, "GET", "reviews")).json() == {"reviews": []}
+        for method, path, body in (
+            ("GET", "reviews/{}", None),
+            ("POST", "reviews/{}/approve", decided),
+            ("POST", "reviews/{}/reject", decided),
+        ):
+            answer = await call(server, own, method, path.replace("{}", made["client_id"]), body)
+            unknown = await call(server, own, method, path.replace("{}", "nobody"), body)
+            assert (answer.status_code, unknown.status_code) == (404, 404)
+            assert "no client" in unknown.json()["error_description"]
+            assert answer.text.replace(made["client_id"], "nobody") == unknown.text
+
+        assert await server.registry.store.find("main", made["client_id"]) == before
+        assert (await call(server, elsewhere, "GET", "reviews")).json()["reviews"] == [theirs]
+        approved = await call(server, elsewhere, "POST", f"reviews/{made['client_id']}/approve", decided)
+        assert (approved.status_code, approved.json()["state"]) == (200, "active")
 
 
 async def test_a_tenant_finds_its_deleted_clients() -> None:
