@@ -8,7 +8,6 @@ upstream. So a name is taken once, whoever asks at the same moment.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ import msgspec
 from registrar.authorization import passwords
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Actor
+from registrar.service import attempts
 from registrar.service.ports import Conflict, DropAll, Item, Put, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
@@ -175,7 +175,7 @@ async def authenticate(registry: Registry, issuer: Issuer, username: str, passwo
         StoreUnavailable: the store does not answer.
     """
     now = registry.clock() // 1000
-    place = network(address)
+    place = attempts.network(address)
     counted = (("person", issuer.name, place, _folded(username)), ("person", issuer.name, place))
     if wait := await registry.attempts.took(counted, now):
         raise ProtocolError("too_many_attempts", headers=[(b"retry-after", str(wait).encode())])
@@ -189,17 +189,6 @@ async def authenticate(registry: Registry, issuer: Issuer, username: str, passwo
     for who in counted:
         await registry.attempts.succeeded(who, now)
     return person
-
-
-def network(address: str) -> str:
-    """Whose attempts are counted together: an IPv4 address, or the /64 that one household has of IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
 
 
 async def set_password(registry: Registry, issuer: Issuer, person: Person, password: str, actor: Actor) -> Person:
