@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from registering import MEMBERS, PUBLIC, as_update, bearer, configured, events, issue, manage, post, register
+from registering import MEMBERS, PUBLIC, as_update, bearer, configured, events, issue, manage, on_disk, post, register
 
 from registrar.domain.access_token import ADMINISTRATION
 from registrar.domain.credentials import PresentedToken
+from registrar.domain.terms import term
 from registrar.http import admin
 from registrar.service import administration, labels
 from registrar.service.administration import Refused
+from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
 
 pytestmark = pytest.mark.anyio
@@ -97,6 +102,46 @@ async def test_a_label_may_have_so_many_clients() -> None:
             await labels.label(server.registry, server.issuer, server.operator, moving["client_id"], {"tenant": "acme"})
         await manage(server, made[0], "DELETE")
         assert (await post(server, MEMBERS, token=value)).status_code == 201
+
+
+@pytest.mark.requirement("SEED-80")
+async def test_of_many_at_once_no_more_come_in_than_a_label_may_have(tmp_path: Path) -> None:
+    """Registrations and an operator's labelling beside them: the number holds exactly, and nobody is refused in vain."""
+    tables = "[issuer.main.labels]\nmost = { tenant = 10 }"
+    async with served(on_disk(tmp_path, tables=tables)) as server:
+        value, _ = await issue(server, labels={"tenant": "acme"}, max_uses=0)
+        moving = [await register(server, PUBLIC) for _ in range(6)]
+
+        async def labelled(client_id: str) -> int:
+            try:
+                await labels.label(server.registry, server.issuer, server.operator, client_id, {"tenant": "acme"})
+            except Refused:
+                return 403
+            return 201
+
+        async def registered() -> int:
+            return (await post(server, MEMBERS, token=value)).status_code
+
+        acts = [registered() for _ in range(12)] + [labelled(one["client_id"]) for one in moving]
+        answers = Counter(await asyncio.gather(*acts))
+
+        found = await server.registry.store.count(ClientQuery("main", terms=(term("label.tenant", "acme"),)))
+        assert (found, answers) == (10, {201: 10, 403: 8})
+
+
+async def test_a_full_label_ends_nobody() -> None:
+    """A client that was never used makes no room for another tenant member, under a cap that evicts beside it neither."""
+    tables = QUOTA + "\n[issuer.main.limits.clients]\ntoken = 3\n"
+    async with served(configured(tables=tables)) as server:
+        value, _ = await issue(server, labels={"tenant": "acme"}, max_uses=0)
+        made = [(await post(server, MEMBERS, token=value)).json() for _ in range(2)]
+        for _ in range(3):
+            refusal = await post(server, MEMBERS, token=value)
+            assert (refusal.status_code, refusal.json()["error"]) == (403, "access_denied")
+        for one in made:
+            found = await server.registry.store.find("main", one["client_id"])
+            assert found is not None
+            assert found.state == "active"
 
 
 @pytest.mark.requirement("SEED-59")

@@ -220,6 +220,19 @@ class _Contended(MemoryStore):
 
 
 @pytest.mark.requirement("R7592-22")
+@pytest.mark.parametrize("overlap", [-1, 10**10 + 1, 10**30])
+async def test_an_overlap_has_an_end(overlap: int) -> None:
+    """Whoever names one that no store could hold the end of is told, and no secret is replaced."""
+    async with served() as server:
+        client = await registered(server)
+        before = await record(server, client)
+        with pytest.raises(Refused, match="an overlap is"):
+            await administration.rotate_secret(*acts(server, client), overlap=overlap)
+        with pytest.raises(Refused, match="an overlap is"):
+            await bulk.start(*acts(server, client)[:3], Act.ROTATE_SECRET, Selection(everything=True), overlap=overlap)
+        assert await record(server, client) == before
+
+
 @pytest.mark.parametrize("reason", ["x" * 501, "bytes \udcff of a shell"])
 async def test_a_reason_is_a_short_text(reason: str) -> None:
     """It goes into an event, which is kept for good and sent to every webhook: whatever is decided, none is longer."""

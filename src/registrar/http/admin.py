@@ -6,9 +6,11 @@ and told in the same words. It is off unless the issuer's settings say `admin_ap
 
 from __future__ import annotations
 
+import enum
 import hashlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -222,7 +224,24 @@ def _read(call: Call, kind: type[_Wanted]) -> _Wanted:
     try:
         return msgspec.convert(call.body, kind)
     except msgspec.ValidationError as problem:
-        raise ProtocolError("invalid_request", shown(_said(problem))) from None
+        raise _not_taken(problem, kind) from None
+
+
+def _not_taken(problem: msgspec.ValidationError, kind: type) -> ProtocolError:
+    """What is wrong with a body or a query, and what would be taken in its place where that is one of a few."""
+    said = shown(_said(problem))
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    at = re.search(r"`\$\.(\w+)`", said)
+    accepted = _few(fields.get(at[1])) if at else [*fields] if "unknown field" in said else []
+    return ProtocolError("invalid_request", f"{said}. Accepted: {', '.join(accepted)}." if accepted else said)
+
+
+def _few(kind: Any) -> list[str]:
+    """The values of a type that has only a few."""
+    for one in (kind, *get_args(kind)):
+        if isinstance(one, type) and issubclass(one, enum.Enum):
+            return [member.value for member in one]
+    return [one for one in get_args(kind) if isinstance(one, str) and one]
 
 
 class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -618,7 +637,7 @@ def _filters(call: Call) -> Filters:
         labelled = labels.parsed(tuple(asked.pop("label", "").split()))
         found = msgspec.convert(asked, Filters, strict=False)
     except msgspec.ValidationError as problem:
-        raise ProtocolError("invalid_request", shown(_said(problem))) from None
+        raise _not_taken(problem, Filters) from None
     except Refused as problem:
         raise ProtocolError("invalid_request", _said(problem)) from None
     times = (found.created_from, found.created_before, found.unused_since, found.expires_before, found.keys_before)

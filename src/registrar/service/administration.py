@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -21,7 +21,7 @@ from registrar.policy import Contradiction, Policy
 from registrar.policy.evidence import ManagementProof
 from registrar.policy.rules.applied import Networks
 from registrar.service import issuance
-from registrar.service.ports import Conflict, NotFound
+from registrar.service.ports import Change, Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
 
 _TOKEN_ID_BYTES: Final = 8
@@ -60,6 +60,12 @@ class Operator:
 _LABEL: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?")
 """Visible ASCII of at most 128 characters: what looks the same is the same."""
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+async def _nothing_more(_: Client) -> Sequence[Change]:
+    return ()
+
+
 LARGEST: Final = 10**10
 """The most seconds or uses that may be named: three centuries, and far below what a store can hold."""
 REASON: Final = 500
@@ -80,6 +86,16 @@ def check_reason(reason: str, what: str = "reason") -> None:
         raise Refused(f"a {what} has {REASON} characters at the most, and this one has {len(reason)}")
     if any("\ud800" <= one <= "\udfff" for one in reason):
         raise Refused(f"a {what} is text, and this one is not UTF-8")
+
+
+def check_overlap(overlap: int | None) -> None:
+    """Refuse an overlap that no store could hold the end of.
+
+    Raises:
+        Refused: it is negative or too long.
+    """
+    if overlap is not None and not 0 <= overlap <= LARGEST:
+        raise Refused(f"an overlap is a number of seconds from 0 to {LARGEST}")
 
 
 async def issue_token(
@@ -256,9 +272,16 @@ async def resume(registry: Registry, issuer: Issuer, operator: Operator, client_
 
 
 async def label(
-    registry: Registry, issuer: Issuer, operator: Operator, client_id: str, labels: Mapping[str, str]
+    registry: Registry,
+    issuer: Issuer,
+    operator: Operator,
+    client_id: str,
+    labels: Mapping[str, str],
+    counted: Callable[[Client], Awaitable[Sequence[Change]]] = _nothing_more,
 ) -> Client:
     """Label a client anew: an empty value takes a label away, and those that are not named stay.
+
+    What is stored with that is asked for each time that the client is looked at: `labels.label` counts with it.
 
     Raises:
         Refused: there is no such client, or no such label.
@@ -271,7 +294,7 @@ async def label(
         return msgspec.structs.replace(client, version=client.version + 1, updated_at=now, labels=after)
 
     said = ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
-    return await _change(registry, issuer, operator, client_id, "client.labelled", said, labelled)
+    return await _change(registry, issuer, operator, client_id, "client.labelled", said, labelled, counted)
 
 
 async def delete(registry: Registry, issuer: Issuer, operator: Operator, client_id: str, reason: str = "") -> Client:
@@ -305,6 +328,7 @@ async def rotate_secret(
         Refused: the client has no secret, or this server has no key-encryption key.
     """
     check_reason(reason)
+    check_overlap(overlap)
     if not registry.keys:
         raise Refused("rotating a secret needs a key-encryption key (server.key_file)")
     now = registry.clock() // 1000
@@ -450,6 +474,7 @@ async def _change(
     kind: str,
     reason: str,
     change: Callable[[Client], Client],
+    more: Callable[[Client], Awaitable[Sequence[Change]]] = _nothing_more,
 ) -> Client:
     for _ in range(_ATTEMPTS):
         before = await find(registry, issuer, client_id)
@@ -460,7 +485,7 @@ async def _change(
             kind, issuer.name, operator.actor(), endpoint=operator.door, client_id=client_id, detail={"reason": reason}
         )
         try:
-            await registry.store.update(after, [event], expected=before.version)
+            await registry.store.update(after, [event], expected=before.version, changes=await more(before))
         except Conflict:
             continue
         return after

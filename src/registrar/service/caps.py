@@ -1,7 +1,7 @@
-"""Caps: how many clients may live at once, of one owner, token, software or address, and of an issuer in all.
+"""Caps: how many clients may live at once, of one owner, token, software, address or label, and of an issuer in all.
 
 Where a cap is full, the oldest of its clients that was never used makes room, and only where all are used is a new one
-refused. A cap must never be a way to lock others out, so each counts what one caller is answerable for: a `software_id`
+refused. A label's makes no room: what is labelled is somebody's by an operator's word, and not the next one's to end. A cap must never be a way to lock others out, so each counts what one caller is answerable for: a `software_id`
 that nobody attested is counted together with the address that claims it.
 
 Whoever registers under a cap replaces an item of that cap in the same transaction, so that of two who counted the same
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -65,6 +65,13 @@ class Cap(msgspec.Struct, frozen=True):
     key: str
     terms: tuple[str, ...] | None = None
     """What finds its clients; where it is none, items do."""
+    evicts: bool = True
+    """Whether the oldest client that was never used makes room."""
+
+    @property
+    def whose(self) -> str:
+        """Of whom its clients are, in words."""
+        return _NAMES.get(self.name) or f"with this {self.name.partition('.')[2]}"
 
     def refuses(self, client: Client) -> bool:
         """Whether it may refuse a client, or have it make room for another."""
@@ -83,13 +90,16 @@ async def create(
     """Store a client within the caps of its issuer.
 
     Raises:
-        ProtocolError: `too_many_clients`; `temporarily_unavailable`, where others were faster all the time.
+        ProtocolError: `too_many_clients`; `access_denied`, naming a label that has as many as it may; or
+            `temporarily_unavailable`, where others were faster all the time.
         TokenSpent, Conflict, StoreUnavailable: as `Store.create`.
     """
-    if issuer.settings.limits.clients == _NO_CAPS:
+    labelled = of_labels(issuer, client.labels) if client.labels else []
+    if issuer.settings.limits.clients == _NO_CAPS and not labelled:
         await registry.store.create(client, event, spend, changes)
         return
-    caps, total = _caps(issuer, client, address), _total(issuer)
+    # Those of labels first: nobody is to make room for one that is refused.
+    caps, total = [*labelled, *_caps(issuer, client, address)], _total(issuer)
     async with AsyncExitStack() as turns:
         for key in sorted(cap.key for cap in caps):  # all in one order, so that nobody waits in a circle
             await turns.enter_async_context(registry.turns.of(key))
@@ -99,7 +109,7 @@ async def create(
             if total and living >= total.limit and not waited and total.refuses(client):
                 await turns.enter_async_context(registry.turns.of(total.key))
                 waited, living = True, await _living(registry, issuer, now=True)
-            moved = [change for cap in caps for change in await _moved(registry, issuer, cap, client)]
+            moved = [change for cap in caps for change in await _moved(registry, issuer, cap, client.client_id)]
             counted = [await _counted(registry, issuer, total, client, living)] if total else []
             try:
                 await registry.store.create(client, event, spend, (*changes, *moved, *counted))
@@ -112,6 +122,27 @@ async def create(
                 _one_more(registry, issuer)
             return
     raise ProtocolError("temporarily_unavailable")
+
+
+def of_labels(issuer: Issuer, given: Mapping[str, str]) -> list[Cap]:
+    """The caps of labels that a client counts for."""
+    most, found = issuer.settings.labels.most, list[Cap]()
+    for name, value in given.items() if most else ():
+        if value and (limit := most.get(name, 0)):
+            one = terms.term(f"label.{name}", value)
+            found.append(Cap(f"label.{name}", limit, _digest("label", one), (one,), evicts=False))
+    return found
+
+
+async def labelled(registry: Registry, issuer: Issuer, client_id: str, given: Mapping[str, str]) -> list[Change]:
+    """The changes that count a client for labels that it did not have.
+
+    Raises:
+        ProtocolError: `access_denied`; a label has as many clients as it may.
+        StoreUnavailable: the store does not answer.
+    """
+    caps = of_labels(issuer, given)
+    return [change for cap in caps for change in await _moved(registry, issuer, cap, client_id)]
 
 
 def _caps(issuer: Issuer, client: Client, address: str) -> list[Cap]:
@@ -146,34 +177,38 @@ def _digest(name: str, *parts: str) -> str:
     return f"{name}.{hashlib.sha256(joined.encode()).hexdigest()[:32]}"
 
 
-async def _moved(registry: Registry, issuer: Issuer, cap: Cap, client: Client) -> list[Change]:
+async def _moved(registry: Registry, issuer: Issuer, cap: Cap, client_id: str) -> list[Change]:
     """Make room, and give the changes that count the client."""
     stands = await registry.store.item(issuer.name, KIND, cap.key)
     version = stands.version if stands else 0
     living = await _count(registry, issuer, cap)
     for _ in range(living - cap.limit + 1):
-        if not await _evict(registry, issuer, cap):
+        if not (cap.evicts and await _evict(registry, issuer, cap)):
             raise _full(cap)
     settings = issuer.settings.limits
     if living + 1 == limits.near(cap.limit, settings.near):
-        await limits.warn(registry, issuer, f"clients.{cap.name}", f"{cap.limit} clients {_NAMES[cap.name]}")
+        await limits.warn(registry, issuer, f"clients.{cap.name}", f"{cap.limit} clients {cap.whose}")
     changes: list[Change] = [Put(Item(issuer.name, KIND, cap.key, b"", version=version + 1), expected=version)]
     if cap.terms is None:
-        key = f"{cap.key}.{client.client_id}"
-        changes.append(Put(Item(issuer.name, COUNTED, key, b"", client_id=client.client_id, owner=cap.key)))
+        key = f"{cap.key}.{client_id}"
+        changes.append(Put(Item(issuer.name, COUNTED, key, b"", client_id=client_id, owner=cap.key)))
     return changes
 
 
 async def _count(registry: Registry, issuer: Issuer, cap: Cap) -> int:
     if cap.terms is not None:
-        return await registry.store.count(ClientQuery(issuer.name, terms=cap.terms))
+        most = 0 if cap.evicts else cap.limit
+        return await registry.store.count(ClientQuery(issuer.name, terms=cap.terms), most=most)
     return len(await registry.store.items(issuer.name, COUNTED, owner=cap.key, limit=cap.limit + _PAGE))
 
 
 def _full(cap: Cap) -> ProtocolError:
+    if not cap.evicts:
+        said = f"There are {cap.limit} clients {cap.whose} already, and no more may be."
+        return ProtocolError("access_denied", said)
     return ProtocolError(
         "too_many_clients",
-        f"There are {cap.limit} clients {_NAMES[cap.name]}, as many as may be, and all are in use.",
+        f"There are {cap.limit} clients {cap.whose}, as many as may be, and all are in use.",
     )
 
 
@@ -187,7 +222,7 @@ async def _counted(registry: Registry, issuer: Issuer, cap: Cap, client: Client,
         ProtocolError: `too_many_clients`.
     """
     if 0 < limits.near(cap.limit, issuer.settings.limits.near) <= living + 1:
-        await limits.warn_hourly(registry, issuer, f"clients.{TOTAL}", f"{cap.limit} clients {_NAMES[TOTAL]}")
+        await limits.warn_hourly(registry, issuer, f"clients.{TOTAL}", f"{cap.limit} clients {cap.whose}")
     if not cap.refuses(client):
         return Count(issuer.name)
     for _ in range(min(living - cap.limit + 1, _AT_ONCE)):

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from registrar.domain import webhook
+from registrar.domain.findings import shown
 from registrar.domain.settings import Webhook
 from registrar.domain.webhook import Message
 from registrar.service import delivery, outbox
@@ -228,7 +229,7 @@ async def replay_named(
     try:
         times = [webhook.told_at(one) for one in identifiers]
     except ValueError as problem:
-        raise Refused(f"{problem} is no identifier of a message; one begins with evt_") from None
+        raise Refused(f"{shown(str(problem))} is no identifier of a message, such as evt_ and 43 digits") from None
     since, until = min(times, default=0), max(times, default=0) + 1
     return await replay(
         registry, issuer, operator, name, since_ms=since, until_ms=until, wanted=tuple(dict.fromkeys(identifiers))
