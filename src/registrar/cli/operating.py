@@ -67,6 +67,8 @@ def run(configuration: Configuration, issuer: str, act: Callable[[Desk], Awaitab
     except RegistrationError as refusal:
         faults = [f"{one.member}: {one.reason}{_instead(one.accepted)}" for one in refusal.faults]
         raise Failure("; ".join(faults)) from None
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough, as `head` has: no failure to tell of, and click ends without a word
     except (ConfigurationError, ProtocolError, StoreUnavailable, Refused, Unacceptable, OSError) as problem:
         raise Failure(str(problem)) from None
 
