@@ -368,6 +368,22 @@ async def test_what_is_held_of_another_tenant_is_not_there(what: str) -> None:
         assert (approved.status_code, approved.json()["state"]) == (200, "active")
 
 
+async def test_a_tenant_chooses_no_policy_instead_of_its_own() -> None:
+    """What it issues is judged by what judges it, and may be judged more severely; who administers all may choose."""
+    tables = '[policy.strict]\nextends = ["default"]\n[policy.loose]\nextends = ["default"]\n'
+    async with served(configured(registration='policy = "strict"', issuer=ON, tables=tables)) as server:
+        own, (chief, _) = await tenant(server, "acme"), await issue(server, scope=("dcr", "admin.tokens"), max_uses=0)
+        wanted = {"kind": "operator", "policy": "loose", "max_uses": 0}
+        told = [(await call(server, token, "POST", "tokens", wanted)).json() for token in (own, chief)]
+        assert [one["policy"] for one in told] == ["strict loose", "loose"]
+        made = (await post(server, MEMBERS, token=told[0]["token"])).json()
+        client = await server.registry.store.find("main", made["client_id"])
+        assert client is not None
+        assert client.policy == "strict loose"
+        plain = (await call(server, own, "POST", "tokens", {"kind": "operator"})).json()
+        assert "loose" not in plain["policy"]
+
+
 async def test_a_tenant_finds_its_deleted_clients() -> None:
     """And nobody else's."""
     async with served(configured(issuer=ON)) as server:

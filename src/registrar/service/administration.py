@@ -149,7 +149,9 @@ async def issue_token(
         if beyond := under.beyond(scope):
             raise Refused(f"the token has not {beyond[0]}, and gives away no more than it has")
         scope = scope if set(scope) & set(under.ceiling) else (*scope, *under.ceiling)
-        policy = " ".join(dict.fromkeys([*under.policy.split(), *policy.split()]))
+        # Whoever administers within labels is judged by the issuer's policy, where by no other, and chooses none instead of it.
+        own = under.policy or (issuer.policy.name if under.within and policy else "")
+        policy = " ".join(dict.fromkeys([*own.split(), *policy.split()]))
         left = max(1, under.expires_at - now_ms // 1000)
         lifetime = min(lifetime or left, left) if under.expires_at else lifetime
         addresses, certificate = under.addresses or addresses, under.certificate or certificate
