@@ -220,6 +220,19 @@ class _Contended(MemoryStore):
 
 
 @pytest.mark.requirement("R7592-22")
+async def test_a_replaced_secret_works_no_longer_than_it_would_have() -> None:
+    """Its own end comes before that of a longer overlap, and the operator is told so."""
+    async with served(OPEN + "[issuer.main.client_secret]\nlifetime = 60\n") as server:
+        client = await registered(server)
+        ends = server.clock.now + 60
+        server.clock.advance(20)
+        _, after = await administration.rotate_secret(*acts(server, client), overlap=3_600)
+        current, old = after.credentials.secrets
+        assert (old.until, current.expires_at) == (ends, ends + 20)
+        server.clock.advance(40)
+        assert not after.credentials.secret_is(client["client_secret"], server.clock.now)
+
+
 @pytest.mark.parametrize("overlap", [-1, 10**10 + 1, 10**30])
 async def test_an_overlap_has_an_end(overlap: int) -> None:
     """Whoever names one that no store could hold the end of is told, and no secret is replaced."""
