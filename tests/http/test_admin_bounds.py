@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from registering import MEMBERS, bearer, configured, issue, on_disk
+from registering import MEMBERS, bearer, configured, events, issue, on_disk
 
 from registrar.domain.access_token import ADMINISTRATION
 from registrar.testing import served
@@ -24,6 +25,11 @@ HUGE = 10**18
         ("tokens", {"max_uses": 10**30}),
         ("tokens", {"expires_in": 10**30}),
         ("tokens", {"label": "x" * 501}),
+        ("tokens", {"scope": "dcr " + "x" * 2_048}),
+        ("tokens", {"scope": "dcr a\0b"}),
+        ("tokens", {"scope": 'dcr "'}),
+        ("tokens", {"scope": ""}),
+        ("templates", {"template_id": "t", "metadata": dict(MEMBERS), "description": "x" * 501}),
         ("tokens", {"owner": "x" * 501}),
         ("reviews/nobody/approve", {"digest": "x", "reason": "x" * 501}),
         ("reviews/nobody/reject", {"digest": "x", "reason": "x" * 501}),
@@ -47,6 +53,7 @@ async def test_out_of_range(tmp_path: Path, path: str, body: dict[str, Any]) -> 
         assert answer.json()["error_description"]
         assert len(await server.registry.store.tokens("main")) == 1
         assert not await server.registry.store.items("main", "statement")
+        assert not await server.registry.store.items("main", "template")
         assert not await server.registry.store.items("main", "bulk")
 
 
@@ -71,6 +78,17 @@ async def test_what_would_be_taken_is_told(method: str, path: str, body: Any, ac
         assert set(accepted.split(", ")) <= set(
             answer.json()["error_description"].partition("Accepted: ")[2][:-1].split(", ")
         )
+
+
+async def test_a_name_that_is_too_long_is_not_repeated() -> None:
+    """Neither the answer nor the audit holds what somebody wrote into a path by the kilobyte."""
+    async with served(configured(issuer="admin_api = true")) as server:
+        token = (await issue(server, scope=tuple(ADMINISTRATION)))[0]
+        answer = await server.client.get(f"/admin/api/clients/{'x' * 5_000}", headers=bearer(token))
+        assert answer.status_code == 404
+        assert len(answer.content) < 1_200
+        (event,) = await events(server, "administration.refused")
+        assert len(json.dumps(event)) < 2_000
 
 
 async def test_ceiling(tmp_path: Path) -> None:

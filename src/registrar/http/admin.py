@@ -56,6 +56,8 @@ _LATEST: Final = 10**11
 """The last second that a request may name, some three thousand years from now."""
 _NAME: Final = 128
 """Characters of a segment of a path that the audit keeps."""
+_MESSAGE_LENGTH: Final = 1_000
+"""Characters of a message: enough for every list of what there is."""
 _MESSAGE: Final = {ord('"'): "'", ord("\\"): "/"}
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -208,8 +210,10 @@ def _row(method: str, path: str) -> tuple[Row, str]:
 
 
 def _said(problem: Exception) -> str:
-    """A message as an error may hold it (RFC 6749 §5.2)."""
-    return str(problem).encode("ascii", "replace").decode("ascii").translate(_MESSAGE)
+    """A message as an error may hold it (RFC 6749 §5.2); one that repeats a name of a path is cut off, as the audit has it."""
+    text = str(problem)
+    kept = text if len(text) <= _MESSAGE_LENGTH else f"{text[:_MESSAGE_LENGTH]}..."
+    return kept.encode("ascii", "replace").decode("ascii").translate(_MESSAGE)
 
 
 _Wanted = TypeVar("_Wanted")
@@ -277,7 +281,7 @@ class TemplateWanted(_Strict, frozen=True):
     """Where it is created."""
     allowed: list[str] = []
     policy: str = ""
-    description: str = ""
+    description: Why = ""
     version: int | None = None
     """Where it is changed: the version that was seen."""
 

@@ -57,6 +57,10 @@ class Operator:
         return Actor("operator", known_by, self.token_id, self.person, self.address)
 
 
+_SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
+"""RFC 6749 §3.3."""
+_SCOPES: Final = 2_048
+"""Characters of the scopes of a token, as of those of a client."""
 _LABEL: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?")
 """Visible ASCII of at most 128 characters: what looks the same is the same."""
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
@@ -142,6 +146,8 @@ async def issue_token(
     Raises:
         Refused: a policy is not configured, two contradict each other, or a user's token has no owner.
     """
+    if len(said := " ".join(scope)) > _SCOPES or not _SCOPE.fullmatch(said):
+        raise Refused(f"scopes are ASCII words with spaces between, of {_SCOPES} characters at the most")
     check_reason(label, "label of a token")
     check_reason(owner, "name of an owner")
     now_ms = registry.clock()

@@ -109,8 +109,10 @@ async def create(registry: Registry, issuer: Issuer, operator: Operator, templat
 
     Raises:
         RegistrationError: its metadata may not be registered; all faults are in it.
-        Refused: the name is taken, or was: a name is never used again; or the operator's token does not go so far.
+        Refused: the name is taken, or was: a name is never used again; the description is too long; or the operator's token
+            does not go so far.
     """
+    check_reason(wanted.description, "description")
     return await _create(registry, issuer, operator, template_id, wanted, "operator")
 
 
@@ -138,6 +140,7 @@ async def change(
         Refused: it is another version by now, deleted, or written in the configuration; or the operator's token does not
             go so far.
     """
+    check_reason(wanted.description, "description")
     before = await _living(registry, issuer, template_id)
     if before.origin == _BY_CONFIGURATION and not before.withdrawn:
         raise Refused(f"the template {template_id} is written in the configuration; change it there")
