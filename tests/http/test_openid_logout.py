@@ -10,7 +10,7 @@ import pytest
 from authorizing import code_for, exchange
 from openid_connect import JWKS, RSA, alice, client_of, decrypted, openid, under_secret, verified
 
-from registrar.authorization import backchannel, code, id_token, logout, sessions
+from registrar.authorization import backchannel, code, id_token, logout, people, sessions
 from registrar.authorization.backchannel import Notice
 from registrar.authorization.grant import Grant
 from registrar.authorization.request import Authentication
@@ -274,6 +274,35 @@ async def test_what_cannot_be_stored_is_not_half_done() -> None:
         assert documents.posted == []
         assert await store.item("main", "session", visit.item.key) is not None
         assert await waiting(server) == []
+
+
+@pytest.mark.parametrize("act", ["disable", "password"])
+async def test_sessions_that_an_operator_ends_are_told_of(act: str) -> None:
+    """All sessions of that person, with what ended them, and nobody else's; a server sends it at its next look."""
+    documents = Documents({HEARS: b""})
+    async with served(openid(), fetch=documents) as server:
+        registry, issuer, person = server.registry, server.issuer, await alice(server)
+        visits = [await visit_of(server) for _ in range(2)]
+        clients_told = [(await told(server, visit, backchannel_logout_uri=HEARS))[0] for visit in visits]
+        bob = await people.add(registry, issuer, "bob", "correct horse battery")
+        _, other = await sessions.begin(registry, issuer, bob, amr=("pwd",))
+        await told(server, other, backchannel_logout_uri=HEARS)
+
+        changes = await logout.everywhere(registry, issuer, person.subject)
+        actor = server.operator.actor()
+        if act == "disable":
+            await people.set_disabled(registry, issuer, person, True, actor, changes)
+        else:
+            await people.set_password(registry, issuer, person, "another long password", actor, changes)
+        assert documents.posted == []
+        await tried_again(server)
+
+        tokens = [(await verified(server, form["logout_token"])).claims for _, form in documents.posted]
+        assert {(one["aud"], one["sid"]) for one in tokens} == {
+            (client["client_id"], visit.session.session_id) for client, visit in zip(clients_told, visits, strict=True)
+        }
+        assert await waiting(server) == []
+        assert [one.owner for one in await registry.store.items("main", logout.KIND)] == [bob.subject]
 
 
 async def test_a_client_that_is_gone_is_not_told() -> None:

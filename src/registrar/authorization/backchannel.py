@@ -54,23 +54,18 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Notice).decode
 
 
-def notices(registry: Registry, issuer: Issuer, told: list[Client], subject: str, session_id: str) -> list[Put]:
-    """What has to be stored where a session ends, one notice for each client; `tell_at_once` is for each of them.
-
-    They are due as if an attempt had just begun: this process makes it, and another one where this one is killed.
+def notice(registry: Registry, issuer: Issuer, client_id: str, subject: str, session_id: str, due_ms: int) -> Put:
+    """What has to be stored where a session ends, for each client that wants to hear of it.
 
     Args:
         registry: what every use case is given.
         issuer: where the session was.
-        told: clients that registered an address for it.
+        client_id: of a client that registered an address for it.
         subject: the person's.
         session_id: the session's `sid`.
+        due_ms: `began`, where `tell_at_once` follows; else now, and a server does it.
     """
-    due = _claimed_until(registry, issuer)
-    return [
-        Put(_item(issuer, Notice(one.client_id, subject, session_id), due, registry.entropy(8).hex()), 0)
-        for one in told
-    ]
+    return Put(_item(issuer, Notice(client_id, subject, session_id), due_ms, registry.entropy(8).hex()), 0)
 
 
 def _item(issuer: Issuer, notice: Notice, due_ms: int, identifier: str) -> Item:
@@ -86,8 +81,11 @@ def _item(issuer: Issuer, notice: Notice, due_ms: int, identifier: str) -> Item:
     )
 
 
-def _claimed_until(registry: Registry, issuer: Issuer) -> int:
-    """Until when whoever has begun an attempt is left alone with it, in milliseconds since 1970."""
+def began(registry: Registry, issuer: Issuer) -> int:
+    """Until when whoever begins an attempt now is left alone with it, in milliseconds since 1970.
+
+    This process makes it, and another one where this one is killed.
+    """
     return registry.clock() + int((issuer.settings.openid.logout_seconds + _MARGIN) * 1000)
 
 
@@ -192,9 +190,9 @@ async def tell_due(registry: Registry, issuer: Issuer, queue: Queue) -> None:
 
 async def _again(registry: Registry, issuer: Issuer, item: Item) -> None:
     """Begin an attempt, which of many processes one does, and make it."""
-    began = _item(issuer, _decode(item.body), _claimed_until(registry, issuer), item.key.partition(".")[2])
+    begun = _item(issuer, _decode(item.body), began(registry, issuer), item.key.partition(".")[2])
     try:
-        await registry.store.change([Drop(item.issuer, item.kind, item.key, item.version), Put(began)])
+        await registry.store.change([Drop(item.issuer, item.kind, item.key, item.version), Put(begun)])
     except Conflict:
         return
-    await tell(registry, issuer, began)
+    await tell(registry, issuer, begun)

@@ -142,14 +142,33 @@ async def end(registry: Registry, issuer: Issuer, visit: Visit) -> list[str]:
         StoreUnavailable: the store does not answer; the session goes on.
     """
     participants = await _participants(registry, issuer, visit)
-    told = [client for client in participants if "backchannel_logout_uri" in client.metadata]
-    session_id = visit.session.session_id
-    notices = backchannel.notices(registry, issuer, told, visit.person.subject, session_id)
+    session_id, begun = visit.session.session_id, backchannel.began(registry, issuer)
+    notices = [
+        backchannel.notice(registry, issuer, client.client_id, visit.person.subject, session_id, begun)
+        for client in participants
+        if "backchannel_logout_uri" in client.metadata
+    ]
     known = [Drop(issuer.name, KIND, f"{session_id} {client.client_id}") for client in participants]
     await sessions.end(registry, issuer, visit, [*known, *notices])
     for put in notices:
         registry.errands.start(backchannel.tell_at_once(registry, issuer, put.item), "telling a client of a sign-out")
     return [_frame(issuer, client, visit) for client in participants if "frontchannel_logout_uri" in client.metadata]
+
+
+async def everywhere(registry: Registry, issuer: Issuer, subject: str) -> list[Change]:
+    """What has to be stored where all sessions of a person end by somebody else's doing; a server tells their clients.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    changes, after, now_ms = list[Change](), "", registry.clock()
+    while page := await registry.store.items(issuer.name, KIND, owner=subject, after=after, limit=_PAGE):
+        for item in page:
+            session_id, after = item.key.partition(" ")[0], item.key
+            changes.append(Drop(issuer.name, KIND, item.key))
+            if item.lives(now_ms // 1000):
+                changes.append(backchannel.notice(registry, issuer, item.client_id, subject, session_id, now_ms))
+    return changes
 
 
 async def _participants(registry: Registry, issuer: Issuer, visit: Visit) -> list[Client]:
