@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from registrar.cli import operating
     from registrar.service.ports import EventQuery, StoredEvent
 
-_COLUMNS = ("sequence", "time_at", "kind", "client_id", "actor", "authentication", "policy", "error", "reason")
+_COLUMNS = (
+    "sequence",
+    "time_at",
+    "issuer",
+    "kind",
+    "client_id",
+    "actor",
+    "authentication",
+    "policy",
+    "error",
+    "reason",
+)
 _PAGE = 500
 
 
@@ -46,7 +57,8 @@ def _query(desk: operating.Desk, kind: str, client_id: str) -> EventQuery:
 
     if kind and kind not in EVENTS:
         raise Failure(f"there is no kind of event {kind}; the reference lists them")
-    return EventQuery(desk.issuer.name, kind or None, client_id or None)
+    # Without an issuer, those of all of them, and the registry's own: its keys, and what was erased and taken away.
+    return EventQuery(desk.asked or None, kind or None, client_id or None)
 
 
 async def _events(
@@ -107,9 +119,9 @@ def show_event(config: Path | None, dev: bool, issuer: str, as_json: bool, seque
     from registrar.service.ports import EventQuery
 
     async def act(desk: operating.Desk) -> None:
-        found = await desk.registry.store.events(EventQuery(desk.issuer.name), after=sequence - 1, limit=1)
+        found = await desk.registry.store.events(EventQuery(desk.asked or None), after=sequence - 1, limit=1)
         if not found or found[0].sequence != sequence:
-            raise Failure(f"there is no event {sequence} at {desk.issuer.name}")
+            raise Failure(f"there is no event {sequence}{desk.asked and f' at {desk.asked}'}")
         [one] = found
         disclosed = json.loads(one.event.personal or b"{}")
         place = {"writer": one.writer, "batch": one.batch, "position": one.position}
@@ -228,6 +240,8 @@ def _tell(report: Any) -> None:
     )
     if report.pruned:
         click.echo(f"the events of {report.pruned} batches were taken away by the retention")
+    if report.erased:
+        click.echo(f"whom {report.erased} events name was erased")
     if report.unchained:
         click.echo(f"{report.unchained} events are from before there were chains, and prove nothing")
     if beyond := report.batches - report.placed:
@@ -289,6 +303,7 @@ def _signs(desk: operating.Desk) -> None:
 def cosign(checkpoint_file: IO[bytes], key_file: IO[bytes]) -> None:
     """Put a witness's signature beside those of a checkpoint, and print it. Nothing of a registry is opened."""
     from joserfc import jws as library
+    from joserfc.errors import JoseError
     from joserfc.jwk import JWKRegistry
 
     from registrar.domain import checkpoint
@@ -296,14 +311,20 @@ def cosign(checkpoint_file: IO[bytes], key_file: IO[bytes]) -> None:
 
     try:
         held = checkpoint.read(_checkpoint_of(checkpoint_file.read()))
-        key = JWKRegistry.import_key(json.loads(key_file.read()))
-        algorithm = {"OKP": "Ed25519", "EC": "ES256", "RSA": "PS256"}[key.key_type]
+        given = json.loads(key_file.read())
+        algorithm = _WITNESS.get((given.get("kty"), given.get("crv"))) if isinstance(given, dict) else None
+        if algorithm is None or "d" not in given:
+            raise Failure("a witness signs with a private key, a JWK: Ed25519, P-256 or RSA")
+        key = JWKRegistry.import_key(given)
         header = {"alg": algorithm, "kid": key.kid or str(key.thumbprint()), "typ": checkpoint.TYPE}
         compact = library.serialize_compact(header, checkpoint.payload(held), key, algorithms=[algorithm])
         both = checkpoint.signed(compact, held)
-    except (Malformed, ValueError, KeyError) as problem:
+    except (Malformed, JoseError, ValueError, TypeError, KeyError) as problem:
         raise Failure(f"it cannot be signed: {problem}") from None
     Output(as_json=True).dump(checkpoint.body(both), indent=None)
+
+
+_WITNESS: dict[Any, str] = {("OKP", "Ed25519"): "Ed25519", ("EC", "P-256"): "ES256", ("RSA", None): "PS256"}
 
 
 @audit.command("witnessed")
@@ -324,12 +345,14 @@ def witnessed(config: Path | None, dev: bool, issuer: str, as_json: bool, checkp
 
     async def act(desk: operating.Desk) -> None:
         try:
-            await checkpoints.cosigned(desk.registry, signed)
+            both = await checkpoints.cosigned(desk.registry, signed)
+        except Malformed as problem:
+            raise Failure(f"it is not taken in: {problem}") from None
         except Conflict:
             raise Failure(
                 "it is no checkpoint of this registry, or another one was taken in at the same moment"
             ) from None
-        Output(as_json).record({"signatures": len(signed.signatures)}, "Taken in.")
+        Output(as_json).record({"signatures": len(both.signatures)}, "Taken in.")
 
     operating.run(configured(config, dev=dev), issuer, act)
 
@@ -386,16 +409,20 @@ def verify_consistency(earlier: IO[bytes], proof_file: IO[bytes], keys: IO[bytes
 
 
 @audit.command("verify-receipt")
-@click.argument("receipt_file", type=click.File("r"))
+@click.argument("receipt_file", type=click.File("rb"))
 @click.option("--keys", type=click.File("rb"), required=True, help="The public keys of the audit, and of witnesses.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def verify_receipt(receipt_file: IO[str], keys: IO[bytes], as_json: bool) -> None:
+def verify_receipt(receipt_file: IO[bytes], keys: IO[bytes], as_json: bool) -> None:
     """Verify a receipt of a registration with nothing but public keys, and print what it says."""
     from registrar.domain.jws import Malformed, Refused
     from registrar.service import receipts, verification
 
     try:
-        verified = receipts.verify(receipt_file.read().strip(), verification.key_set(keys.read()))
+        trusted = verification.key_set(keys.read())
+    except Malformed as problem:
+        raise click.UsageError(f"the keys cannot be read: {problem}") from None
+    try:
+        verified = receipts.verify(receipt_file.read().decode("ascii", "replace").strip(), trusted)
     except (Malformed, Refused) as problem:
         raise Failure(f"the receipt is not to be believed: {problem}") from None
     claims = {name: value for name, value in verified.claims.items() if name != "proof"}
@@ -431,7 +458,9 @@ def redact(
 
     async def act(desk: operating.Desk) -> None:
         before = int(until.replace(tzinfo=UTC).timestamp()) if until else 0
-        query = EventQuery(desk.issuer.name, client_id=client_id or None)
+        # A person is forgotten everywhere, unless an issuer was named.
+        name = desk.asked or None if person else desk.issuer.name
+        query = EventQuery(name, client_id=client_id or None)
         actor, door = desk.operator.actor(), desk.operator.door
         count = await retention.redact(desk.registry, actor, door, query, before=before, person=person)
         Output(as_json).record({"events": count}, "Erased.")
@@ -450,6 +479,7 @@ def prune(config: Path | None, dev: bool, issuer: str, as_json: bool, until: dat
     async def act(desk: operating.Desk) -> None:
         before = int(until.replace(tzinfo=UTC).timestamp())
         actor, door = desk.operator.actor(), desk.operator.door
+        _signs(desk)
         count = await retention.prune(desk.registry, before, actor=actor, endpoint=door)
         Output(as_json).record({"events": count}, "Taken away.")
 

@@ -196,6 +196,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     requested_scope: Any = None
     scope: Any = None
     selection: Any = None
+    signed: str = ""
     since: int = 0
     software_id: Any = None
     subject: str = ""

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from registrar.domain.credentials import Unreadable
 from registrar.domain.events import Actor
 from registrar.service import checkpoints, leases, passage
 from registrar.service.leases import EVERYWHERE
@@ -19,6 +20,19 @@ _PAGE: Final = 500
 _BATCHES: Final = 100
 _EVERY: Final = 3_600
 _SELF: Final = Actor("operator", "local")
+PRUNED: Final = "registrar-pruned"
+"""The `typ` of the statement that events were taken away on purpose (RFC 8725 §3.11)."""
+
+
+class Pruned(msgspec.Struct, frozen=True):
+    """What that statement says."""
+
+    log: str
+    """Of which log."""
+    until: int
+    """The last place in it that events were taken away from."""
+    before: int
+    """Seconds since 1970: no event of then or later was."""
 
 
 log = logging.getLogger("registrar")
@@ -87,9 +101,12 @@ async def prune(registry: Registry, before: int, *, actor: Actor = _SELF, endpoi
 
     Raises:
         StoreUnavailable: the store does not answer; the next call goes on.
+        Unreadable: the key-encryption key of the signing key is missing.
     """
     latest = await checkpoints.latest(registry)
-    covered = latest.checkpoint.size if latest else 0
+    if latest is None:
+        return 0
+    log, covered = latest.checkpoint.log, latest.checkpoint.size
     place = count = 0
     while True:
         batches = [one for one in await registry.store.log(after=place, limit=_BATCHES) if one.place <= covered]
@@ -102,9 +119,10 @@ async def prune(registry: Registry, before: int, *, actor: Actor = _SELF, endpoi
             changes += [Erase(event.sequence, whole=True) for event in held]
             until = one.place
         if changes:
-            event = registry.audit.event(
-                "audit.pruned", EVERYWHERE, actor, endpoint=endpoint, detail={"count": until, "since": before}
-            )
+            # Signed, because it excuses what is missing: whoever can write events as a writer does could else write this.
+            signed = await checkpoints.sign(registry, Pruned(log, until, before), PRUNED)
+            detail = {"count": until, "since": before, "signed": signed}
+            event = registry.audit.event("audit.pruned", EVERYWHERE, actor, endpoint=endpoint, detail=detail)
             await registry.store.change(changes, [event])
             count += len(changes)
         if not batches or until != batches[-1].place:
@@ -128,5 +146,5 @@ async def keep(registry: Registry, days: int, rest: int) -> None:
             mine = await leases.take(registry.store, "retention", holder, now, 2 * _EVERY)
             if mine and await passage.may_end_things(registry, rest):
                 await prune(registry, now - days * 86_400)
-        except StoreUnavailable as problem:
+        except (StoreUnavailable, Unreadable) as problem:
             log.warning("events that are too old are still there: %s", problem)
