@@ -604,7 +604,9 @@ async def test_the_log_is_shown_to_have_only_grown(registry: Registry) -> None:
     assert new is not None
     before, after = old.checkpoint, new.checkpoint
     assert before.size < after.size
-    path = [*map(checkpoint.hashed, await receipts.consistency(registry, before.size))]
+    signed, proof = await receipts.consistency(registry, before.size)
+    assert signed == new
+    path = [*map(checkpoint.hashed, proof)]
     roots = checkpoint.hashed(before.root), checkpoint.hashed(after.root)
     assert merkle.extends(before.size, roots[0], after.size, roots[1], path)
     for size in (0, after.size + 1):

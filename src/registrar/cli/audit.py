@@ -364,17 +364,15 @@ def consistency(config: Path | None, dev: bool, issuer: str, as_json: bool, size
     """Print the proof that the log of the newest checkpoint begins with that of an earlier one, of SIZE batches."""
     from registrar.cli import operating
     from registrar.domain import checkpoint
-    from registrar.service import checkpoints, receipts
+    from registrar.service import receipts
 
     del as_json
 
     async def act(desk: operating.Desk) -> None:
         try:
-            proof = await receipts.consistency(desk.registry, size)
+            latest, proof = await receipts.consistency(desk.registry, size)
         except IndexError:
             raise Failure(f"no checkpoint covers {size} batches") from None
-        latest = await checkpoints.latest(desk.registry)
-        assert latest is not None
         Output(as_json=True).dump({"size": size, "proof": list(proof), "checkpoint": checkpoint.body(latest)})
 
     operating.run(configured(config, dev=dev), issuer, act)

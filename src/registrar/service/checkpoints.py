@@ -17,7 +17,7 @@ from registrar.domain.checkpoint import ALGORITHM, TYPE, Checkpoint, Signed
 from registrar.domain.credentials import Unreadable
 from registrar.domain.events import Actor
 from registrar.domain.jws import Malformed
-from registrar.service import keys, leases
+from registrar.service import keys, leases, tree
 from registrar.service.leases import EVERYWHERE
 from registrar.service.ports import Change, Conflict, Item, Place, Put, StoreUnavailable
 from registrar.service.registry import Registry
@@ -94,6 +94,7 @@ async def make(registry: Registry) -> Signed | None:
         after = Head(before.log, growing.size, tuple(growing.peaks), made)
         changes.append(Put(Item(EVERYWHERE, KIND, _HEAD, _encode(after), version + 1), version, now))
         changes.append(Put(Item(EVERYWHERE, KIND, _key(growing.size), _encode(made))))
+        changes += await tree.puts(registry.store, growing.nodes)
         try:
             await registry.store.change(changes)
         except Conflict:

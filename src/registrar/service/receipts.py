@@ -17,7 +17,8 @@ from registrar.domain.checkpoint import ALGORITHMS, Signed
 from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
 from registrar.domain.jws import JWK, Malformed, Refused
-from registrar.service import checkpoints
+from registrar.service import checkpoints, tree
+from registrar.service.checkpoints import Tampered
 from registrar.service.ports import EventQuery, StoredEvent
 from registrar.service.registry import Issuer, Registry
 
@@ -104,21 +105,25 @@ def _present(**members: str) -> dict[str, str]:
 
 
 async def _event(registry: Registry, client: Client) -> StoredEvent | None:
-    """The event that says what is registered now: that of the registration, or of the last update."""
-    found, after = None, 0
-    while page := await registry.store.events(EventQuery(client.issuer, client_id=client.client_id), after=after):
-        after = page[-1].sequence
-        found = next((one for one in reversed(page) if one.event.kind in _REGISTERED), found)
-    return found
+    """The event that says what is registered now: that of the registration, or of the last update.
+
+    By their kinds: of a client that reads itself every minute there are many others.
+    """
+    found: list[StoredEvent] = []
+    for kind in _REGISTERED:
+        query, after = EventQuery(client.issuer, kind, client.client_id), 0
+        while page := await registry.store.events(query, after=after):
+            after = page[-1].sequence
+            found.append(page[-1])
+    return max(found, key=lambda one: one.sequence, default=None)
 
 
 async def prove(registry: Registry, stored: StoredEvent) -> Proof | None:
     """The way from an event to the newest checkpoint; None where none covers it yet.
 
-    Reads the log up to that checkpoint: 32 bytes for each batch.
-
     Raises:
         StoreUnavailable: the store does not answer.
+        Tampered: what is stored does not lead there.
     """
     signed = await checkpoints.latest(registry)
     held = await registry.store.batches(after=(stored.writer, stored.batch - 2), limit=2)
@@ -129,7 +134,10 @@ async def prove(registry: Registry, stored: StoredEvent) -> Proof | None:
     bodies = [one.event.body for one in await registry.store.told(own.writer, own.number, own.number)]
     if len(bodies) != own.events:
         return None
-    entries = await _entries(registry, signed.checkpoint.size)
+    said, place = signed.checkpoint, own.place - 1
+    path = await tree.Proofs(registry.store).roots(merkle.inclusion_spans(said.size, place))
+    if not merkle.includes(chain.entry(own), place, said.size, path, checkpoint.hashed(said.root)):
+        raise Tampered("the log of the audit does not lead to its checkpoint; `registrar audit verify` tells more")
     return Proof(
         index=stored.position,
         in_batch=_texts(merkle.inclusion([merkle.leaf(body) for body in bodies], stored.position)),
@@ -137,33 +145,25 @@ async def prove(registry: Registry, stored: StoredEvent) -> Proof | None:
         number=own.number,
         events=own.events,
         before=checkpoint.text(before),
-        place=own.place - 1,
-        in_log=_texts(merkle.inclusion(entries, own.place - 1)),
+        place=place,
+        in_log=_texts(path),
         checkpoint=signed,
     )
 
 
-async def consistency(registry: Registry, before: int) -> tuple[str, ...]:
-    """The proof that the log of the newest checkpoint begins with that of an earlier one; hashes in base64url.
+async def consistency(registry: Registry, before: int) -> tuple[Signed, tuple[str, ...]]:
+    """The newest checkpoint, and the proof that its log begins with that of an earlier one; hashes in base64url.
 
     Raises:
         IndexError: the log never had that size, or there is no checkpoint.
         StoreUnavailable: the store does not answer.
     """
     signed = await checkpoints.latest(registry)
-    size = signed.checkpoint.size if signed else 0
-    if not 0 < before <= size:
+    if signed is None:
         raise IndexError(before)
-    return _texts(merkle.consistency(await _entries(registry, size), before))
-
-
-async def _entries(registry: Registry, size: int) -> list[bytes]:
-    found: list[bytes] = []
-    while len(found) < size and (
-        page := await registry.store.log(after=len(found), limit=min(10_000, size - len(found)))
-    ):
-        found += map(chain.entry, page)
-    return found
+    return signed, _texts(
+        await tree.Proofs(registry.store).roots(merkle.consistency_spans(signed.checkpoint.size, before))
+    )
 
 
 def _texts(hashes: list[bytes]) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ from registrar.domain import chain, checkpoint, events, jws, merkle
 from registrar.domain.chain import Batch
 from registrar.domain.checkpoint import Signed
 from registrar.domain.jws import JWK, Malformed, Refused
-from registrar.service import checkpoints, retention
+from registrar.domain.merkle import Node
+from registrar.service import checkpoints, retention, tree
 from registrar.service.checkpoints import Tampered
 from registrar.service.ports import EventQuery, Store, StoredEvent
 from registrar.service.registry import Registry
@@ -127,7 +128,8 @@ async def verify(
     every, batched, report.unchained = await store.tally()
     if every != (there := batched - scan.missing + report.unchained):
         report.found("events", f"{every} are stored, and {there} are in batches")
-    _checkpoints(report, _log(report, scan, wanted), wanted, trusted)
+    nodes = _checkpoints(report, _log(report, scan, wanted), wanted, trusted)
+    await _nodes(store, report, nodes)
     await _beyond(registry, report, scan)
     return report
 
@@ -337,8 +339,8 @@ async def _wanted(registry: Registry, report: Report, kept: Sequence[Signed]) ->
 
 def _checkpoints(
     report: Report, entries: list[bytes], wanted: Sequence[tuple[str, Signed]], trusted: Sequence[JWK]
-) -> None:
-    """Each checkpoint against the log as it is."""
+) -> list[Node]:
+    """Each checkpoint against the log as it is; the nodes of the log's tree."""
     growing, at, log = merkle.Growing(), 0, ""
     for name, one in wanted:
         said = one.checkpoint
@@ -357,6 +359,15 @@ def _checkpoints(
         at = said.size
         if checkpoint.text(growing.root) != said.root:
             report.found(where, "the log does not have this root: a batch in it is another, or elsewhere")
+    return growing.nodes
+
+
+async def _nodes(store: Store, report: Report, made: Sequence[Node]) -> None:
+    """What proofs are made from: a node that is another proves nothing false, and leaves true things unproved."""
+    roots = {(one.height, one.place): one.root for one in made}
+    async for one, root in tree.stored(store):
+        if roots.get((one.height, one.place), root) != root:
+            report.found("log", f"node {one.place} of height {one.height}, which proofs are made from, is another")
 
 
 async def _beyond(registry: Registry, report: Report, scan: _Scan) -> None:
