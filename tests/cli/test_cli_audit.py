@@ -110,6 +110,24 @@ def test_a_witness_signs_too(desk: Desk, kept: Path) -> None:
     )
 
 
+def test_a_witness_signs_what_has_only_grown(desk: Desk, kept: Path) -> None:
+    """By the proof that is published beside a checkpoint; another log, or one that is not proved, is not signed."""
+    (kept / "witness.json").write_text(json.dumps(ECKey.generate_key("P-256", private=True).as_dict(private=True)))
+    desk.register()
+    desk.done("audit", "checkpoint")
+    document = kept / "published.json"
+    document.write_text(desk.done("audit", "consistency", str(kept / "checkpoint.json")))
+    arguments = ["audit", "cosign", str(document), "--key", str(kept / "witness.json")]
+    earlier = ["--earlier", str(kept / "checkpoint.json")]
+    assert len(json.loads(desk.done(*arguments, *earlier, "--keys", str(kept / "keys.json")))["signatures"]) == 2
+    assert "go together" in desk.misused(*arguments, *earlier)
+    changed = json.loads(document.read_text())
+    document.write_text(json.dumps({**changed, "proof": changed["proof"][::-1]}))
+    assert "does not begin with" in desk.refused(*arguments, *earlier, "--keys", str(kept / "keys.json"))
+    document.write_text(json.dumps(changed["checkpoint"]))
+    assert "it cannot be read" in desk.misused(*arguments, *earlier, "--keys", str(kept / "keys.json"))
+
+
 def test_receipts_are_verified_without_a_registry(desk: Desk, kept: Path, tmp_path: Path) -> None:
     """With keys alone; one that was changed is refused."""
     client_id = desk.register()["client_id"]
@@ -140,6 +158,9 @@ def test_the_log_is_shown_to_have_grown(desk: Desk, kept: Path) -> None:
     before = checkpoint.read((kept / "checkpoint.json").read_bytes()).checkpoint.size
     proof = kept / "proof.json"
     proof.write_text(desk.done("audit", "consistency", str(before)))
+    assert desk.done("audit", "consistency", str(kept / "checkpoint.json")) == proof.read_text()
+    assert "is neither a size nor a checkpoint" in desk.misused("audit", "consistency", str(kept / "keys.json"))
+    assert "is neither a size nor a checkpoint" in desk.misused("audit", "consistency", "nowhere.json")
     arguments = (
         "audit",
         "verify-consistency",

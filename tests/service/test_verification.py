@@ -622,7 +622,14 @@ async def test_a_receipt_is_believed_for_its_keys_alone(registry: Registry) -> N
     (own,), (other,) = [
         await registry.store.events(EventQuery("main", client_id=client_id)) for client_id in ("mine", "another")
     ]
-    good: dict[str, Any] = {"client_id": "mine", "event": {"body": own.event.body.decode()}}
+    good: dict[str, Any] = {
+        "client_id": "mine",
+        "metadata": {},
+        "policy": "",
+        "policy_digest": "",
+        "registered_at": own.event.time_ms // 1000,
+        "event": {"body": own.event.body.decode()},
+    }
     assert receipts.verify(await checkpoints.sign(registry, good, receipts.TYPE), keys).proof is None
     compact = await checkpoints.sign(registry, good, receipts.TYPE)
     wrong: list[tuple[str, Callable[[], str]]] = [
@@ -650,6 +657,14 @@ async def test_a_receipt_is_believed_for_its_keys_alone(registry: Registry) -> N
     for reason, forged in forgeries:
         with pytest.raises(checkpoint.Refused, match=reason):
             receipts.verify(await checkpoints.sign(registry, {**proved, **forged}, receipts.TYPE), keys)
-    for odd in ({"proof": 1}, {"proof": {}}, {"event": 7}, {"event": {"body": 7}}, {"event": {"body": "{"}}):
+    odds: list[dict[str, Any]] = [
+        {"proof": 1},
+        {"proof": {}},
+        {"event": 7},
+        {"event": {"body": 7}},
+        {"event": {"body": "{"}},
+    ]
+    odds += [{"metadata": 7}, {"metadata": {"jwks": 7}}, {"metadata": {"jwks": {"keys": [{"kty": "EC"}]}}}]
+    for odd in odds:
         with pytest.raises(checkpoint.Malformed):
             receipts.verify(await checkpoints.sign(registry, {**proved, **odd}, receipts.TYPE), keys)

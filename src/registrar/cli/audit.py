@@ -17,6 +17,7 @@ from registrar.cli.render import Failure, Output, measuring, printable
 
 if TYPE_CHECKING:
     from registrar.cli import operating
+    from registrar.domain.checkpoint import Signed
     from registrar.service.ports import EventQuery, StoredEvent
 
 _COLUMNS = (
@@ -207,7 +208,7 @@ def verify_events(
     from registrar.service import verification
 
     try:
-        checkpoints = [verification.read(_checkpoint_of(one.read())) for one in kept]
+        checkpoints = [_checkpoint(one.read()) for one in kept]
         trusted = verification.key_set(keys.read()) if keys else None
     except Malformed as problem:
         raise click.UsageError(f"what was kept cannot be read: {problem}") from None
@@ -225,13 +226,21 @@ def verify_events(
     operating.run(configured(config, dev=dev), issuer, act)
 
 
-def _checkpoint_of(body: bytes) -> bytes:
-    """A checkpoint by itself, or in the document in which it is published."""
+def _checkpoint(body: bytes) -> Signed:
+    """A checkpoint by itself, or in the document in which it is published.
+
+    Raises:
+        Malformed: it is none.
+    """
+    from registrar.domain import checkpoint
+
     try:
         found = json.loads(body)
     except ValueError:
-        return body
-    return json.dumps(found["checkpoint"]).encode() if isinstance(found, dict) and "checkpoint" in found else body
+        found = None
+    if isinstance(found, dict) and "checkpoint" in found:
+        body = json.dumps(found["checkpoint"]).encode()
+    return checkpoint.read(body)
 
 
 def _tell(report: Any) -> None:
@@ -300,7 +309,13 @@ def _signs(desk: operating.Desk) -> None:
 @audit.command("cosign")
 @click.argument("checkpoint_file", type=click.File("rb"))
 @click.option("--key", "key_file", type=click.File("rb"), required=True, help="The witness's private key, a JWK.")
-def cosign(checkpoint_file: IO[bytes], key_file: IO[bytes]) -> None:
+@click.option(
+    "--earlier",
+    type=click.File("rb"),
+    help="The checkpoint that was signed last: this one is signed where its log is shown to have only grown since.",
+)
+@click.option("--keys", type=click.File("rb"), help="The public keys of the audit, with --earlier.")
+def cosign(checkpoint_file: IO[bytes], key_file: IO[bytes], earlier: IO[bytes] | None, keys: IO[bytes] | None) -> None:
     """Put a witness's signature beside those of a checkpoint, and print it. Nothing of a registry is opened."""
     from joserfc import jws as library
     from joserfc.errors import JoseError
@@ -309,8 +324,13 @@ def cosign(checkpoint_file: IO[bytes], key_file: IO[bytes]) -> None:
     from registrar.domain import checkpoint
     from registrar.domain.jws import Malformed
 
+    if (earlier is None) != (keys is None):
+        raise click.UsageError("--earlier and --keys go together")
+    document = checkpoint_file.read()
+    if earlier is not None and keys is not None:
+        _grown(earlier.read(), document, keys.read())
     try:
-        held = checkpoint.read(_checkpoint_of(checkpoint_file.read()))
+        held = _checkpoint(document)
         given = json.loads(key_file.read())
         algorithm = _WITNESS.get((given.get("kty"), given.get("crv"))) if isinstance(given, dict) else None
         if algorithm is None or "d" not in given:
@@ -333,13 +353,12 @@ _WITNESS: dict[Any, str] = {("OKP", "Ed25519"): "Ed25519", ("EC", "P-256"): "ES2
 def witnessed(config: Path | None, dev: bool, issuer: str, as_json: bool, checkpoint_file: IO[bytes]) -> None:
     """Take in a checkpoint that a witness has signed, to be published with that signature."""
     from registrar.cli import operating
-    from registrar.domain import checkpoint
     from registrar.domain.jws import Malformed
     from registrar.service import checkpoints
     from registrar.service.ports import Conflict
 
     try:
-        signed = checkpoint.read(_checkpoint_of(checkpoint_file.read()))
+        signed = _checkpoint(checkpoint_file.read())
     except Malformed as problem:
         raise Failure(f"it is no checkpoint: {problem}") from None
 
@@ -359,21 +378,27 @@ def witnessed(config: Path | None, dev: bool, issuer: str, as_json: bool, checkp
 
 @audit.command("consistency")
 @common
-@click.argument("size", type=click.IntRange(min=1))
-def consistency(config: Path | None, dev: bool, issuer: str, as_json: bool, size: int) -> None:
-    """Print the proof that the log of the newest checkpoint begins with that of an earlier one, of SIZE batches."""
+@click.argument("earlier")
+def consistency(config: Path | None, dev: bool, issuer: str, as_json: bool, earlier: str) -> None:
+    """Print the proof that the log of the newest checkpoint begins with that of an EARLIER one: its file, or its size."""
     from registrar.cli import operating
     from registrar.domain import checkpoint
+    from registrar.domain.jws import Malformed
     from registrar.service import receipts
 
     del as_json
+    try:
+        size = int(earlier) if earlier.isdecimal() else _checkpoint(Path(earlier).read_bytes()).checkpoint.size
+    except (OSError, Malformed, ValueError) as problem:
+        raise click.UsageError(f"{earlier} is neither a size nor a checkpoint: {problem}") from None
 
     async def act(desk: operating.Desk) -> None:
         try:
-            latest, proof = await receipts.consistency(desk.registry, size)
+            grown = await receipts.consistency(desk.registry, size)
         except IndexError:
             raise Failure(f"no checkpoint covers {size} batches") from None
-        Output(as_json=True).dump({"size": size, "proof": list(proof), "checkpoint": checkpoint.body(latest)})
+        members = {"size": size, "proof": list(grown.proof), "checkpoint": checkpoint.body(grown.checkpoint)}
+        Output(as_json=True).dump(members)
 
     operating.run(configured(config, dev=dev), issuer, act)
 
@@ -384,16 +409,26 @@ def consistency(config: Path | None, dev: bool, issuer: str, as_json: bool, size
 @click.option("--keys", type=click.File("rb"), required=True, help="The public keys of the audit.")
 def verify_consistency(earlier: IO[bytes], proof_file: IO[bytes], keys: IO[bytes]) -> None:
     """Verify that nothing which an EARLIER checkpoint covers was changed since, by what `consistency` printed."""
+    before, after = _grown(earlier.read(), proof_file.read(), keys.read())
+    click.echo(f"the log of {after} batches begins with that of {before}")
+
+
+def _grown(earlier: bytes, proof: bytes, keys: bytes) -> tuple[int, int]:
+    """The sizes of a log then and now, where it has only grown.
+
+    Raises:
+        Failure: it is another one, or that is not proved.
+    """
     from registrar.domain import checkpoint, merkle
     from registrar.domain.jws import Malformed
     from registrar.service import verification
 
     try:
-        old = checkpoint.read(_checkpoint_of(earlier.read()))
-        given = json.loads(proof_file.read())
+        old = _checkpoint(earlier)
+        given = json.loads(proof)
         new = checkpoint.read(json.dumps(given["checkpoint"]).encode())
         path = [checkpoint.hashed(str(one)) for one in given["proof"]]
-        trusted = verification.key_set(keys.read())
+        trusted = verification.key_set(keys)
     except (Malformed, ValueError, KeyError, TypeError) as problem:
         raise click.UsageError(f"it cannot be read: {problem}") from None
     for name, one in (("the earlier checkpoint", old), ("the newer checkpoint", new)):
@@ -403,7 +438,7 @@ def verify_consistency(earlier: IO[bytes], proof_file: IO[bytes], keys: IO[bytes
     grown = merkle.extends(before.size, checkpoint.hashed(before.root), after.size, checkpoint.hashed(after.root), path)
     if before.log != after.log or not grown:
         raise Failure("the newer log does not begin with the earlier one")
-    click.echo(f"the log of {after.size} batches begins with that of {before.size}")
+    return before.size, after.size
 
 
 @audit.command("verify-receipt")

@@ -414,15 +414,6 @@ async def _bodies(store: Store, kind: str) -> AsyncIterator[bytes]:
             yield one.event.body
 
 
-def read(body: bytes) -> Signed:
-    """A checkpoint that was kept in a file.
-
-    Raises:
-        Malformed: it is none.
-    """
-    return checkpoint.read(body)
-
-
 def key_set(body: bytes) -> list[dict[str, Any]]:
     """A key set that was kept in a file.
 
