@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -567,6 +568,49 @@ async def test_erasing_is_counted(registry: Registry, tmp_path: Path) -> None:
     assert await retention.prune(registry, now + 60) > 0
     report = await verification.verify(registry)
     assert (report.sound, report.erased) == (True, 0), told(report)
+
+
+async def test_each_issuer_has_its_own_time_for_whom_events_name(registry: Registry, tmp_path: Path) -> None:
+    """Erased up to then and no further, once; the next time goes on from there, whoever does it."""
+    now = registry.clock() // 1000
+    for client_id, days in (("old", 9), ("of a wrong clock", -400), ("older", 8), ("young", 1), ("back", 30)):
+        time_ms = (now - days * 86_400) * 1000
+        event = registry.audit.event("client.suspended", "first", ACTOR, client_id=client_id, time_ms=time_ms)
+        await registry.store.record(event)
+    assert await retention.forget(registry, "first", now - 10 * 86_400) == 0
+    other = assemble(configured(tmp_path))
+    both = [retention.forget(one, "first", now - 7 * 86_400) for one in (registry, other)]
+    assert sum(await asyncio.gather(*both)) == 3
+    assert await retention.forget(other, "first", now - 7 * 86_400) == 0
+    named = {one.event.client_id: bool(one.event.personal) for one in await registry.store.events(EventQuery("first"))}
+    assert named == {"old": False, "of a wrong clock": False, "older": False, "young": True, "back": True, "": False}
+    assert all(one.event.personal for one in await registry.store.events(EventQuery("main", "client.suspended")))
+    assert await retention.forget(other, "first", now) == 2
+    assert await retention.forget(other, "first", now + 1) == 0
+    report = await verification.verify(registry)
+    assert (report.sound, report.erased) == (True, 5), told(report)
+    await other.store.close()
+
+
+async def test_time_takes_away_whom_events_name(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the round of a server, for the issuers that say so, and for no other."""
+    assert not retention.needed(registry, 0)
+    issuer = registry.issuers["main"]
+    audit = dataclasses.replace(issuer.settings.audit, personal_days=1)
+    monkeypatch.setattr(issuer, "settings", dataclasses.replace(issuer.settings, audit=audit))
+    monkeypatch.setitem(registry.issuers, "first", issuer)
+    assert retention.needed(registry, 0)
+    old = (registry.clock() // 1000 - 2 * 86_400) * 1000
+    await registry.store.record(registry.audit.event("client.suspended", "first", ACTOR, client_id="x", time_ms=old))
+    monkeypatch.setattr(retention, "_EVERY", 0.01)
+    keeping = asyncio.create_task(retention.keep(registry, 0, 0))
+    for _ in range(500):
+        if not (await registry.store.events(EventQuery("first", client_id="x")))[0].event.personal:
+            break
+        await asyncio.sleep(0.01)
+    keeping.cancel()
+    (one,) = await registry.store.events(EventQuery("first", client_id="x"))
+    assert not one.event.personal
 
 
 # --- receipts -------------------------------------------------------------------------------------------------------------
