@@ -124,6 +124,20 @@ async def test_a_proof_reads_little_of_a_long_log(registry: Registry, monkeypatc
     assert 0 < rows <= 4 * tree.WIDE
 
 
+async def test_what_tiles_lack_is_made_once(registry: Registry, long_log: Path) -> None:
+    """Of a log from before there were any, or where some are gone: afterwards they are what they were."""
+    size = (await sealed(registry)).checkpoint.size
+    assert await tree.complete(registry.store, size) == 0
+    db = apsw.Connection(str(long_log / "registrar.db"))
+    columns = "key, body FROM item WHERE kind = ? ORDER BY key"
+    before = list(db.execute(f"SELECT {columns}", (tree.KIND,)))
+    db.execute("DELETE FROM item WHERE kind = ? AND key <> ?", (tree.KIND, tree.key(8, 1)))
+    db.execute("UPDATE item SET body = substr(body, 1, 32) WHERE kind = ?", (tree.KIND,))
+    assert await tree.complete(registry.store, size) == len(before)
+    assert list(db.execute(f"SELECT {columns}", (tree.KIND,))) == before
+    db.close()
+
+
 async def test_an_event_of_a_long_log_is_proved(registry: Registry, long_log: Path) -> None:
     """Also where its nodes are gone; where they are others, nothing false is handed out, and it is found."""
     await registry.store.record(

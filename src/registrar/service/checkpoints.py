@@ -221,13 +221,17 @@ async def sign(registry: Registry, claims: msgspec.Struct | dict[str, Any], typ:
 
 
 async def keep(registry: Registry, seconds: int) -> None:
-    """Make a checkpoint at every interval, in one process of all, until cancelled."""
+    """Make a checkpoint at every interval, in one process of all, until cancelled; the first time, see to the tiles too."""
     holder = registry.entropy(8).hex()
+    whole = False
     while True:
         await asyncio.sleep(seconds)
         try:
             if await leases.take(registry.store, KIND, holder, registry.clock() // 1000, 2 * seconds):
-                await make(registry)
+                made = await make(registry)
+                if made is not None and not whole:
+                    await tree.complete(registry.store, made.checkpoint.size)
+                    whole = True
         except (StoreUnavailable, Unreadable) as problem:
             log.warning("there is no new checkpoint of the audit: %s", problem)
 

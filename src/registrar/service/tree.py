@@ -7,6 +7,7 @@ below: tiles only spare work, and whoever verifies a proof needs to believe none
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import groupby
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 from registrar.domain import chain, merkle
 from registrar.domain.merkle import HEIGHT, Node, Span
 from registrar.service.leases import EVERYWHERE
-from registrar.service.ports import Item, Put, Store
+from registrar.service.ports import Conflict, Item, Put, Store
 
 KIND: Final = "checkpoint.tile"
 """Items that are tiles, by the height of their nodes and which of that height they are."""
@@ -38,12 +39,45 @@ async def puts(store: Store, nodes: Iterable[Node]) -> list[Put]:
     for (height, tile), group in groupby(sorted(nodes), key=lambda one: (one.height, one.place // WIDE)):
         new = list(group)
         at = new[0].place % WIDE
-        held = await _stored(store, height, tile)
+        held, version = await _tile(store, height, tile)
         if len(held) < at:
-            first = tile * WIDE
-            held = [await _node(store, height, index) for index in range(first, first + at)]
+            held = await _made(store, height, tile * WIDE, at)
         body = b"".join([*held[:at], *(one.root for one in new)])
-        found.append(Put(Item(EVERYWHERE, KIND, key(height, tile), body)))
+        found.append(Put(Item(EVERYWHERE, KIND, key(height, tile), body, version + 1), version))
+    return found
+
+
+async def complete(store: Store, size: int) -> int:
+    """Make and store what tiles lack of a log of a size, a tile at a time; how many lacked something.
+
+    Of a log that began before there were tiles that is all of them. Without, each proof would make it anew.
+
+    Raises:
+        StoreUnavailable: the store does not answer; the next call goes on.
+    """
+    count, height = 0, HEIGHT
+    while nodes := size >> height:
+        for tile in range(-(-nodes // WIDE)):
+            held, version = await _tile(store, height, tile)
+            wanted = min(WIDE, nodes - tile * WIDE)
+            if len(held) >= wanted:
+                continue
+            body = b"".join(await _made(store, height, tile * WIDE, wanted))
+            try:
+                await store.change([Put(Item(EVERYWHERE, KIND, key(height, tile), body, version + 1), version)])
+            except Conflict:
+                continue  # a checkpoint has just been made, and added to it
+            count += 1
+        height += HEIGHT
+    return count
+
+
+async def _made(store: Store, height: int, first: int, count: int) -> list[bytes]:
+    """Nodes beside each other, from what lies below; others have their turn between them."""
+    found = []
+    for place in range(first, first + count):
+        found.append(await _node(store, height, place))
+        await asyncio.sleep(0)
     return found
 
 
@@ -75,8 +109,7 @@ class Proofs:
             held = self._tiles[height, tile] = await _stored(self._store, height, tile)
         wanted = 1 << within
         if len(held) < at + wanted:
-            first = span.first >> height
-            return merkle.root([await _node(self._store, height, index) for index in range(first, first + wanted)])
+            return merkle.root(await _made(self._store, height, span.first >> height, wanted))
         return merkle.root(held[at : at + wanted])
 
 
@@ -84,8 +117,13 @@ async def _stored(store: Store, height: int, tile: int) -> list[bytes]:
     """The nodes of a tile, as far as they are stored."""
     if not height:
         return [chain.entry(one) for one in await store.log(after=tile * WIDE, limit=WIDE)]
+    return (await _tile(store, height, tile))[0]
+
+
+async def _tile(store: Store, height: int, tile: int) -> tuple[list[bytes], int]:
+    """The nodes of a tile above the batches, and the version of what holds them; 0 where nothing does."""
     held = await store.item(EVERYWHERE, KIND, key(height, tile))
-    return _split(held.body) if held else []
+    return (_split(held.body), held.version) if held else ([], 0)
 
 
 async def stored(store: Store) -> AsyncIterator[tuple[Node, bytes]]:
@@ -116,5 +154,5 @@ async def _node(store: Store, height: int, index: int) -> bytes:
     below = await _stored(store, height - HEIGHT, index)
     if len(below) < WIDE:
         first = index * WIDE
-        below = [await _node(store, height - HEIGHT, one) for one in range(first, first + WIDE)]
+        below = await _made(store, height - HEIGHT, first, WIDE)
     return merkle.root(below)
