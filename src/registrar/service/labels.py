@@ -28,7 +28,7 @@ async def label(
 
     async def counted(client: Client) -> Sequence[Change]:
         try:
-            return await caps.labelled(registry, issuer, client_id, dict(given.items() - client.labels.items()))
+            return await caps.labelled(registry, issuer, client, dict(given.items() - client.labels.items()))
         except ProtocolError as full:
             raise Refused(full.description) from None
 
