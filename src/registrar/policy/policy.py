@@ -75,7 +75,7 @@ class Rotation:
     """Seconds for which a replaced secret still works; 0 is as long as the issuer's settings say."""
 
 
-class Verdict(enum.StrEnum):
+class ExpansionVerdict(enum.StrEnum):
     """What an expansion is answered with, the mildest first."""
 
     ALLOW = "allow"
@@ -84,18 +84,18 @@ class Verdict(enum.StrEnum):
     REFUSE = "refuse"
 
 
-_STRICTNESS: Final = {verdict: at for at, verdict in enumerate(Verdict)}
+_STRICTNESS: Final = {verdict: at for at, verdict in enumerate(ExpansionVerdict)}
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
     """`changes`: what each kind of expansion is answered with, where a client updates itself."""
 
-    verdicts: Mapping[str, Verdict] = field(default_factory=lambda: NOTHING)
-    default: Verdict = Verdict.ALLOW
+    verdicts: Mapping[str, ExpansionVerdict] = field(default_factory=lambda: NOTHING)
+    default: ExpansionVerdict = ExpansionVerdict.ALLOW
     """Of kinds that are not named."""
 
-    def of(self, kind: str) -> Verdict:
+    def of(self, kind: str) -> ExpansionVerdict:
         """What a kind of expansion is answered with."""
         return self.verdicts.get(kind, self.default)
 
