@@ -13,7 +13,7 @@ from registrar.cli.commands import common, configured, main
 from registrar.cli.render import Output
 
 if TYPE_CHECKING:
-    from registrar.domain.webhook import ShownMessage
+    from registrar.domain.webhook import WaitingMessage
 
 _SHOWN: Final = 20
 
@@ -66,8 +66,8 @@ def show_webhook(config: Path | None, dev: bool, issuer: str, as_json: bool, nam
 
     async def act(desk: operating.Desk) -> None:
         found = await webhooks.public(desk.registry, desk.issuer, name)
-        rows: list[ShownMessage] = []
-        async for one in webhooks.messages(desk.registry, desk.issuer, name, given_up=False):
+        rows: list[WaitingMessage] = []
+        async for one in webhooks.waiting(desk.registry, desk.issuer, name):
             if len(rows) == _SHOWN:
                 break
             rows.append(one)
@@ -91,7 +91,7 @@ def list_given_up(config: Path | None, dev: bool, issuer: str, as_json: bool, na
     from registrar.service import webhooks
 
     async def act(desk: operating.Desk) -> None:
-        rows = [one async for one in webhooks.messages(desk.registry, desk.issuer, name)]
+        rows = [one async for one in webhooks.given_up(desk.registry, desk.issuer, name)]
         Output(as_json).table(rows, ("given_up_at", "id", "type", "attempts", "problem"))
 
     operating.run(configured(config, dev=dev), issuer, act)

@@ -184,22 +184,30 @@ class Message(msgspec.Struct, frozen=True):
     problem: str = ""
     """What went wrong at the last attempt."""
 
-    def public(self, key: str, *, given_up_at: int = 0, next_attempt_at: int = 0) -> ShownMessage:
-        """What is shown of it in a list, by the key under which it lies there."""
-        return ShownMessage(
+    def given_up(self, key: str, given_up_at: int) -> GivenUpMessage:
+        """What is shown of one that was given up, by the key under which it lies."""
+        return GivenUpMessage(
             key=key,
             identifier=self.identifier,
             type=self.type,
             attempts=self.attempts,
             problem=self.problem,
             given_up_at=given_up_at,
+        )
+
+    def waiting(self, key: str, next_attempt_at: int) -> WaitingMessage:
+        """What is shown of one that waits, by the key under which it lies."""
+        return WaitingMessage(
+            key=key,
+            identifier=self.identifier,
+            type=self.type,
+            attempts=self.attempts,
+            problem=self.problem,
             next_attempt_at=next_attempt_at,
         )
 
 
-class ShownMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A message as operators see it in a list; what it tells is in the audit. Times are in seconds since 1970."""
-
+class _ShownMessage(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     """Its place in the list."""
     identifier: str = msgspec.field(name="id")
@@ -210,7 +218,17 @@ class ShownMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     """How often it was tried."""
     problem: str
     """What went wrong at the last attempt; empty where there was none."""
-    given_up_at: int = 0
-    """When it was given up, where it was."""
-    next_attempt_at: int = 0
-    """When it is tried next, where it waits."""
+
+
+class GivenUpMessage(_ShownMessage, frozen=True, kw_only=True):
+    """A message that was given up, in a list; what it tells is in the audit."""
+
+    given_up_at: int
+    """When it was given up, in seconds since 1970."""
+
+
+class WaitingMessage(_ShownMessage, frozen=True, kw_only=True):
+    """A message that waits, in a list; what it tells is in the audit."""
+
+    next_attempt_at: int
+    """When it is tried next, in seconds since 1970."""

@@ -263,7 +263,7 @@ class Explained(_Strict, frozen=True):
 class TemplateWanted(_Strict, frozen=True):
     """A template as it is to be."""
 
-    metadata: dict[str, Any]
+    metadata: Presented
     """What its instances have; judged as a registration is."""
     template_id: str = ""
     """Its name, where it is created."""
@@ -286,7 +286,7 @@ class StatementWanted(_Strict, frozen=True):
 
     software_id: str
     """The software that it is about."""
-    members: dict[str, Any] = {}
+    members: Presented = Presented({})
     """The client metadata that it attests."""
     expires_in: int = statements.LIFETIME
     """Seconds until it ends."""
@@ -559,7 +559,7 @@ async def _show_webhook(call: Call) -> ShownWebhook:
 
 
 async def _list_given_up(call: Call) -> answers.Messages:
-    found = webhooks.messages(call.registry, call.issuer, call.name, after=call.query.get("after", ""))
+    found = webhooks.given_up(call.registry, call.issuer, call.name, call.query.get("after", ""))
     rows, after = await _page(call, "key", found)
     return answers.Messages(messages=rows, after=after)
 

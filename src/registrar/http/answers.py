@@ -14,7 +14,7 @@ import msgspec
 from registrar.domain.access_token import ShownToken, TokenStatus
 from registrar.domain.client import ShownClient
 from registrar.domain.template import ShownTemplate
-from registrar.domain.webhook import ShownMessage
+from registrar.domain.webhook import GivenUpMessage
 from registrar.http import wire
 from registrar.http.wire import Answer
 from registrar.service import bulk
@@ -179,7 +179,7 @@ class Webhooks(msgspec.Struct, frozen=True, kw_only=True):
 class Messages(_Page, frozen=True, kw_only=True):
     """A page of messages that were given up."""
 
-    messages: list[ShownMessage]
+    messages: list[GivenUpMessage]
     """In the order of the times at which they were."""
 
 

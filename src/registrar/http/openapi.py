@@ -17,7 +17,7 @@ import msgspec
 from registrar.domain.access_token import ADMINISTRATION
 from registrar.domain.client import ClientInformation
 from registrar.domain.errors import ERRORS
-from registrar.domain.metadata import MEMBERS, Registered, Role
+from registrar.domain.metadata import MEMBERS, Presented, Registered, Role
 from registrar.http import docstrings
 from registrar.http.answers import MOST, PAGE, STATUSES, Jwt, Tagged
 from registrar.service.inventory import Filters
@@ -90,12 +90,8 @@ def document(url: str, prefix: str, registration: str, rows: Iterable[Row]) -> d
     given = [answer.body for row in listed for answer in _answers(row)]
     schemas = _components(dict.fromkeys((*bodies, *(one for one in given if _has_members(one)), Filters)))
     filters = schemas.pop(Filters.__name__)["properties"]
-    schemas |= {
-        "Metadata": _metadata(),
-        _REGISTERED: _registered(),
-        ClientInformation.__name__: _information(),
-        "Error": _error(),
-    }
+    made = {Presented: _metadata(), Registered: _registered(), ClientInformation: _information()}
+    schemas |= {_MADE[kind]: schema for kind, schema in made.items()} | {"Error": _error()}
     paths: dict[str, Any] = {}
     for row in listed:
         at = f"{prefix}{row.path.replace('{}', '{name}')}"
@@ -182,7 +178,10 @@ def _operation(row: Row, filters: Mapping[str, Any]) -> dict[str, Any]:
     if parameters:
         operation["parameters"] = parameters
     if row.takes is not None:
-        operation["requestBody"] = {"content": {"application/json": {"schema": _schema_of(row.takes)}}}
+        operation["requestBody"] = {
+            "required": any(one.required for one in msgspec.structs.fields(row.takes)),
+            "content": {"application/json": {"schema": _schema_of(row.takes)}},
+        }
     return operation
 
 
@@ -203,7 +202,7 @@ def _success(one: _Answer) -> dict[str, Any]:
 
 
 def _schema_of(body: Any) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{body.__name__}"}
+    return {"$ref": f"#/components/schemas/{_MADE.get(body, body.__name__)}"}
 
 
 _ASKED: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -289,7 +288,12 @@ def _error() -> dict[str, Any]:
 
 # --- schemas ----------------------------------------------------------------------------------------------------------
 
-_REGISTERED: Final = "RegisteredMetadata"
+_MADE: Final[Mapping[Any, str]] = {
+    Presented: "Metadata",
+    Registered: "RegisteredMetadata",
+    ClientInformation: "ClientInformation",
+}
+"""The types whose schemas are made of the table of members."""
 
 
 def _has_members(body: Any) -> bool:
@@ -308,9 +312,10 @@ def _components(kinds: Iterable[type]) -> dict[str, Any]:
             continue
         hints, named = get_type_hints(kind), _names(kind)
         for name, member in schema["properties"].items():
-            if Registered in (hints[named[name]], *get_args(hints[named[name]])):
-                member.clear()
-                member["$ref"] = f"#/components/schemas/{_REGISTERED}"
+            for one in (hints[named[name]], *get_args(hints[named[name]])):
+                if one in _MADE:
+                    member.clear()
+                    member |= _schema_of(one)
             if named[name] in said:
                 member["description"] = said[named[name]]
     return dict(schemas)

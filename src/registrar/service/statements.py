@@ -98,7 +98,7 @@ class Statement(msgspec.Struct, frozen=True, omit_defaults=True):
             algorithm=self.algorithm,
             issued_at=self.issued_at,
             expires_at=self.expires_at,
-            members=self.members,
+            members=Presented(self.members),
             once=self.once,
             used_at=self.used_at,
             revoked_at=self.revoked_at,
@@ -120,7 +120,7 @@ class ShownStatement(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     """When it was issued."""
     expires_at: int
     """When it ends."""
-    members: dict[str, Any]
+    members: Presented
     """The client metadata that it attests."""
     once: bool
     """Whether it registers once and never again."""

@@ -11,7 +11,7 @@ import msgspec
 
 from registrar.domain import webhook
 from registrar.domain.settings import Webhook
-from registrar.domain.webhook import Message, ShownMessage
+from registrar.domain.webhook import GivenUpMessage, Message, WaitingMessage
 from registrar.service import delivery, outbox
 from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.ports import Conflict, Drop, EventQuery, FetchError, Item, Put, StoredEvent
@@ -120,21 +120,36 @@ async def _counted(registry: Registry, issuer: Issuer, kind: str) -> tuple[int, 
     return number, first
 
 
-async def messages(
-    registry: Registry, issuer: Issuer, name: str, *, given_up: bool = True, after: str = ""
-) -> AsyncIterator[ShownMessage]:
-    """The messages that were given up, or that wait, in the order of their times; each with its `key`.
+async def given_up(registry: Registry, issuer: Issuer, name: str, after: str = "") -> AsyncIterator[GivenUpMessage]:
+    """The messages that were given up, in the order of the times at which they were; each with its `key`.
 
     Raises:
         Unknown: there is no such webhook.
         StoreUnavailable: the store does not answer.
     """
     find(registry, issuer, name)
-    kind = outbox.given_up(name) if given_up else outbox.waiting(name)
+    async for key, message in _messages(registry, issuer, outbox.given_up(name), after):
+        yield message.given_up(key, outbox.time_of(key) // 1000)
+
+
+async def waiting(registry: Registry, issuer: Issuer, name: str) -> AsyncIterator[WaitingMessage]:
+    """The messages that wait, the next ones first; each with its `key`.
+
+    Raises:
+        Unknown: there is no such webhook.
+        StoreUnavailable: the store does not answer.
+    """
+    find(registry, issuer, name)
+    async for key, message in _messages(registry, issuer, outbox.waiting(name)):
+        yield message.waiting(key, outbox.time_of(key) // 1000)
+
+
+async def _messages(
+    registry: Registry, issuer: Issuer, kind: str, after: str = ""
+) -> AsyncIterator[tuple[str, Message]]:
     while page := await registry.store.items(issuer.name, kind, after=after, limit=_PAGE):
         for one in page:
-            message, at = outbox.decode(one.body), outbox.time_of(one.key) // 1000
-            yield message.public(one.key, **{"given_up_at" if given_up else "next_attempt_at": at})
+            yield one.key, outbox.decode(one.body)
         after = page[-1].key
 
 
