@@ -315,7 +315,7 @@ def _components(kinds: Iterable[type]) -> dict[str, Any]:
             for one in (hints[named[name]], *get_args(hints[named[name]])):
                 if one in _MADE:
                     member.clear()
-                    member |= _schema_of(one)
+                    member.update(_schema_of(one))
             if named[name] in said:
                 member["description"] = said[named[name]]
     return dict(schemas)
