@@ -43,12 +43,22 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     after: Any = None
     """What it became, where it was changed."""
 
-    def fault(self) -> dict[str, str]:
+    def fault(self) -> Fault:
         """The finding as a row of the `faults` array of an error answer."""
-        row = {"member": self.member, "rule": self.rule, "reason": self.reason}
-        if self.accepted:
-            row["accepted"] = self.accepted
-        return row
+        return Fault(self.member, self.rule, self.reason, self.accepted)
+
+
+class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is wrong with a member, and by which rule."""
+
+    member: str
+    """The member, and an index where it is about one item."""
+    rule: str
+    """The name of the rule."""
+    reason: str
+    """Why, for people."""
+    accepted: str = ""
+    """What would be accepted instead, where something would."""
 
 
 class Rule(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ import msgspec
 from registrar.domain.access_token import ADMINISTRATION
 from registrar.domain.client import ClientInformation
 from registrar.domain.errors import ERRORS
+from registrar.domain.findings import Fault
 from registrar.domain.metadata import MEMBERS, Presented, Registered, Role
 from registrar.http import docstrings
 from registrar.http.answers import MOST, PAGE, STATUSES, Jwt, Tagged
@@ -88,7 +89,7 @@ def document(url: str, prefix: str, registration: str, rows: Iterable[Row]) -> d
     listed = list(rows)
     bodies = [row.takes for row in listed if row.takes is not None]
     given = [answer.body for row in listed for answer in _answers(row)]
-    schemas = _components(dict.fromkeys((*bodies, *(one for one in given if _has_members(one)), Filters)))
+    schemas = _components(dict.fromkeys((*bodies, *(one for one in given if _has_members(one)), Fault, Filters)))
     filters = schemas.pop(Filters.__name__)["properties"]
     made = {Presented: _metadata(), Registered: _registered(), ClientInformation: _information()}
     schemas |= {_MADE[kind]: schema for kind, schema in made.items()} | {"Error": _error()}
@@ -147,14 +148,14 @@ def _operation(row: Row, filters: Mapping[str, Any]) -> dict[str, Any]:
     refused = [one for one in _REFUSALS if one != _UNMET or row.conditional]
     operation: dict[str, Any] = {
         "operationId": name,
+        "tags": [row.path.partition("/")[0]],
         "summary": name.replace("_", " ").capitalize() + ".",
         "description": f"Needs the scope `{row.scope}`.",
         "security": [{"operator": []}],
         "responses": {**{str(one.status): _success(one) for one in _answers(row)}, **_refusals(refused)},
     }
     parameters: list[dict[str, Any]] = [
-        {"name": one, "in": "query", **_of_query(filters.get("labels" if one == "label" else one, {}), one)}
-        for one in row.asks
+        {"name": one, "in": "query", **_of_query(filters.get(one, {}), one)} for one in row.asks
     ]
     if "{}" in row.path:
         parameters.append(
@@ -259,17 +260,6 @@ def _refusal(status: int) -> dict[str, Any]:
 
 def _error() -> dict[str, Any]:
     text = {"type": "string"}
-    fault = {
-        "type": "object",
-        "description": "What is wrong with a member, and by which rule.",
-        "required": ["member", "rule", "reason"],
-        "properties": {
-            "member": {**text, "description": "The member, and an index where it is about one item."},
-            "rule": {**text, "description": "The name of the rule."},
-            "reason": {**text, "description": "Why, for people."},
-            "accepted": {**text, "description": "What would be accepted instead, where something would."},
-        },
-    }
     return {
         "type": "object",
         "description": "A refusal (RFC 6749 §5.2, RFC 7591 §3.2.2); nothing was changed.",
@@ -281,7 +271,11 @@ def _error() -> dict[str, Any]:
                 "description": "The code, for programs.",
             },
             "error_description": {**text, "description": "A sentence for the developer of the client."},
-            "faults": {"type": "array", "items": fault, "description": "Everything that is wrong with the metadata."},
+            "faults": {
+                "type": "array",
+                "items": _schema_of(Fault),
+                "description": "Everything that is wrong with the metadata, where that is refused.",
+            },
         },
     }
 
@@ -318,7 +312,17 @@ def _components(kinds: Iterable[type]) -> dict[str, Any]:
                     member.update(_schema_of(one))
             if named[name] in said:
                 member["description"] = said[named[name]]
-    return dict(schemas)
+    return {name: _with_items(schema) for name, schema in schemas.items()}
+
+
+def _with_items(schema: Any) -> Any:
+    """A schema in which every array says what its items are, as those who generate clients of it ask for."""
+    if isinstance(schema, list):
+        return [_with_items(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: _with_items(one) for name, one in schema.items()}
+    return {**found, "items": found.get("items", {})} if found.get("type") == "array" else found
 
 
 def _names(kind: type) -> Mapping[str, str]:
@@ -407,7 +411,15 @@ def _protocol(registration: str) -> dict[str, Any]:
     shown = {"schema": {"$ref": "#/components/schemas/ClientInformation"}}
     client = {"description": "What is registered.", "content": {"application/json": shown}}
     body = {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Metadata"}}}}
-    named = [{"name": "client_id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}]
+    named = [
+        {
+            "name": "client_id",
+            "in": "path",
+            "required": True,
+            "description": "The client's identifier.",
+            "schema": {"type": "string", "minLength": 1},
+        }
+    ]
     own = {"security": [{"token": []}], "responses": {"200": client, **errors}}
     made = {"201": client, "200": {**client, "description": "It was registered already, and is this."}, **errors}
     ended = {"204": {"description": "It is deleted."}, **errors}
@@ -415,6 +427,7 @@ def _protocol(registration: str) -> dict[str, Any]:
         registration: {
             "post": {
                 "operationId": "register",
+                "tags": ["registration"],
                 "summary": "RFC 7591 §3.",
                 "requestBody": body,
                 "security": [{}, {"token": []}],
@@ -423,14 +436,27 @@ def _protocol(registration: str) -> dict[str, Any]:
         },
         f"{registration}/{{client_id}}": {
             "parameters": named,
-            "get": {"operationId": "read", "summary": "RFC 7592 §2.1.", **own},
-            "put": {"operationId": "update", "summary": "RFC 7592 §2.2.", "requestBody": body, **own},
-            "delete": {"operationId": "end", "summary": "RFC 7592 §2.3.", **own, "responses": ended},
+            "get": {"operationId": "read", "tags": ["registration"], "summary": "RFC 7592 §2.1.", **own},
+            "put": {
+                "operationId": "update",
+                "tags": ["registration"],
+                "summary": "RFC 7592 §2.2.",
+                "requestBody": body,
+                **own,
+            },
+            "delete": {
+                "operationId": "end",
+                "tags": ["registration"],
+                "summary": "RFC 7592 §2.3.",
+                **own,
+                "responses": ended,
+            },
         },
         "/receipts/{client_id}": {
             "parameters": named,
             "get": {
                 "operationId": "receipt",
+                "tags": ["registration"],
                 "summary": "A signed statement of what is registered.",
                 "security": [{"token": []}],
                 "responses": {
