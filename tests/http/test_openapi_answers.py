@@ -386,8 +386,15 @@ def test_what_is_open_is_so_on_purpose() -> None:
     found = {one for name in components([*successes().values()]) for one in anything(SCHEMAS[name], name)}
     metadata = {"Metadata", "RegisteredMetadata", "ClientInformation"}
     objects = {f"{one}.{member}" for one in metadata for member in ("jwks", "vp_formats_supported")}
-    values = {"Operators.default", "Operators.value", "Finding.before", "Finding.after", "Origin.value"}
-    assert found == objects | values | {"ShownPolicy.rules"}
+    values = {
+        "Operators.default",
+        "Operators.value",
+        "Operators.one_of",
+        "Finding.before",
+        "Finding.after",
+        "Origin.value",
+    }
+    assert found == objects | values | {"ShownPolicy.rules", "ShownReview.difference"}
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ class Output:
 
     def dump(self, value: Any, *, indent: int | None = 2) -> None:
         """JSON; where `indent` is None on one line, for one of many."""
-        text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=indent)
+        text = json.dumps(value, ensure_ascii=False, indent=indent, default=msgspec.to_builtins)
         click.echo("".join(map(_escaped, text)))
 
     def record(self, members: Shown, heading: str = "") -> None:
