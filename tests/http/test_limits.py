@@ -13,11 +13,11 @@ import pytest
 from registering import MEMBERS, PUBLIC, bearer, configured, events, issue, on_disk, post, register
 
 from registrar.config import ConfigurationError, create_key_file, parse
-from registrar.domain.client import State
+from registrar.domain.client import Client, State
 from registrar.policy.document import Document
 from registrar.service import caps, inventory
 from registrar.service.last_use import KIND
-from registrar.service.ports import ClientQuery, Drop, Item, Put
+from registrar.service.ports import ClientQuery, Conflict, Drop, Item, Put
 from registrar.service.windows import REMEMBERED, OwnWindows
 from registrar.testing import FrozenClock, Served, served
 
@@ -313,6 +313,50 @@ async def test_one_that_is_used_at_that_moment_makes_no_room() -> None:
         assert not await events(server, "client.evicted")
 
 
+async def test_one_that_makes_room_for_another_at_that_moment_is_not_in_use() -> None:
+    """Two come to a full cap and choose the same client: the second one looks again, and is not told that all are in use."""
+    async with served(limited(clients="owner = 2")) as server:
+        token, _ = await issue(server, owner="ann", max_uses=0)
+        made = [(await register(server, token=token))["client_id"] for _ in range(2) if not server.clock.advance(1)]
+        store = server.registry.store
+        update = store.update
+
+        async def gone_meanwhile(client: Client, *given: Any, **more: Any) -> None:
+            store.update = update  # type: ignore[method-assign]
+            await update(client, *given, **more)
+            raise Conflict(client.client_id)
+
+        store.update = gone_meanwhile  # type: ignore[method-assign]
+        third = (await register(server, token=token))["client_id"]
+        assert {*await _living(server)} == {made[1], third}
+
+
+async def test_the_clients_of_a_cap_are_counted_where_it_seems_full() -> None:
+    """As long as there is room, a registration costs the same however many there are: who may be refused is counted for."""
+    async with served(limited(clients="address = 4")) as server:
+        store, counted = server.registry.store, list[int]()
+        count_items = store.count_items
+
+        async def counting(*given: Any) -> int:
+            counted.append(await count_items(*given))
+            return counted[-1]
+
+        store.count_items = counting  # type: ignore[method-assign]
+        made = [(await come(server, "192.0.2.1")).json() for _ in range(4) if not server.clock.advance(1)]
+        assert counted == [0, 3], "the first, for there might be clients of an older program; and the one that warns"
+        for one in made[1:3]:
+            await _delete(server, one)
+        later = [(await come(server, "192.0.2.1")).json()["client_id"] for _ in range(3) if not server.clock.advance(1)]
+        assert counted[2:] == [2, 3, 4]
+        assert await _living(server) == [made[3]["client_id"], *later]
+        assert [one["client_id"] for one in await events(server, "client.evicted")] == [made[0]["client_id"]]
+
+
+async def _delete(server: Served, client: dict[str, Any]) -> None:
+    headers = {"x-forwarded-proto": "https", **bearer(client["registration_access_token"])}
+    assert (await server.client.delete(client["registration_client_uri"], headers=headers)).status_code == 204
+
+
 @pytest.mark.requirement("SEED-67")
 @pytest.mark.parametrize("cap", ["owner", "token", "software", "address", "total"])
 async def test_a_storm_never_leaves_more_than_the_cap(cap: str, tmp_path: Path) -> None:
@@ -358,8 +402,7 @@ async def test_a_client_that_goes_leaves_its_place() -> None:
     """Nothing is counted that lives no more, and nobody is evicted for it."""
     async with served(limited(clients="address = 1")) as server:
         first = (await come(server, "192.0.2.1")).json()
-        headers = {"x-forwarded-proto": "https", **bearer(first["registration_access_token"])}
-        assert (await server.client.delete(first["registration_client_uri"], headers=headers)).status_code == 204
+        await _delete(server, first)
         assert (await come(server, "192.0.2.1")).status_code == 201
         assert not await events(server, "client.evicted")
 

@@ -24,12 +24,24 @@ from registrar.domain.client import State
 from registrar.domain.credentials import Credentials
 from registrar.domain.metadata import Registered
 from registrar.service.administration import issue_token
-from registrar.service.ports import ClientQuery, Conflict, EventQuery, Spend, StoreUnavailable
+from registrar.service.ports import (
+    ClientQuery,
+    Conflict,
+    Count,
+    Date,
+    Drop,
+    DropAll,
+    EventQuery,
+    Look,
+    Put,
+    Spend,
+    StoreUnavailable,
+)
 from registrar.storage import open_store, records, sqlite_path
 from registrar.storage.memory import MemoryStore
 from registrar.storage.sqlite import OLDEST, SQLiteStore
 from registrar.testing import OPEN, served
-from registrar.testing.store_conformance import NOW, a_client, a_key, a_token, an_event
+from registrar.testing.store_conformance import NOW, a_client, a_key, a_token, an_event, an_item
 
 pytestmark = pytest.mark.anyio
 
@@ -497,6 +509,16 @@ async def test_a_refused_update_changes_nothing(sqlite: SQLiteStore) -> None:
         (lambda store: store.log(after=5), "batch_in_log"),
         (lambda store: store.batches(unplaced=True), "batch_waiting"),
         (lambda store: store.told("w", 1, 5), "event_of_batch"),
+        (
+            lambda store: store.items("main", "code", client_id="c", after="k"),
+            "item_of_client (issuer=? AND client_id=? AND kind=? AND key>?)",
+        ),
+        (
+            lambda store: store.items("main", "grant", owner="ann", after="k"),
+            "item_of_owner (issuer=? AND owner=? AND kind=? AND key>?)",
+        ),
+        (lambda store: store.items("main", "code", client_id="c", owner="ann"), "item_of_owner (issuer=?"),
+        (lambda store: store.count_items("main", "cap_client", "cap"), "COVERING INDEX item_of_owner"),
     ],
 )
 async def test_what_is_asked_for_is_found_by_its_index(
@@ -518,4 +540,35 @@ async def test_what_is_asked_for_is_found_by_its_index(
     assert index in plan
     assert "SCAN event" not in plan
     assert "SCAN client" not in plan
+    await store.close()
+
+
+async def test_what_is_written_is_found_by_its_keys(tmp_path: Path) -> None:
+    """To delete one client among a million must not read what belongs to the others: no write looks at a whole issuer."""
+    store = SQLiteStore(tmp_path / "registrar.db")
+    written: dict[str, tuple[object, ...]] = {}
+
+    def seen(_: apsw.Cursor, sql: str, values: tuple[object, ...] | None) -> bool:
+        written[sql] = values or ()
+        return True
+
+    store._engine._db.exec_trace = seen
+    token = a_token(max_uses=2)
+    await store.add_token(token, an_event("", kind="token.issued"))
+    await store.create(a_client(), an_event(), Spend(token.digest, NOW), [Count("main", 5), Put(an_item(), 0)])
+    await store.update(a_client(version=2), [an_event()], expected=1, changes=[Put(an_item(), an_item().version)])
+    await store.change(
+        [DropAll("main", "c1", "ann"), DropAll("main", owner="ann", kind="code"), Drop("main", "code", "i1")]
+    )
+    await store.change([Look([Date("main", "c1", 5, 7)])])
+    await store.update(a_client(version=3, state=State.DELETED), [an_event(kind="client.deleted")], expected=2)
+    await store.purge(NOW)
+    store._engine._db.exec_trace = None
+    deleting = [sql for sql in written if sql.startswith("DELETE FROM item WHERE issuer")]
+    assert len(deleting) >= 3
+    for sql, values in written.items():
+        if sql.startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "INSERT INTO item")):
+            continue
+        plan = [str(row[3]) for row in store._read.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+        assert not [step for step in plan if step.startswith("SCAN") or step.endswith("(issuer=?)")], sql
     await store.close()

@@ -16,6 +16,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -31,7 +32,8 @@ from registrar.service.ports import TALLY, Change, ClientQuery, Conflict, Count,
 from registrar.service.registry import Issuer, Registry
 
 KIND: Final = "cap"
-"""What the caps are called among the items of a store; the key names the cap, the version how often it was moved."""
+"""What the caps are called among the items of a store; the key names the cap, the version how often it was moved. Where items
+say which clients it has, the body is how many they are at the most: those that went are found out when it seems full."""
 COUNTED: Final = "cap_client"
 """What the clients of a cap are called that no term finds; `owner` is the cap, and they go when their client goes."""
 PLACE: Final = "cap_place"
@@ -89,7 +91,17 @@ async def create(
     if issuer.settings.limits.clients == _NO_CAPS:
         await registry.store.create(client, event, spend, changes)
         return
-    caps, total = _caps(issuer, client, address), _total(issuer)
+    caps, total = _caps(issuer, client, address), _total(issuer.name, issuer.settings.limits.clients.total)
+    if total and not caps and (count := _room(registry, issuer, total, client)):
+        try:
+            await registry.store.create(client, event, spend, (*changes, count))
+        except Conflict as conflict:
+            if str(conflict) != TALLY:
+                raise
+            registry.tallies.pop(issuer.name, None)  # others took the room: from here on like everybody at a full cap
+        else:
+            _one_more(registry, issuer)
+            return
     async with AsyncExitStack() as turns:
         for key in sorted(cap.key for cap in caps):  # all in one order, so that nobody waits in a circle
             await turns.enter_async_context(registry.turns.of(key))
@@ -99,12 +111,12 @@ async def create(
             if total and living >= total.limit and not waited and total.refuses(client):
                 await turns.enter_async_context(registry.turns.of(total.key))
                 waited, living = True, await _living(registry, issuer, now=True)
-            moved = [change for cap in caps for change in await _moved(registry, issuer, cap, client)]
-            counted = [await _counted(registry, issuer, total, client, living)] if total else []
             try:
+                moved = [change for cap in caps for change in await _moved(registry, issuer, cap, client)]
+                counted = [await _counted(registry, issuer, total, client, living)] if total else []
                 await registry.store.create(client, event, spend, (*changes, *moved, *counted))
             except Conflict as conflict:
-                if str(conflict) not in (TALLY, *(cap.key for cap in caps)):
+                if str(conflict) not in (TALLY, total.key if total else "", *(cap.key for cap in caps)):
                     raise
                 registry.tallies.pop(issuer.name, None)
                 continue
@@ -136,9 +148,9 @@ def _caps(issuer: Issuer, client: Client, address: str) -> list[Cap]:
     return found
 
 
-def _total(issuer: Issuer) -> Cap | None:
-    limit = issuer.settings.limits.clients.total
-    return Cap(TOTAL, limit, f"{TOTAL}.{issuer.name}", ()) if limit else None
+@lru_cache
+def _total(issuer: str, limit: int) -> Cap | None:
+    return Cap(TOTAL, limit, f"{TOTAL}.{issuer}", ()) if limit else None
 
 
 def _digest(name: str, *parts: str) -> str:
@@ -149,25 +161,30 @@ def _digest(name: str, *parts: str) -> str:
 async def _moved(registry: Registry, issuer: Issuer, cap: Cap, client: Client) -> list[Change]:
     """Make room, and give the changes that count the client."""
     stands = await registry.store.item(issuer.name, KIND, cap.key)
-    version = stands.version if stands else 0
-    living = await _count(registry, issuer, cap)
-    for _ in range(living - cap.limit + 1):
+    version, at_most = (stands.version, stands.body) if stands else (0, b"")
+    near = limits.near(cap.limit, issuer.settings.limits.near)
+    living = int(at_most) if at_most else cap.limit
+    if living >= cap.limit or living + 1 == near:
+        living = await _count(registry, issuer, cap)
+    while living >= cap.limit:
         if not await _evict(registry, issuer, cap):
             raise _full(cap)
-    settings = issuer.settings.limits
-    if living + 1 == limits.near(cap.limit, settings.near):
+        living -= 1
+    if living + 1 == near:
         await limits.warn(registry, issuer, f"clients.{cap.name}", f"{cap.limit} clients {_NAMES[cap.name]}")
-    changes: list[Change] = [Put(Item(issuer.name, KIND, cap.key, b"", version=version + 1), expected=version)]
-    if cap.terms is None:
-        key = f"{cap.key}.{client.client_id}"
-        changes.append(Put(Item(issuer.name, COUNTED, key, b"", client_id=client.client_id, owner=cap.key)))
-    return changes
+    if cap.terms is not None:
+        return [Put(Item(issuer.name, KIND, cap.key, b"", version=version + 1), expected=version)]
+    counted, key = b"%d" % (living + 1), f"{cap.key}.{client.client_id}"
+    return [
+        Put(Item(issuer.name, KIND, cap.key, counted, version=version + 1), expected=version),
+        Put(Item(issuer.name, COUNTED, key, b"", client_id=client.client_id, owner=cap.key)),
+    ]
 
 
 async def _count(registry: Registry, issuer: Issuer, cap: Cap) -> int:
     if cap.terms is not None:
         return await registry.store.count(ClientQuery(issuer.name, terms=cap.terms))
-    return len(await registry.store.items(issuer.name, COUNTED, owner=cap.key, limit=cap.limit + _PAGE))
+    return await registry.store.count_items(issuer.name, COUNTED, cap.key)
 
 
 def _full(cap: Cap) -> ProtocolError:
@@ -195,6 +212,15 @@ async def _counted(registry: Registry, issuer: Issuer, cap: Cap, client: Client,
             raise _full(cap)
         living -= 1
     return Count(issuer.name, max(cap.limit, living + 1))
+
+
+def _room(registry: Registry, issuer: Issuer, total: Cap, client: Client) -> Count | None:
+    """What counts a client where there is room among all, as is known within a second; None where one has to look."""
+    known, read_at = registry.tallies.get(issuer.name, (0, 0))
+    nearly = limits.near(total.limit, issuer.settings.limits.near) or total.limit
+    if not known or known + 1 >= nearly or read_at != registry.clock() // 1000:
+        return None
+    return Count(issuer.name, total.limit if total.refuses(client) else 0)
 
 
 async def _living(registry: Registry, issuer: Issuer, *, now: bool) -> int:
@@ -238,7 +264,7 @@ async def forget(registry: Registry, issuer: Issuer) -> None:
 
 
 async def _evict(registry: Registry, issuer: Issuer, cap: Cap) -> bool:
-    """Delete the oldest client of a cap that was never used; False where there is none.
+    """Delete the oldest client of a cap that was never used; False where there is none, Conflict where others were faster.
 
     How far was looked is kept for a while, so that those who come to a full cap do not look at the same clients again; of
     all clients it is kept for good, because there stand all those that were deleted. It stays behind the last minute: of
@@ -259,7 +285,8 @@ async def _evict(registry: Registry, issuer: Issuer, cap: Cap) -> bool:
         open_to = [(key, one) for key, one in rows if one and one.state is State.ACTIVE and cap.refuses(one)]
         used = await asyncio.gather(*(last_use.at(registry.store, issuer.name, one.client_id) for _, one in open_to))
         for (after, client), used_at in zip(open_to, used, strict=True):  # noqa: B007 (`moved` tells it)
-            if not used_at and await _evicted(registry, issuer, cap, client, moved()):
+            if not used_at:
+                await _take_away(registry, issuer, cap, client, moved())
                 return True
         after = rows[-1][0] if rows else after
         if len(rows) < size:
@@ -269,8 +296,13 @@ async def _evict(registry: Registry, issuer: Issuer, cap: Cap) -> bool:
     return False
 
 
-async def _evicted(registry: Registry, issuer: Issuer, cap: Cap, client: Client, moved: Sequence[Put]) -> bool:
-    """Delete a client; False where somebody has just done something with it: it lives."""
+async def _take_away(registry: Registry, issuer: Issuer, cap: Cap, client: Client, moved: Sequence[Put]) -> None:
+    """Delete a client.
+
+    Raises:
+        Conflict: somebody has just done something with it. It may have been used, and may have made room for another one:
+            who came second counts again, rather than be told that all are in use.
+    """
     now_ms = registry.clock()
     event = registry.audit.event(
         "client.evicted",
@@ -284,8 +316,7 @@ async def _evicted(registry: Registry, issuer: Issuer, cap: Cap, client: Client,
     try:
         await registry.store.update(gone, [event], expected=client.version, changes=[unused, *moved])
     except (Conflict, NotFound):
-        return False
-    return True
+        raise Conflict(cap.key) from None
 
 
 async def _oldest(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from registrar.domain import terms
@@ -50,14 +51,14 @@ async def arrives(registry: Registry, issuer: Issuer, address: str, *, token: bo
     if token:
         now, who = registry.clock() // 1000, _single(settings, address)
         for rate in read_once(settings.address) if who else ():
-            key = _key(issuer, "bad_token", who, rate)
+            key = _key(issuer.name, "bad_token", who, rate)
             if await registry.windows.look(key, now) >= rate.amount:
                 raise _refusal("bad_token", rate, await registry.windows.left(key, now))
         return
     who, shared = of_address(address, settings.ipv6_prefix, settings.shared_addresses)
     if who:
         name = "shared" if shared else "address"
-        await _take(registry, issuer, name, who, read_once(getattr(settings, name)))
+        await _take(registry, issuer, name, who, getattr(settings, name))
 
 
 async def bad_token(registry: Registry, issuer: Issuer, address: str) -> None:
@@ -65,7 +66,7 @@ async def bad_token(registry: Registry, issuer: Issuer, address: str) -> None:
     settings = issuer.settings.limits
     now, who = registry.clock() // 1000, _single(settings, address)
     for rate in read_once(settings.address) if who else ():
-        await registry.windows.hit(_key(issuer, "bad_token", who, rate), rate.seconds, now)
+        await registry.windows.hit(_key(issuer.name, "bad_token", who, rate), rate.seconds, now)
 
 
 def _single(settings: Settings, address: str) -> str:
@@ -81,7 +82,7 @@ async def asks(registry: Registry, issuer: Issuer, address: str) -> None:
     """
     settings = issuer.settings.limits
     if who := _single(settings, address):
-        await _take(registry, issuer, "requests", who, read_once(settings.requests))
+        await _take(registry, issuer, "requests", who, settings.requests)
 
 
 async def registers(
@@ -109,7 +110,7 @@ async def registers(
     if not (settings.initial_token or settings.software_id or settings.redirect_host or settings.total):
         return
     for name, who in _shares(settings, metadata, provenance, token_id, address):
-        await _take(registry, issuer, name, who, read_once(getattr(settings, name)))
+        await _take(registry, issuer, name, who, getattr(settings, name))
 
 
 def _shares(
@@ -134,15 +135,21 @@ def _claimed(settings: Settings, provenance: Mapping[str, str], member: str, val
     return f"{value} {_single(settings, address)}"
 
 
-async def _take(registry: Registry, issuer: Issuer, name: str, who: str, rates: tuple[Rate, ...]) -> None:
+async def _take(registry: Registry, issuer: Issuer, name: str, who: str, text: str) -> None:
     now = registry.clock() // 1000
-    for rate in rates:
-        key = _key(issuer, name, who, rate)
+    for rate, prefix, told in _prepared(issuer.name, name, text, issuer.settings.limits.near):
+        key = prefix + who
         number = await registry.windows.hit(key, rate.seconds, now)
         if number > rate.amount:
             raise _refusal(name, rate, await registry.windows.left(key, now))
-        if number == near(rate.amount, issuer.settings.limits.near):
+        if number == told:
             await warn(registry, issuer, name, rate.text)
+
+
+@lru_cache(1024)
+def _prepared(issuer: str, name: str, text: str, percent: int) -> tuple[tuple[Rate, str, int], ...]:
+    """The rates of a text, how the keys of each begin, and from which number on it is nearly used up."""
+    return tuple((rate, _key(issuer, name, "", rate), near(rate.amount, percent)) for rate in read_once(text))
 
 
 def near(amount: int, percent: int) -> int:
@@ -153,7 +160,7 @@ def near(amount: int, percent: int) -> int:
 async def warn(registry: Registry, issuer: Issuer, name: str, text: str) -> None:
     """Record that a limit is nearly used up, beside the request: nobody waits for it."""
     now = registry.clock() // 1000
-    if await registry.windows.hit(_key(issuer, "near", "", TOLD), TOLD.seconds, now) > TOLD.amount:
+    if await registry.windows.hit(_key(issuer.name, "near", "", TOLD), TOLD.seconds, now) > TOLD.amount:
         return
     detail = {"limit": name, "reason": f"{issuer.settings.limits.near} % of {text} are used"}
     event = registry.audit.event("limit.near", issuer.name, Actor("registrar", "none"), detail=detail)
@@ -170,14 +177,16 @@ async def warn(registry: Registry, issuer: Issuer, name: str, text: str) -> None
 async def warn_hourly(registry: Registry, issuer: Issuer, name: str, text: str) -> None:
     """The same where nobody can tell who was the first to see it: once an hour, as long as it is so."""
     if (
-        await registry.windows.hit(_key(issuer, "nearly", name, _HOURLY), _HOURLY.seconds, registry.clock() // 1000)
+        await registry.windows.hit(
+            _key(issuer.name, "nearly", name, _HOURLY), _HOURLY.seconds, registry.clock() // 1000
+        )
         == 1
     ):
         await warn(registry, issuer, name, text)
 
 
-def _key(issuer: Issuer, name: str, who: str, rate: Rate) -> str:
-    return f"{issuer.name} {name} {rate.amount}/{rate.seconds} {who}"
+def _key(issuer: str, name: str, who: str, rate: Rate) -> str:
+    return f"{issuer} {name} {rate.amount}/{rate.seconds} {who}"
 
 
 def _refusal(name: str, rate: Rate, seconds: int) -> ProtocolError:
@@ -188,10 +197,7 @@ def _refusal(name: str, rate: Rate, seconds: int) -> ProtocolError:
     )
 
 
-_read: dict[str, tuple[Rate, ...]] = {}
-
-
+@lru_cache(1024)
 def read_once(text: str) -> tuple[Rate, ...]:
     """The rates of a text of the configuration, of which there are few."""
-    found = _read.get(text)
-    return _read.setdefault(text, read(text)) if found is None else found
+    return read(text)

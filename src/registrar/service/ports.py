@@ -428,6 +428,10 @@ class Store(Protocol):
         """Items of a kind in the order of their keys, of one client or person where one is named."""
         ...
 
+    async def count_items(self, issuer: str, kind: str, owner: str) -> int:
+        """How many items of a kind belong to somebody."""
+        ...
+
     async def purge(self, now: int, limit: int = 1000) -> int:
         """Take away items that have expired, `limit` at the most; tells how many. They counted as gone already."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 REMEMBERED: Final = 100_000
 """Windows that a process keeps at the most; beyond, the ones begun first are forgotten: memory is worth more."""
@@ -41,7 +41,10 @@ class Windows(Protocol):
         ...
 
 
-class _Window(NamedTuple):
+@dataclass(slots=True)
+class _Window:
+    """One that is open or was; it counts in place, as it is hit with every registration."""
+
     number: int
     began: int
     ends: int
@@ -62,9 +65,9 @@ class OwnWindows:
     async def hit(self, key: str, seconds: int, now: int) -> int:
         """Count once, and tell how often that makes it."""
         found = self._kept.get(key)
-        if found is not None and found.counts(now):
-            self._kept[key] = found._replace(number=found.number + 1)
-            return found.number + 1
+        if found is not None and found.began <= now < found.ends:
+            found.number += 1
+            return found.number
         if found is not None:
             del self._kept[key]
         self._make_room(now)

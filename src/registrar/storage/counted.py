@@ -70,6 +70,7 @@ _READS: Final = frozenset(
         "find_token",
         "item",
         "items",
+        "count_items",
         "clients",
         "count",
         "due",

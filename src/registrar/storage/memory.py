@@ -114,6 +114,10 @@ class MemoryStore:
         found = (self._items[key] for key in sorted(self._items) if key[:2] == (issuer, kind) and key[2] > after)
         return [one for one in found if client_id in ("", one.client_id) and owner in ("", one.owner)][:limit]
 
+    async def count_items(self, issuer: str, kind: str, owner: str) -> int:
+        self._check()
+        return sum(key[:2] == (issuer, kind) and one.owner == owner for key, one in self._items.items())
+
     async def purge(self, now: int, limit: int = 1000) -> int:
         self._check()
         gone = [key for key, one in self._items.items() if not one.lives(now)][:limit]

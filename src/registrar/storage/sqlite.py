@@ -135,7 +135,8 @@ _PURGE: Final = (
     "DELETE FROM item WHERE rowid IN (SELECT rowid FROM item WHERE expires_at <> 0 AND expires_at <= ? LIMIT ?)"
 )
 _AT_TALLY: Final = f"WHERE issuer = ?1 AND kind = '{TALLY}' AND key = '{TALLY}'"
-_COUNT: Final = f"UPDATE item SET version = version + 1 {_AT_TALLY} AND (?2 = 0 OR version < ?2)"  # noqa: S608 (as in clients)
+_LIVING: Final = f"SELECT version FROM item {_AT_TALLY}"  # noqa: S608 (as in clients)
+_COUNTED: Final = f"UPDATE item SET version = ?2 {_AT_TALLY}"  # noqa: S608 (as in clients)
 _COUNT_OFF: Final = f"UPDATE item SET version = version - 1 {_AT_TALLY}"  # noqa: S608 (as in clients)
 # Both numbers are read from indexes alone: every tombstone has this term.
 _COUNT_ALL: Final = (
@@ -218,9 +219,17 @@ class SQLiteStore:
     async def items(
         self, issuer: str, kind: str, *, client_id: str = "", owner: str = "", after: str = "", limit: int = 100
     ) -> Sequence[Item]:
-        where, values = _where({"client_id": client_id or None, "owner": owner or None})
+        where, values = _whose(client_id, owner)
         sql = f"SELECT {_ITEM_COLUMNS} FROM item WHERE issuer = ? AND kind = ? AND key > ?{where} ORDER BY key LIMIT ?"  # noqa: S608 (as in clients)
         return [Item(*row) for row in self._query(sql, (issuer, kind, after, *values, limit))]
+
+    async def count_items(self, issuer: str, kind: str, owner: str) -> int:
+        where, values = _whose("", owner)
+        ((number,),) = self._query(
+            f"SELECT count(*) FROM item WHERE issuer = ? AND kind = ?{where}",  # noqa: S608 (as in clients)
+            (issuer, kind, *values),
+        )
+        return int(number)
 
     async def purge(self, now: int, limit: int = 1000) -> int:
         gone = 0
@@ -365,6 +374,8 @@ class _Engine:
         self._link = chain.BEGINNING
         self._leaves: list[bytes] = []
         """The hashes of the events of the batch that is open."""
+        self._living: dict[str, int] = {}
+        """Issuer -> how many of its clients live, of those that the open batch has counted. They are written once."""
 
     # --- batches ---
 
@@ -389,6 +400,8 @@ class _Engine:
             self._db.set_busy_timeout(0)
 
     def commit(self) -> None:
+        for counted in self._living.items():
+            self._db.execute(_COUNTED, counted)
         if not self._leaves:
             self._db.execute("COMMIT")
         else:
@@ -413,6 +426,7 @@ class _Engine:
     def _begin(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")
         self._leaves.clear()
+        self._living.clear()
 
     # --- operations: each refuses before it has written anything, or undoes what it has ---
 
@@ -447,9 +461,10 @@ class _Engine:
         changes: Sequence[Change],
     ) -> None:
         counts = [one for one in changes if isinstance(one, Count)]
-        if len(counts) == 1 and _lands([one for one in changes if one is not counts[0]]):
+        others = [one for one in changes if one is not counts[0]] if counts else changes
+        if len(counts) == 1 and _lands(others):
             self._create_counted(row, named, event, spend, counts[0])
-            self._make([one for one in changes if one is not counts[0]])
+            self._make(others)
             return
         if not _lands(changes):
             with self._whole():
@@ -468,7 +483,7 @@ class _Engine:
         try:
             self._create(row, named, event, spend)
         except StoreError:
-            self._db.execute(_COUNT_OFF, (count.issuer,))
+            self._count_off(count.issuer)
             raise
 
     def _create(self, row: tuple[Any, ...], named: tuple[str, ...], event: Event, spend: Spend | None) -> None:
@@ -495,7 +510,7 @@ class _Engine:
         for one in now:  # all of them: a client from before there were terms gets its own with its next change
             self._db.execute(_INSERT_TERM, (key[0], one, key[1]))
         if client.state is State.DELETED and before[1] != State.DELETED:
-            self._db.execute(_COUNT_OFF, key[:1])
+            self._count_off(key[0])
         for event in events:
             self.tell(event)
 
@@ -521,13 +536,14 @@ class _Engine:
     @contextmanager
     def _whole(self) -> Iterator[None]:
         """All statements, or none: a refusal must leave nothing behind for the neighbours in the batch to commit."""
-        told = len(self._leaves)
+        told, living = len(self._leaves), {**self._living}
         self._db.execute("SAVEPOINT whole")
         try:
             yield
         except StoreError:
             self._db.execute("ROLLBACK TO whole")
             del self._leaves[told:]
+            self._living = living
             raise
         finally:
             self._db.execute("RELEASE whole")
@@ -549,8 +565,7 @@ class _Engine:
             elif isinstance(one, Erase):
                 self._db.execute(_ERASE_EVENT if one.whole else _ERASE_PERSONAL, (one.sequence,))
             else:
-                columns = {"client_id": one.client_id or None, "owner": one.owner or None, "kind": one.kind or None}
-                where, values = _where(columns)
+                where, values = _whose(one.client_id, one.owner, one.kind)
                 self._db.execute(f"DELETE FROM item WHERE issuer = ?{where}", (one.issuer, *values))  # noqa: S608 (as in clients)
 
     def _put(self, put: Put) -> None:
@@ -568,12 +583,22 @@ class _Engine:
             raise Conflict(item.key)
 
     def _count(self, one: Count) -> None:
-        self._db.execute(_COUNT, (one.issuer, one.most))
-        if self._db.changes():
-            return
-        if self._db.execute(f"SELECT 1 FROM item {_AT_TALLY}", (one.issuer,)).fetchone():  # noqa: S608 (as in clients)
+        living = self._living.get(one.issuer)
+        if living is None:
+            found = self._db.execute(_LIVING, (one.issuer,)).fetchone()
+            if found is None:  # the first to be counted, and nobody is refused
+                self._db.execute(_COUNT_ALL, (one.issuer,))
+                return
+            (living,) = found
+        if one.most and living >= one.most:
             raise Conflict(TALLY)
-        self._db.execute(_COUNT_ALL, (one.issuer,))
+        self._living[one.issuer] = living + 1
+
+    def _count_off(self, issuer: str) -> None:
+        if issuer in self._living:
+            self._living[issuer] -= 1
+            return
+        self._db.execute(_COUNT_OFF, (issuer,))
 
     def _place(self, one: Place) -> None:
         try:
@@ -585,6 +610,8 @@ class _Engine:
 
     def _drop(self, drop: Drop) -> None:
         key = (drop.issuer, drop.kind, drop.key)
+        if drop.kind == TALLY:
+            self._living.pop(drop.issuer, None)
         if drop.expected is None:
             self._db.execute(_DROP_ITEM, key)
             return
@@ -717,6 +744,16 @@ def bring_forward(db: apsw.Connection, path: Path) -> None:
 def _where(columns: dict[str, str | None]) -> tuple[str, tuple[str, ...]]:
     given = {name: value for name, value in columns.items() if value is not None}
     return "".join(f" AND {name} = ?" for name in given), tuple(given.values())
+
+
+def _whose(client_id: str, owner: str, kind: str = "") -> tuple[str, tuple[str, ...]]:
+    """Items of a client, a person, a kind, each where one is named.
+
+    That the name is not empty is said to the planner: the indexes have no others, and it must know that they will do.
+    """
+    named = {"client_id": client_id, "owner": owner}
+    where, values = _where({name: value or None for name, value in {**named, "kind": kind}.items()})
+    return where + "".join(f" AND {name} <> ''" for name, value in named.items() if value), values
 
 
 def _of_clients(query: ClientQuery) -> tuple[str, str, tuple[str, ...]]:

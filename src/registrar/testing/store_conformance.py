@@ -676,6 +676,9 @@ class StoreRecords(_Tier):
         assert await keys("other") == ["i1"]
         assert await keys(kind="session") == ["i1"]
         assert await keys("nowhere") == []
+        alice = an_item().owner
+        asked = [("main", "code", alice), ("main", "code", "bob"), ("other", "code", alice), ("main", "code", "carl")]
+        assert [await store.count_items(*one) for one in asked] == [2, 1, 1, 0]
 
     async def test_an_instance_is_what_its_template_makes_it(self, store: Store) -> None:
         """What is the template's comes from the template at every read, what is the instance's own from the instance."""
@@ -1101,6 +1104,22 @@ class StoreTransactions(_Tier):
             store.create(a_client(f"d{number}"), an_event(), changes=[Count("main", 2)]) for number in range(5)
         )
         assert (_count(outcomes, None), _count(outcomes, Conflict), await _living(store)) == (1, 4, len(there) + 2)
+
+    async def test_who_counts_anew_at_the_same_time_counts_right(self, store: Store) -> None:
+        """Whatever order the store gives them: those that are there when the number is made again, and those that come."""
+        for number in range(3):
+            await store.create(a_client(f"a{number}"), an_event(), changes=[Count("main")])
+        await _outcomes(
+            [
+                store.create(a_client("b1"), an_event(), changes=[Count("main")]),
+                store.update(a_client("a0", version=2, state=State.DELETED), [], expected=1),
+                store.change([Drop("main", TALLY, TALLY)]),
+                store.create(a_client("b2"), an_event(), changes=[Count("main"), Put(an_item("i1"), 0)]),
+                store.create(a_client("b2"), an_event(), changes=[Count("main"), Put(an_item("i1"), 0)]),
+                store.update(a_client("a1", version=2, state=State.DELETED), [], expected=1),
+            ]
+        )
+        assert await _living(store) == len(["a2", "b1", "b2"])
 
     async def test_what_belongs_to_a_deleted_client_goes_with_it(self, store: Store) -> None:
         """Every kind of it, in the same transaction; what belongs to others stays."""

@@ -185,6 +185,11 @@ class PostgresStore:
         sql = f"{_ITEMS} WHERE issuer = $1 AND kind = $2 AND key > $3{where} ORDER BY key LIMIT $4"
         return [Item(*row) for row in await self._rows(sql, issuer, kind, after, limit, *values)]
 
+    async def count_items(self, issuer: str, kind: str, owner: str) -> int:
+        sql = "SELECT count(*) FROM item WHERE issuer = $1 AND kind = $2 AND owner = $3 AND owner <> ''"
+        ((number,),) = await self._rows(sql, issuer, kind, owner)
+        return int(number)
+
     async def purge(self, now: int, limit: int = 1000) -> int:
         return len(await self._rows(_PURGE, now, limit))
 
