@@ -19,6 +19,7 @@ from registrar.http import wire
 from registrar.http.wire import Answer
 from registrar.service import bulk
 from registrar.service.bulk import ShownJob
+from registrar.service.holding import HeldKind
 from registrar.service.statements import ShownStatement
 from registrar.service.webhooks import ShownWebhook
 
@@ -197,8 +198,8 @@ class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
 
     client_id: str
     """Whose it is."""
-    what: str
-    """`registration`, `update`, or `replacement`: a registration of software that has one already."""
+    what: HeldKind
+    """What it is."""
     digest: str
     """What stands for all of it when it is decided."""
     since: int

@@ -18,7 +18,7 @@ from registrar.domain.software_statement import MEMBER
 from registrar.policy import Contradiction, Judge
 from registrar.service import changes, holding, statements, versions
 from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling, credentials_after
-from registrar.service.holding import REGISTRATION, REPLACEMENT, Held
+from registrar.service.holding import REGISTRATION, REPLACEMENT, Held, HeldKind
 from registrar.service.parts import SOFTWARE
 from registrar.service.ports import Change, Conflict, Drop, Item, NotFound
 from registrar.service.registry import Issuer, Registry
@@ -45,8 +45,8 @@ class ShownReview(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
 
     client_id: str
     """Whose it is."""
-    what: str
-    """`registration`, `update`, or `replacement`: a registration of software that has one already."""
+    what: HeldKind
+    """What it is."""
     since: int
     """When it came."""
     reason: str = ""
