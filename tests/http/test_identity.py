@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from registering import PUBLIC, as_update, configured, events, manage, post, refused, register
 
+from registrar.domain.client import Client
 from registrar.domain.terms import term
 from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
@@ -73,6 +76,29 @@ async def test_known_software_at_another_host_is_flagged() -> None:
         assert (await manage(server, again, "PUT", moved)).status_code == 200
         # One of the software leads there by now, and was found odd: it does not say where the software is.
         assert await flags(server, again["client_id"]) == ("rule.software_hosts",)
+
+
+async def test_software_with_many_clients_is_looked_up_once_a_second() -> None:
+    """A storm of one agent reads its oldest clients once, and not for everybody; while there are few, each is looked at."""
+    async with served(configured()) as server:
+        store, looked = server.registry.store, list[int]()
+        clients = store.clients
+
+        async def counting(query: ClientQuery, **more: Any) -> Sequence[Client]:
+            found = await clients(query, **more)
+            looked.append(len(found))
+            return found
+
+        store.clients = counting  # type: ignore[method-assign]
+        for _ in range(25):
+            await register(server, WORKER)
+        assert looked == [*range(21)]
+        other = await register(server, {**WORKER, "redirect_uris": ["https://evil.example/cb"]})
+        assert await flags(server, other["client_id"]) == ("rule.software_hosts",)
+        assert len(looked) == 21
+        server.clock.advance(1)
+        await register(server, WORKER)
+        assert looked[21:] == [20]
 
 
 async def test_software_may_be_kept_to_its_hosts() -> None:

@@ -15,7 +15,8 @@ from registering import MEMBERS, PUBLIC, bearer, configured, events, issue, on_d
 from registrar.config import ConfigurationError, create_key_file, parse
 from registrar.domain.client import Client, State
 from registrar.policy.document import Document
-from registrar.service import caps, inventory
+from registrar.service import caps, inventory, review
+from registrar.service.administration import suspend
 from registrar.service.last_use import KIND
 from registrar.service.ports import ClientQuery, Conflict, Drop, Item, Put
 from registrar.service.windows import REMEMBERED, OwnWindows
@@ -329,6 +330,25 @@ async def test_one_that_makes_room_for_another_at_that_moment_is_not_in_use() ->
         store.update = gone_meanwhile  # type: ignore[method-assign]
         third = (await register(server, token=token))["client_id"]
         assert {*await _living(server)} == {made[1], third}
+
+
+@pytest.mark.requirement("SEED-67")
+async def test_a_flood_of_what_is_held_does_not_close_the_door() -> None:
+    """Whoever waits for a review has been used by nobody: the oldest goes, its review with it; a suspended one stays."""
+    held = '[policy.careful]\nextends = ["default"]\n[policy.careful.review]\ngrants = ["refresh_token"]'
+    text = _proxied(
+        configured(registration='policy = "careful"', tables=f"{held}\n[issuer.main.limits.clients]\ntotal = 3")
+    )
+    async with served(text) as server:
+        flood = {**PUBLIC, "grant_types": ["authorization_code", "refresh_token"]}
+        suspended = (await register(server, PUBLIC))["client_id"]
+        await suspend(server.registry, server.issuer, server.operator, suspended)
+        pending = [await register(server, flood) for _ in range(4) if not server.clock.advance(1)]
+        assert {one["registration_state"] for one in pending} == {"pending"}
+        plain = await register(server, PUBLIC)
+        assert {*await _living(server)} == {suspended, pending[3]["client_id"], plain["client_id"]}
+        found = [held.client_id async for held, _ in review.every(server.registry, server.issuer)]
+        assert found == [pending[3]["client_id"]]
 
 
 async def test_the_clients_of_a_cap_are_counted_where_it_seems_full() -> None:

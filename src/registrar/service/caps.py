@@ -41,6 +41,10 @@ PLACE: Final = "cap_place"
 TOTAL: Final = "total"
 LOOKED_AT: Final = 2_000
 """Clients that one registration looks at for one that was never used; where all of these are used, it is refused."""
+_GOES: Final = (State.ACTIVE, State.PENDING)
+"""Who may make room. Who waits for a review does too: else a flood of what is held would close the door to all others. Who
+was suspended does not: that is somebody's decision, and perhaps evidence.
+"""
 _PAGE: Final = 200
 _NO_CAPS: Final = ClientLimits()
 _PAGES: Final = (4, *(_PAGE for _ in range(LOOKED_AT // _PAGE)))
@@ -282,7 +286,7 @@ async def _evict(registry: Registry, issuer: Issuer, cap: Cap) -> bool:
 
     for size in _PAGES:
         rows = await _oldest(registry, issuer, cap, after, size)
-        open_to = [(key, one) for key, one in rows if one and one.state is State.ACTIVE and cap.refuses(one)]
+        open_to = [(key, one) for key, one in rows if one and one.state in _GOES and cap.refuses(one)]
         used = await asyncio.gather(*(last_use.at(registry.store, issuer.name, one.client_id) for _, one in open_to))
         for (after, client), used_at in zip(open_to, used, strict=True):  # noqa: B007 (`moved` tells it)
             if not used_at:

@@ -20,6 +20,7 @@ from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
 from registrar.service.errands import Errands
 from registrar.service.key_sets import KeySets
+from registrar.service.known_software import KnownSoftware
 from registrar.service.last_use import LastUse
 from registrar.service.metrics import Metrics
 from registrar.service.opened_keys import OpenedKeys
@@ -173,6 +174,7 @@ class Registry:
     turns: Turns = field(default_factory=Turns)
     tallies: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Issuer -> how many clients live, and when that was read; where they are counted."""
+    software: KnownSoftware = field(default_factory=KnownSoftware)
     last_use: LastUse = field(default_factory=LastUse)
     errands: Errands = field(default_factory=Errands)
     pictures: Pictures = field(default_factory=Pictures)

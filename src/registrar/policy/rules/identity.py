@@ -178,12 +178,17 @@ def software_hosts(metadata: Metadata, facts: Facts, *, verdict: Verdict = "warn
 
     Whoever registers first says where that is, so that to refuse is for servers on which nobody can be first but its maker.
     """
-    if facts.software_hosts is None or (facts.statement and "software_id" in facts.statement.members):
+    if facts.software_hosts is None or vouched_for(facts):
         return
     # One known address among others must not vouch for them: the code goes to whichever the request names.
     strange = [host for host in terms.hosts(metadata.get("redirect_uris", ())) if host not in facts.software_hosts]
     if strange:
         yield said(ELSEWHERE, verdict, "software_id", hosts=listed(strange))
+
+
+def vouched_for(facts: Facts) -> bool:
+    """Whether a statement says what software it is, so that nobody has to compare it with others of that name."""
+    return facts.statement is not None and "software_id" in facts.statement.members
 
 
 def _names(metadata: Metadata, facts: Facts) -> Sequence[tuple[str, str]]:
