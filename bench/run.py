@@ -4,8 +4,9 @@ import argparse
 import contextlib
 import os
 import shutil
+import signal
 import sys
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hydra import HYDRA
 from hydra import install as install_hydra
 from keycloak import KEYCLOAK
 from keycloak import install as install_keycloak
-from load import CONNECTIONS, LOAD_CORE, SERVER_CORE, LoadError, Run, cpu_seconds, install_wrk, load, resident_mib
+from load import CONNECTIONS, LOAD_CORE, SERVER_CORE, LoadError, Run, install_wrk, load, resident_mib
 from machine import description, stolen_and_all
 from ours import (
     initial_access_token,
@@ -132,6 +133,15 @@ class Bench:
     sent: int = 0
     """How many of the requests that can be sent once were sent."""
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Its turn: it goes on, and stands still again. Idle servers collect garbage and warm up compilers on the same core."""
+        os.kill(self.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGSTOP)
+
     def run(self, seconds: int) -> Run:
         """One load run, after a second that is not counted: while other servers had their turn, caches went cold."""
         self.load(1)
@@ -176,23 +186,19 @@ def started(row: Row, stack: contextlib.ExitStack) -> Bench:
         with running(row.server, site) as (_, seconds):
             starts.append(seconds)
     pid, seconds = stack.enter_context(running(row.server, site))
+    stack.callback(os.kill, pid, signal.SIGCONT)  # who stands still does not hear that it should end
+    os.kill(pid, signal.SIGSTOP)
     if ledger:
         ledger.new_clients()  # what was prepared is not counted
     return Bench(row, site, pid, [*starts, seconds], ledger)
 
 
-def idle_share(benches: list[Bench]) -> float:
-    """The share of the core that the waiting servers use: it must be next to nothing for the turns to be fair."""
-    before = sum(cpu_seconds(bench.pid) for bench in benches)
-    time.sleep(2)
-    return (sum(cpu_seconds(bench.pid) for bench in benches) - before) / 2
-
-
 def measure(benches: list[Bench], runs: int, seconds: int) -> None:
-    """All servers stay up and are loaded in turns, so that a noisy moment falls on all alike."""
+    """All servers stay up and are loaded in turns, so that a noisy moment falls on all alike; whoever waits stands still."""
     for turn in range(runs + 1):
         for bench in benches:
-            run = bench.run(seconds if turn else bench.row.server.warm_up_seconds)
+            with bench.alone():
+                run = bench.run(seconds if turn else bench.row.server.warm_up_seconds)
             if turn:
                 bench.runs.append(run)
             print(
@@ -211,7 +217,7 @@ def bench(rows: list[Row], runs: int, seconds: int) -> tuple[dict[str, Measured]
         about = description(WORK) | {
             "Pinning": f"each server on core {SERVER_CORE}; wrk and the bench on core {LOAD_CORE}",
             "Load": f"wrk -t1 -c{CONNECTIONS}, keep-alive, loopback; {WARM_UP_SECONDS} s of warm-up or what the server needs, then in turns {runs} runs of {seconds} s (after 1 s each that is not counted), of which the median",
-            "Disturbance": f"waiting servers used {idle_share(benches):.1%} of a core; the host kept {stolen / ticks:.1%} of the CPU time (steal)",
+            "Disturbance": f"servers that wait stand still (SIGSTOP); the host kept {stolen / ticks:.1%} of the CPU time (steal)",
         }
         return {one.row.name: one.measured() for one in benches}, about
 
