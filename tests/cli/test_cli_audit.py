@@ -110,6 +110,24 @@ def test_a_witness_signs_too(desk: Desk, kept: Path) -> None:
     )
 
 
+def test_a_witness_signs_what_has_only_grown(desk: Desk, kept: Path) -> None:
+    """By the proof that is published beside a checkpoint; another log, or one that is not proved, is not signed."""
+    (kept / "witness.json").write_text(json.dumps(ECKey.generate_key("P-256", private=True).as_dict(private=True)))
+    desk.register()
+    desk.done("audit", "checkpoint")
+    document = kept / "published.json"
+    document.write_text(desk.done("audit", "consistency", str(kept / "checkpoint.json")))
+    arguments = ["audit", "cosign", str(document), "--key", str(kept / "witness.json")]
+    earlier = ["--earlier", str(kept / "checkpoint.json")]
+    assert len(json.loads(desk.done(*arguments, *earlier, "--keys", str(kept / "keys.json")))["signatures"]) == 2
+    assert "go together" in desk.misused(*arguments, *earlier)
+    changed = json.loads(document.read_text())
+    document.write_text(json.dumps({**changed, "proof": changed["proof"][::-1]}))
+    assert "does not begin with" in desk.refused(*arguments, *earlier, "--keys", str(kept / "keys.json"))
+    document.write_text(json.dumps(changed["checkpoint"]))
+    assert "it cannot be read" in desk.misused(*arguments, *earlier, "--keys", str(kept / "keys.json"))
+
+
 def test_receipts_are_verified_without_a_registry(desk: Desk, kept: Path, tmp_path: Path) -> None:
     """With keys alone; one that was changed is refused."""
     client_id = desk.register()["client_id"]
@@ -140,6 +158,9 @@ def test_the_log_is_shown_to_have_grown(desk: Desk, kept: Path) -> None:
     before = checkpoint.read((kept / "checkpoint.json").read_bytes()).checkpoint.size
     proof = kept / "proof.json"
     proof.write_text(desk.done("audit", "consistency", str(before)))
+    assert desk.done("audit", "consistency", str(kept / "checkpoint.json")) == proof.read_text()
+    assert "is neither a size nor a checkpoint" in desk.misused("audit", "consistency", str(kept / "keys.json"))
+    assert "is neither a size nor a checkpoint" in desk.misused("audit", "consistency", "nowhere.json")
     arguments = (
         "audit",
         "verify-consistency",
@@ -177,3 +198,95 @@ def test_keys_of_the_audit_are_replaced(desk: Desk, kept: Path) -> None:
     desk.register()
     desk.done("audit", "checkpoint")
     assert desk.told("audit", "verify")["sound"]
+
+
+def test_what_the_registry_did_itself_is_listed(desk: Desk, kept: Path) -> None:
+    """Its keys, and what was taken away: without an issuer all events are looked at, with one those of that one."""
+    desk.done("audit", "prune", "--before", LATER)
+    rows = desk.told("audit", "list", "--kind", "audit.pruned")
+    assert [row["issuer"] for row in rows] == ["*"]
+    assert "audit.pruned" in desk.done("audit", "show", str(rows[0]["sequence"]))
+    assert "audit.pruned" in desk.done("audit", "export", "--format", "jsonl")
+    assert desk.told("audit", "list", "--kind", "audit.pruned", "--issuer", "main") == []
+    assert "at main" in desk.refused("audit", "show", str(rows[0]["sequence"]), "--issuer", "main")
+    del kept
+
+
+def test_several_issuers_have_one_audit(desk: Desk) -> None:
+    """What is about all of it asks for no issuer; what names people is erased everywhere, or where that is said."""
+    (desk.folder / "registrar.toml").write_text(
+        (desk.folder / "registrar.toml").read_text() + '\n[issuer.other]\nurl = "http://127.0.0.1:8000/other"\n'
+    )
+    for name in ("main", "other"):
+        desk.done("token", "issue", "--issuer", name)
+    for command in ("keys", "checkpoint", "verify", "list", "export"):
+        assert desk.done("audit", command)
+    assert "there is no issuer third" in desk.refused("audit", "verify", "--issuer", "third")
+    assert "choose one with --issuer" in desk.refused("audit", "redact", "--before", LATER)
+    rows = [json.loads(line) for line in desk.done("audit", "export", "--personal").splitlines()]
+    named = sum("names" in row for row in rows)
+    [person] = {row["names"]["person"][1] for row in rows if "names" in row}
+    assert named == 2
+    assert desk.told("audit", "redact", "--person", person)["events"] == named
+    assert desk.told("audit", "verify")["erased"] == named
+
+
+def test_what_is_published_is_taken_as_keys(desk: Desk, kept: Path) -> None:
+    """The document of the well-known address has both the newest checkpoint and the keys."""
+    document = kept / "published.json"
+    both = {
+        "checkpoint": json.loads((kept / "checkpoint.json").read_text()),
+        **json.loads((kept / "keys.json").read_text()),
+    }
+    document.write_text(json.dumps(both))
+    assert desk.told("audit", "verify", "--keys", str(document), "--checkpoint", str(document))["sound"]
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("{", "it cannot be signed"),
+        ("[]", "signs with a private key"),
+        ('{"kty": "OKP", "crv": "Ed25519", "d": "AA"}', "it cannot be signed"),
+        ('{"kty": "oct", "k": "c2VjcmV0"}', "signs with a private key"),
+        ('{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}', "a private key"),
+        (json.dumps(ECKey.generate_key("P-384", private=True).as_dict(private=True)), "Ed25519, P-256 or RSA"),
+    ],
+)
+def test_keys_that_are_no_witness(desk: Desk, kept: Path, key: str, expected: str) -> None:
+    """Each is refused in a line that says what would do."""
+    (kept / "witness.json").write_text(key)
+    arguments = ("audit", "cosign", str(kept / "checkpoint.json"), "--key", str(kept / "witness.json"))
+    assert expected in desk.refused(*arguments)
+
+
+def test_signatures_that_are_none_are_not_taken_in(desk: Desk, kept: Path) -> None:
+    """What is taken in is in the form of a witness's signature, and there is room for it: else nobody could read it again."""
+    given = json.loads((kept / "checkpoint.json").read_text())
+    own = given["signatures"][0]
+    forged = kept / "forged.json"
+    long = own["signature"]
+    for wrong in (
+        {"protected": "x", "signature": "y"},
+        {"protected": "eyJhbGciOiJub25lIn0", "signature": long},
+        {"protected": own["protected"], "signature": "not base64url!"},
+    ):
+        forged.write_text(json.dumps({**given, "signatures": [own, wrong]}))
+        assert "it is not taken in" in desk.refused("audit", "witnessed", str(forged))
+    refused = False
+    for turn in range(4):
+        # Each is small enough to be read, and all together are not.
+        many = [{**own, "signature": "A" * (20_000 + 4 * turn)}]
+        forged.write_text(json.dumps({**given, "signatures": many}))
+        refused = desk.run("audit", "witnessed", str(forged)).exit_code != 0
+    assert refused
+    assert desk.told("audit", "verify")["sound"]
+
+
+def test_a_receipt_that_is_no_text(desk: Desk, kept: Path) -> None:
+    """Is refused as any other that is none."""
+    (kept / "receipt.jwt").write_bytes(b"\xff\xfe\0")
+    arguments = ("audit", "verify-receipt", str(kept / "receipt.jwt"), "--keys")
+    assert "not to be believed" in desk.refused(*arguments, str(kept / "keys.json"))
+    (kept / "odd.json").write_text("[]")
+    assert "the keys cannot be read" in desk.misused(*arguments, str(kept / "odd.json"))

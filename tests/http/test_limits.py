@@ -393,6 +393,20 @@ async def test_a_storm_never_leaves_more_than_the_cap(cap: str, tmp_path: Path) 
             assert len(await _living(server)) == 6
 
 
+@pytest.mark.parametrize("cap", ["owner", "token", "software", "address", "total"])
+async def test_those_of_one_cap_do_not_wait_for_one_another(cap: str, tmp_path: Path) -> None:
+    """Agents that share an address register together, as long as there is room: in a few commits, and not in one each."""
+    text = on_disk(tmp_path, tables=f"[issuer.main.limits.clients]\n{cap} = 1000")
+    async with served(_proxied(text)) as server:
+        token = (await issue(server, owner="ann", max_uses=0))[0] if cap in ("owner", "token") else ""
+        members = {**MEMBERS, "software_id": "reader"}
+        await come(server, "192.0.2.1", members, token)
+        before = len(await server.registry.store.batches(limit=1_000))
+        answers = await asyncio.gather(*[come(server, "192.0.2.1", members, token) for _ in range(100)])
+        assert {one.status_code for one in answers} == {201}
+        assert len(await server.registry.store.batches(limit=1_000)) - before < 50
+
+
 @pytest.mark.parametrize("cap", ["address", "total"])
 async def test_two_processes_count_the_same_clients(cap: str, tmp_path: Path) -> None:
     """The store decides between processes, so a cap holds over all of them."""

@@ -7,11 +7,26 @@ import json
 from typing import Any
 
 import pytest
-from authorizing import machine
-from openid_connect import CLAIMS, EC, JWKS, RSA, alice, client_of, decrypted, openid, signed_in, under_secret, verified
+from authorizing import code_for, exchange, machine, proof
+from joserfc.jwk import ECKey
+from openid_connect import (
+    CLAIMS,
+    EC,
+    JWKS,
+    RSA,
+    alice,
+    client_of,
+    decrypted,
+    encoded,
+    openid,
+    signed_in,
+    under_secret,
+    verified,
+)
 from registering import refused
 
 from registrar.authorization import grant
+from registrar.authorization.request import Authentication
 from registrar.domain.events import Actor
 from registrar.testing import served
 
@@ -38,6 +53,36 @@ async def test_a_token_is_taken_from_the_header_and_from_a_form() -> None:
             assert answer.json() == answers[0].json()
         assert answers[0].json().keys() == STANDARD
         assert answers[0].json()["sub"] == (await alice(server)).subject
+
+
+async def test_a_bound_token_is_for_who_proves_its_key() -> None:
+    """A thief of it has no key: as a bearer token it opens nothing, nor with a proof by another key or of another token."""
+    own, thief = ECKey.generate_key("P-256"), ECKey.generate_key("P-256")
+    async with served(openid()) as server:
+        client = await client_of(server)
+        who = Authentication((await alice(server)).subject, server.clock.now - 5, "s1", "", ("pwd",))
+        value = await code_for(server, client, scope="openid", who=who)
+        answer = await exchange(server, client, value, headers=proof(server, own))
+        assert answer.json()["token_type"] == "DPoP"
+        token = answer.json()["access_token"]
+        ath = encoded(hashlib.sha256(token.encode()).digest())
+
+        def shown(key: ECKey, scheme: str = "DPoP", **changes: Any) -> dict[str, str]:
+            claims = {"htm": "GET", "ath": ath, **changes}
+            return {"authorization": f"{scheme} {token}", **proof(server, key, "/userinfo", **claims)}
+
+        assert (await server.client.get("/userinfo", headers=shown(own))).status_code == 200
+        for headers in (
+            {"authorization": f"Bearer {token}"},
+            shown(own, "Bearer"),
+            shown(thief),
+            shown(own, ath=None),
+            shown(own, ath=encoded(hashlib.sha256(b"another").digest())),
+            shown(own, htm="POST"),
+        ):
+            refused_one = await server.client.get("/userinfo", headers=headers)
+            assert refused_one.status_code == 401, headers
+        assert (await server.client.post("/userinfo", data={"access_token": token})).status_code == 401
 
 
 @pytest.mark.parametrize(

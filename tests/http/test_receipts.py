@@ -7,14 +7,17 @@ from pathlib import Path
 
 import apsw
 import pytest
+from joserfc.jwk import ECKey
 from real_server import Start, configuration
-from registering import MEMBERS, as_update, bearer, configured, manage, register
+from registering import MEMBERS, as_update, bearer, configured, issue, manage, register
 
-from registrar.domain import checkpoint
+from registrar.domain import checkpoint, merkle
 from registrar.service import checkpoints, receipts
 from registrar.testing import served
 
 pytestmark = pytest.mark.anyio
+
+EC_KEY, OTHER_KEY = (ECKey.generate_key("P-256", private=False).as_dict(private=False) for _ in range(2))
 
 
 @pytest.mark.requirement("SEED-77")
@@ -36,7 +39,8 @@ async def test_a_client_gets_a_receipt() -> None:
         assert said["registration_endpoint"] == "https://as.example/register"
         assert said["client_id"] == said["sub"] == made["client_id"]
         assert said["metadata"]["redirect_uris"] == MEMBERS["redirect_uris"]
-        assert said["admission"] == {"assurance": "open", "authentication": "none"}
+        assert said["assurance"] == "open"
+        assert said["initial_access_token"] == {"handling": "none was used"}
         assert said["software_statement"] == {"handling": "none was used"}
         assert said["policy"] == "default"
         assert len(said["policy_digest"]) == 64
@@ -60,6 +64,78 @@ async def test_a_receipt_is_of_what_is_registered_now() -> None:
         said = receipts.verify(answer.text, (await checkpoints.published(server.registry))["keys"]).claims
         assert said["metadata"]["client_name"] == "Other"
         assert said["event"]["kind"] == "client.updated"
+
+
+async def test_a_receipt_says_what_its_event_says() -> None:
+    """Only the event is in the log: a registry that signs other metadata beside it is not believed, proof or none."""
+    async with served(configured()) as server:
+        made = await register(server, {**MEMBERS, "scope": "openid", "jwks": {"keys": [EC_KEY]}})
+        await checkpoints.make(server.registry)
+        answer = await server.client.get(
+            f"/receipts/{made['client_id']}", headers=bearer(made["registration_access_token"])
+        )
+        keys = (await checkpoints.published(server.registry))["keys"]
+        said = receipts.verify(answer.text, keys).claims
+        others = {
+            "redirect_uris": ["https://evil.example/callback"],
+            "scope": "openid profile",
+            "grant_types": ["client_credentials"],
+            "token_endpoint_auth_method": "none",
+            "client_name": "Another",
+            "software_id": "another",
+            "jwks_uri": "https://evil.example/jwks",
+            "jwks": {"keys": [OTHER_KEY]},
+        }
+        for name, value in others.items():
+            forged = {**said, "metadata": {**said["metadata"], name: value}}
+            with pytest.raises((checkpoint.Refused, checkpoint.Malformed)):
+                receipts.verify(await checkpoints.sign(server.registry, forged, receipts.TYPE), keys)
+        for name, value in {"policy": "another", "policy_digest": "0" * 64, "registered_at": 1}.items():
+            forged = {**said, name: value}
+            with pytest.raises(checkpoint.Refused, match=f"its {name} is not what its event says"):
+                receipts.verify(await checkpoints.sign(server.registry, forged, receipts.TYPE), keys)
+        same = await checkpoints.sign(server.registry, said, receipts.TYPE)
+        assert receipts.verify(same, keys).claims == said
+
+
+async def test_a_receipt_tells_of_the_initial_access_token() -> None:
+    """Which one it was and what that meant, also after the client has changed itself with its own token."""
+    async with served(configured("client")) as server:
+        token, _ = await issue(server, label="partner")
+        made = await register(server, MEMBERS, token)
+        await manage(server, made, "PUT", as_update(made, client_name="Other"))
+        answer = await server.client.get(
+            f"/receipts/{made['client_id']}", headers=bearer(made["registration_access_token"])
+        )
+        said = receipts.verify(answer.text, (await checkpoints.published(server.registry))["keys"]).claims
+        shown = said["initial_access_token"]
+        assert shown["label"] == "partner"
+        assert shown["handling"] == "its policy and its scope bound the registration"
+        assert token not in answer.text
+        assert "authentication" not in said
+
+
+async def test_a_published_checkpoint_has_the_way_from_an_earlier_one() -> None:
+    """A witness finds by itself that the log has only grown, before it signs."""
+    async with served(configured()) as server:
+        url = "/.well-known/registrar-audit"
+        await register(server, MEMBERS)
+        old = await checkpoints.make(server.registry)
+        await register(server, MEMBERS)
+        new = await checkpoints.make(server.registry)
+        assert old is not None
+        assert new is not None
+        before, after = old.checkpoint, new.checkpoint
+        told = (await server.client.get(url, params={"from": before.size})).json()
+        assert checkpoint.read(json.dumps(told["checkpoint"]).encode()) == new
+        assert (told["size"], told["keys"]) == (before.size, (await server.client.get(url)).json()["keys"])
+        path = [*map(checkpoint.hashed, told["proof"])]
+        roots = checkpoint.hashed(before.root), checkpoint.hashed(after.root)
+        assert merkle.extends(before.size, roots[0], after.size, roots[1], path)
+        for wrong in ("", "0", "-1", "1e3", "x", "٣", str(after.size + 1), "9" * 400):
+            answer = await server.client.get(url, params={"from": wrong})
+            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request"), wrong
+        assert (await server.client.get(f"{url}?from={after.size}&from=x&y=%ff")).json()["proof"] == []
 
 
 async def test_a_receipt_is_for_its_client_alone() -> None:

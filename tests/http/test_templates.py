@@ -22,7 +22,7 @@ from registrar.domain.errors import ProtocolError
 from registrar.domain.metadata import MEMBERS
 from registrar.domain.template import TemplateState
 from registrar.policy.document import ConfigurationError, Document
-from registrar.service import administration, templates
+from registrar.service import administration, checkpoints, receipts, templates
 from registrar.service.administration import Refused
 from registrar.service.ports import ClientQuery
 from registrar.service.templates import Wanted
@@ -539,3 +539,15 @@ async def test_document_of_a_sector() -> None:
     with pytest.raises(ProtocolError, match="sector_identifier_uri"):
         async with served(configured(tables=moved), store=store, fetch=documents):
             pass
+
+
+async def test_a_receipt_of_an_instance_has_what_its_template_has_by_now() -> None:
+    """Its event is that of the registration, and its metadata the template's: the one is not held to the other."""
+    async with served(configured()) as server:
+        await create(server)
+        made = await register(server, {"template_id": "field-app"})
+        await change(server, scope="openid")
+        url = f"/receipts/{made['client_id']}"
+        answer = await server.client.get(url, headers=bearer(made["registration_access_token"]))
+        said = receipts.verify(answer.text, (await checkpoints.published(server.registry))["keys"]).claims
+        assert (said["template"], said["metadata"]["scope"]) == ("field-app", "openid")

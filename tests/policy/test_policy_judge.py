@@ -466,6 +466,8 @@ SAME_HOST = "rules = [{ rule = 'same_host', members = ['logo_uri', 'client_uri']
         ({**CB, "tos_uri": "https://b.example/"}, []),
         ({**CB, "logo_uri": "https://b.example/logo"}, ["logo_uri"]),
         ({**CB, "logo_uri": "https://a.example.evil.example/"}, ["logo_uri"]),
+        ({**CB, "logo_uri": "https://evil-a.example/"}, ["logo_uri"]),
+        ({**CB, "logo_uri": "https://cdn.a.example/"}, ["logo_uri"]),
         ({**CB, "logo_uri": "https://b.example/", "client_uri": "https://c.example"}, ["logo_uri", "client_uri"]),
         ({**CB, "logo_uri#fr": "https://b.example/logo", "logo_uri": "https://a.example"}, ["logo_uri#fr"]),
         ({"redirect_uris": ["com.example:/cb", "http://localhost/cb"], "logo_uri": "https://b.example/"}, []),

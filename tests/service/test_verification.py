@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -119,6 +120,18 @@ ATTACKS: dict[str, tuple[str, str]] = {
         "UPDATE event SET personal = CAST(replace(CAST(personal AS TEXT), 'ann', 'bob') AS BLOB) WHERE client_id = 'c3-1'",
         "does not open what it commits to",
     ),
+    "whom an event names taken away": (
+        "UPDATE event SET personal = substr(personal, 1, 0) WHERE client_id IN ('c3-1', 'c3-2')",
+        "of 2, whom they name is gone, and events tell of 0",
+    ),
+    "batches listed in another order": (
+        "UPDATE event SET sequence = sequence + (SELECT 1 + max(sequence) - min(sequence) FROM event) WHERE batch = 4",
+        "which came first",
+    ),
+    "hidden from whoever lists them": (
+        "UPDATE event SET sequence = sequence - (SELECT max(sequence) FROM event) WHERE batch = 1",
+        "is filed before event 0, which came first",
+    ),
     "an event added": (
         (
             "INSERT INTO event (sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal) "
@@ -145,7 +158,19 @@ ATTACKS: dict[str, tuple[str, str]] = {
     ),
     "a checkpoint with another root": (
         "UPDATE item SET body = CAST(replace(CAST(body AS TEXT), '\"payload\":\"e', '\"payload\":\"f') AS BLOB) WHERE kind = 'checkpoint' AND key <> 'head'",
-        "",
+        "it is none, or of another size",
+    ),
+    "the head of the log gone": (
+        "DELETE FROM item WHERE kind = 'checkpoint' AND key = 'head'",
+        "batches have places in it, and there is no checkpoint",
+    ),
+    "the head of the log unreadable": (
+        "UPDATE item SET body = substr(body, 1, 40) WHERE kind = 'checkpoint' AND key = 'head'",
+        "cannot be read",
+    ),
+    "the head of the log moved on": (
+        "UPDATE item SET body = CAST(replace(CAST(body AS TEXT), '\"size\":', '\"size\":9') AS BLOB) WHERE kind = 'checkpoint' AND key = 'head'",
+        "its head was changed",
     ),
     "the keys of the audit replaced": (
         "UPDATE signing_key SET record = CAST(replace(CAST(record AS TEXT), '\"public\":\"e', '\"public\":\"f') AS BLOB) WHERE issuer = '*'",
@@ -184,7 +209,7 @@ async def test_what_was_done_to_postgresql_is_found(
         sql, expected = ATTACKS[name]
         await postgres.execute(
             re.sub(
-                r"CAST\(replace\(CAST\((\w+) AS TEXT\), ('\w+'), ('\w+')\) AS BLOB\)",
+                r"CAST\(replace\(CAST\((\w+) AS TEXT\), ('[^']+'), ('[^']+')\) AS BLOB\)",
                 r"convert_to(replace(convert_from(\1, 'UTF8'), \2, \3), 'UTF8')",
                 sql,
             ),
@@ -194,6 +219,83 @@ async def test_what_was_done_to_postgresql_is_found(
         assert expected in told(await verification.verify(registry))
     finally:
         await registry.store.close()
+
+
+@pytest.mark.requirement("SEED-65")
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("event.body", "CAST(body AS TEXT)", "an event is not what was written"),
+        ("event.body", "7", "an event is not what was written"),
+        ("event.personal", "7", "does not open what it commits to"),
+        ("event.personal", "CAST('{}' AS BLOB)", "whom they name is gone"),
+        ("event.time_ms", "'then'", "filed as something else"),
+        ("event.position", "'first'", "filed at another place"),
+        ("event.position", "position + 4", "filed at another place"),
+        ("audit_batch.root", "'root'", "it is no batch"),
+        ("audit_batch.link", "'link'", "it is no batch"),
+        ("audit_batch.events", "'many'", "it is no batch"),
+        ("audit_batch.place", "'anywhere'", "it is no batch"),
+        ("audit_batch.writer", "CAST(writer AS BLOB)", "it is no batch"),
+    ],
+)
+async def test_rows_of_another_type_are_found(
+    registry: Registry, tmp_path: Path, column: str, value: str, expected: str
+) -> None:
+    """SQLite keeps whatever is put into a column: the verification names it, and does not fall over it."""
+    table, _, name = column.partition(".")
+    row = "client_id = 'c3-3'" if table == "event" else "number = 4"
+    tampered(tmp_path, f"UPDATE {table} SET {name} = {value} WHERE {row}")
+    assert expected in told(await verification.verify(registry))
+
+
+async def test_an_event_that_cannot_be_read_is_found(registry: Registry, tmp_path: Path) -> None:
+    """Added at the end as a writer does, with a root and a link that are right."""
+    db = apsw.Connection(str(tmp_path / "registrar.db"))
+    made = chain.batch(chain.BEGINNING, "stranger", 1, [merkle.leaf(b"{")])
+    db.execute("INSERT INTO audit_batch VALUES ('stranger', 1, 1, ?, ?, 0)", (made.root, made.link))
+    db.execute(
+        "INSERT INTO event (writer, batch, position, issuer, kind, time_ms, client_id, body, personal) "
+        "VALUES ('stranger', 1, 0, 'main', 'audit.redacted', 1, '', ?, x'')",
+        (b"{",),
+    )
+    db.close()
+    assert "is none: it cannot be read" in told(await verification.verify(registry))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM item WHERE kind = 'checkpoint' AND key = 'head'",
+        "UPDATE item SET body = x'00' WHERE kind = 'checkpoint' AND key = 'head'",
+        "UPDATE item SET body = CAST(replace(CAST(body AS TEXT), '\"size\":', '\"size\":9') AS BLOB) WHERE kind = 'checkpoint' AND key = 'head'",
+        "UPDATE item SET body = CAST(replace(CAST(body AS TEXT), '\"signature\":\"', '\"signature\":\"AAAA') AS BLOB) WHERE kind = 'checkpoint' AND key = 'head'",
+    ],
+)
+async def test_nothing_is_signed_on_top_of_another_log(registry: Registry, tmp_path: Path, sql: str) -> None:
+    """The registry does not vouch for what another hand made of the head of the log, and does not try for ever."""
+    tampered(tmp_path, sql)
+    with pytest.raises(checkpoints.Tampered):
+        await asyncio.wait_for(checkpoints.make(registry), 5)
+
+
+async def test_a_log_made_anew_is_not_signed(registry: Registry, tmp_path: Path) -> None:
+    """Whoever recomputes the head too, for a log of their own, gets no signature of the registry for it."""
+    held = await registry.store.item("*", checkpoints.KIND, "head")
+    assert held is not None
+    head = msgspec.json.decode(held.body, type=checkpoints.Head)
+    growing = merkle.Growing()
+    for _ in range(head.size):
+        growing.append(merkle.leaf(b"another"))
+    assert head.signed is not None
+    said = msgspec.structs.replace(head.signed.checkpoint, root=checkpoint.text(growing.root))
+    forged = Signed(checkpoint.text(msgspec.json.encode(said)), head.signed.signatures)
+    body = msgspec.json.encode(checkpoints.Head(head.log, head.size, tuple(growing.peaks), forged))
+    db = apsw.Connection(str(tmp_path / "registrar.db"))
+    db.execute("UPDATE item SET body = ? WHERE kind = 'checkpoint' AND key = 'head'", (body,))
+    db.close()
+    with pytest.raises(checkpoints.Tampered, match="no key of the audit has signed it"):
+        await checkpoints.make(registry)
 
 
 async def test_a_chain_made_anew_does_not_agree_with_what_was_signed(registry: Registry, tmp_path: Path) -> None:
@@ -263,7 +365,8 @@ async def test_old_checkpoints_verify_after_the_key_was_replaced(registry: Regis
     assert report.sound, told(report)
     kids = {
         signer
-        for one in await checkpoints.every(registry)
+        async for _, one in checkpoints.every(registry)
+        if one is not None
         for signer in checkpoint.signers(one, (await checkpoints.published(registry))["keys"])
     }
     assert len(kids) == 2
@@ -437,6 +540,79 @@ async def test_old_events_are_taken_away(registry: Registry, tmp_path: Path) -> 
     assert "events are there, and" in told(await verification.verify(registry))
 
 
+async def test_what_is_missing_is_excused_by_a_signature_alone(registry: Registry, tmp_path: Path) -> None:
+    """Whoever writes the event of a retention into the database, as a writer does, has no key to sign it with."""
+    tampered(tmp_path, "DELETE FROM event WHERE client_id LIKE 'c3-%'")
+    until = 1000
+    mine = await checkpoints.sign(registry, retention.Pruned("another log", until, 1), retention.PRUNED)
+    other = await checkpoints.sign(registry, retention.Pruned("", until, 1), "something+else")
+    for signed in ("", "a.b.c", mine, other):
+        event = registry.audit.event("audit.pruned", "*", ACTOR, detail={"count": until, "signed": signed})
+        await registry.store.record(event)
+        report = await verification.verify(registry)
+        assert report.pruned == 0
+        assert "0 events are there, and 4 were written" in told(report)
+
+
+async def test_erasing_is_counted(registry: Registry, tmp_path: Path) -> None:
+    """As many as events tell of, and none more; those that the retention may take away excuse themselves."""
+    await retention.redact(registry, ACTOR, "test", EventQuery("main", client_id="c3-1"))
+    report = await verification.verify(registry)
+    assert (report.sound, report.erased) == (True, 1), told(report)
+    tampered(tmp_path, "UPDATE event SET personal = x'' WHERE client_id = 'c3-2'")
+    assert "of 2, whom they name is gone, and events tell of 1" in told(await verification.verify(registry))
+    now = registry.clock() // 1000
+    tampered(tmp_path, "UPDATE event SET personal = x'' WHERE kind = 'audit.redacted'")
+    await retention.redact(registry, ACTOR, "test", EventQuery("main"))
+    await checkpoints.make(registry)
+    assert await retention.prune(registry, now + 60) > 0
+    report = await verification.verify(registry)
+    assert (report.sound, report.erased) == (True, 0), told(report)
+
+
+async def test_each_issuer_has_its_own_time_for_whom_events_name(registry: Registry, tmp_path: Path) -> None:
+    """Erased up to then and no further, once; the next time goes on from there, whoever does it."""
+    now = registry.clock() // 1000
+    for client_id, days in (("old", 9), ("of a wrong clock", -400), ("older", 8), ("young", 1), ("back", 30)):
+        time_ms = (now - days * 86_400) * 1000
+        event = registry.audit.event("client.suspended", "first", ACTOR, client_id=client_id, time_ms=time_ms)
+        await registry.store.record(event)
+    assert await retention.forget(registry, "first", now - 10 * 86_400) == 0
+    other = assemble(configured(tmp_path))
+    both = [retention.forget(one, "first", now - 7 * 86_400) for one in (registry, other)]
+    assert sum(await asyncio.gather(*both)) == 3
+    assert await retention.forget(other, "first", now - 7 * 86_400) == 0
+    named = {one.event.client_id: bool(one.event.personal) for one in await registry.store.events(EventQuery("first"))}
+    assert named == {"old": False, "of a wrong clock": False, "older": False, "young": True, "back": True, "": False}
+    assert all(one.event.personal for one in await registry.store.events(EventQuery("main", "client.suspended")))
+    assert await retention.forget(other, "first", now) == 2
+    assert await retention.forget(other, "first", now + 1) == 0
+    report = await verification.verify(registry)
+    assert (report.sound, report.erased) == (True, 5), told(report)
+    await other.store.close()
+
+
+async def test_time_takes_away_whom_events_name(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the round of a server, for the issuers that say so, and for no other."""
+    assert not retention.needed(registry, 0)
+    issuer = registry.issuers["main"]
+    audit = dataclasses.replace(issuer.settings.audit, personal_days=1)
+    monkeypatch.setattr(issuer, "settings", dataclasses.replace(issuer.settings, audit=audit))
+    monkeypatch.setitem(registry.issuers, "first", issuer)
+    assert retention.needed(registry, 0)
+    old = (registry.clock() // 1000 - 2 * 86_400) * 1000
+    await registry.store.record(registry.audit.event("client.suspended", "first", ACTOR, client_id="x", time_ms=old))
+    monkeypatch.setattr(retention, "_EVERY", 0.01)
+    keeping = asyncio.create_task(retention.keep(registry, 0, 0))
+    for _ in range(500):
+        if not (await registry.store.events(EventQuery("first", client_id="x")))[0].event.personal:
+            break
+        await asyncio.sleep(0.01)
+    keeping.cancel()
+    (one,) = await registry.store.events(EventQuery("first", client_id="x"))
+    assert not one.event.personal
+
+
 # --- receipts -------------------------------------------------------------------------------------------------------------
 
 
@@ -472,7 +648,9 @@ async def test_the_log_is_shown_to_have_only_grown(registry: Registry) -> None:
     assert new is not None
     before, after = old.checkpoint, new.checkpoint
     assert before.size < after.size
-    path = [*map(checkpoint.hashed, await receipts.consistency(registry, before.size))]
+    signed, proof = await receipts.consistency(registry, before.size)
+    assert signed == new
+    path = [*map(checkpoint.hashed, proof)]
     roots = checkpoint.hashed(before.root), checkpoint.hashed(after.root)
     assert merkle.extends(before.size, roots[0], after.size, roots[1], path)
     for size in (0, after.size + 1):
@@ -488,7 +666,14 @@ async def test_a_receipt_is_believed_for_its_keys_alone(registry: Registry) -> N
     (own,), (other,) = [
         await registry.store.events(EventQuery("main", client_id=client_id)) for client_id in ("mine", "another")
     ]
-    good: dict[str, Any] = {"client_id": "mine", "event": {"body": own.event.body.decode()}}
+    good: dict[str, Any] = {
+        "client_id": "mine",
+        "metadata": {},
+        "policy": "",
+        "policy_digest": "",
+        "registered_at": own.event.time_ms // 1000,
+        "event": {"body": own.event.body.decode()},
+    }
     assert receipts.verify(await checkpoints.sign(registry, good, receipts.TYPE), keys).proof is None
     compact = await checkpoints.sign(registry, good, receipts.TYPE)
     wrong: list[tuple[str, Callable[[], str]]] = [
@@ -516,6 +701,14 @@ async def test_a_receipt_is_believed_for_its_keys_alone(registry: Registry) -> N
     for reason, forged in forgeries:
         with pytest.raises(checkpoint.Refused, match=reason):
             receipts.verify(await checkpoints.sign(registry, {**proved, **forged}, receipts.TYPE), keys)
-    for odd in ({"proof": 1}, {"proof": {}}, {"event": 7}, {"event": {"body": 7}}, {"event": {"body": "{"}}):
+    odds: list[dict[str, Any]] = [
+        {"proof": 1},
+        {"proof": {}},
+        {"event": 7},
+        {"event": {"body": 7}},
+        {"event": {"body": "{"}},
+    ]
+    odds += [{"metadata": 7}, {"metadata": {"jwks": 7}}, {"metadata": {"jwks": {"keys": [{"kty": "EC"}]}}}]
+    for odd in odds:
         with pytest.raises(checkpoint.Malformed):
             receipts.verify(await checkpoints.sign(registry, {**proved, **odd}, receipts.TYPE), keys)

@@ -17,9 +17,21 @@ from registrar.cli.render import Failure, Output, measuring, printable
 
 if TYPE_CHECKING:
     from registrar.cli import operating
+    from registrar.domain.checkpoint import Signed
     from registrar.service.ports import EventQuery, StoredEvent
 
-_COLUMNS = ("sequence", "time_at", "kind", "client_id", "actor", "authentication", "policy", "error", "reason")
+_COLUMNS = (
+    "sequence",
+    "time_at",
+    "issuer",
+    "kind",
+    "client_id",
+    "actor",
+    "authentication",
+    "policy",
+    "error",
+    "reason",
+)
 _PAGE = 500
 
 
@@ -46,7 +58,8 @@ def _query(desk: operating.Desk, kind: str, client_id: str) -> EventQuery:
 
     if kind and kind not in EVENTS:
         raise Failure(f"there is no kind of event {kind}; the reference lists them")
-    return EventQuery(desk.issuer.name, kind or None, client_id or None)
+    # Without an issuer, those of all of them, and the registry's own: its keys, and what was erased and taken away.
+    return EventQuery(desk.asked or None, kind or None, client_id or None)
 
 
 async def _events(
@@ -107,9 +120,9 @@ def show_event(config: Path | None, dev: bool, issuer: str, as_json: bool, seque
     from registrar.service.ports import EventQuery
 
     async def act(desk: operating.Desk) -> None:
-        found = await desk.registry.store.events(EventQuery(desk.issuer.name), after=sequence - 1, limit=1)
+        found = await desk.registry.store.events(EventQuery(desk.asked or None), after=sequence - 1, limit=1)
         if not found or found[0].sequence != sequence:
-            raise Failure(f"there is no event {sequence} at {desk.issuer.name}")
+            raise Failure(f"there is no event {sequence}{desk.asked and f' at {desk.asked}'}")
         [one] = found
         disclosed = json.loads(one.event.personal or b"{}")
         place = {"writer": one.writer, "batch": one.batch, "position": one.position}
@@ -195,7 +208,7 @@ def verify_events(
     from registrar.service import verification
 
     try:
-        checkpoints = [verification.read(_checkpoint_of(one.read())) for one in kept]
+        checkpoints = [_checkpoint(one.read()) for one in kept]
         trusted = verification.key_set(keys.read()) if keys else None
     except Malformed as problem:
         raise click.UsageError(f"what was kept cannot be read: {problem}") from None
@@ -213,13 +226,21 @@ def verify_events(
     operating.run(configured(config, dev=dev), issuer, act)
 
 
-def _checkpoint_of(body: bytes) -> bytes:
-    """A checkpoint by itself, or in the document in which it is published."""
+def _checkpoint(body: bytes) -> Signed:
+    """A checkpoint by itself, or in the document in which it is published.
+
+    Raises:
+        Malformed: it is none.
+    """
+    from registrar.domain import checkpoint
+
     try:
         found = json.loads(body)
     except ValueError:
-        return body
-    return json.dumps(found["checkpoint"]).encode() if isinstance(found, dict) and "checkpoint" in found else body
+        found = None
+    if isinstance(found, dict) and "checkpoint" in found:
+        body = json.dumps(found["checkpoint"]).encode()
+    return checkpoint.read(body)
 
 
 def _tell(report: Any) -> None:
@@ -228,6 +249,8 @@ def _tell(report: Any) -> None:
     )
     if report.pruned:
         click.echo(f"the events of {report.pruned} batches were taken away by the retention")
+    if report.erased:
+        click.echo(f"whom {report.erased} events name was erased")
     if report.unchained:
         click.echo(f"{report.unchained} events are from before there were chains, and prove nothing")
     if beyond := report.batches - report.placed:
@@ -286,24 +309,42 @@ def _signs(desk: operating.Desk) -> None:
 @audit.command("cosign")
 @click.argument("checkpoint_file", type=click.File("rb"))
 @click.option("--key", "key_file", type=click.File("rb"), required=True, help="The witness's private key, a JWK.")
-def cosign(checkpoint_file: IO[bytes], key_file: IO[bytes]) -> None:
+@click.option(
+    "--earlier",
+    type=click.File("rb"),
+    help="The checkpoint that was signed last: this one is signed where its log is shown to have only grown since.",
+)
+@click.option("--keys", type=click.File("rb"), help="The public keys of the audit, with --earlier.")
+def cosign(checkpoint_file: IO[bytes], key_file: IO[bytes], earlier: IO[bytes] | None, keys: IO[bytes] | None) -> None:
     """Put a witness's signature beside those of a checkpoint, and print it. Nothing of a registry is opened."""
     from joserfc import jws as library
+    from joserfc.errors import JoseError
     from joserfc.jwk import JWKRegistry
 
     from registrar.domain import checkpoint
     from registrar.domain.jws import Malformed
 
+    if (earlier is None) != (keys is None):
+        raise click.UsageError("--earlier and --keys go together")
+    document = checkpoint_file.read()
+    if earlier is not None and keys is not None:
+        _grown(earlier.read(), document, keys.read())
     try:
-        held = checkpoint.read(_checkpoint_of(checkpoint_file.read()))
-        key = JWKRegistry.import_key(json.loads(key_file.read()))
-        algorithm = {"OKP": "Ed25519", "EC": "ES256", "RSA": "PS256"}[key.key_type]
+        held = _checkpoint(document)
+        given = json.loads(key_file.read())
+        algorithm = _WITNESS.get((given.get("kty"), given.get("crv"))) if isinstance(given, dict) else None
+        if algorithm is None or "d" not in given:
+            raise Failure("a witness signs with a private key, a JWK: Ed25519, P-256 or RSA")
+        key = JWKRegistry.import_key(given)
         header = {"alg": algorithm, "kid": key.kid or str(key.thumbprint()), "typ": checkpoint.TYPE}
         compact = library.serialize_compact(header, checkpoint.payload(held), key, algorithms=[algorithm])
         both = checkpoint.signed(compact, held)
-    except (Malformed, ValueError, KeyError) as problem:
+    except (Malformed, JoseError, ValueError, TypeError, KeyError) as problem:
         raise Failure(f"it cannot be signed: {problem}") from None
     Output(as_json=True).dump(checkpoint.body(both), indent=None)
+
+
+_WITNESS: dict[Any, str] = {("OKP", "Ed25519"): "Ed25519", ("EC", "P-256"): "ES256", ("RSA", None): "PS256"}
 
 
 @audit.command("witnessed")
@@ -312,47 +353,52 @@ def cosign(checkpoint_file: IO[bytes], key_file: IO[bytes]) -> None:
 def witnessed(config: Path | None, dev: bool, issuer: str, as_json: bool, checkpoint_file: IO[bytes]) -> None:
     """Take in a checkpoint that a witness has signed, to be published with that signature."""
     from registrar.cli import operating
-    from registrar.domain import checkpoint
     from registrar.domain.jws import Malformed
     from registrar.service import checkpoints
     from registrar.service.ports import Conflict
 
     try:
-        signed = checkpoint.read(_checkpoint_of(checkpoint_file.read()))
+        signed = _checkpoint(checkpoint_file.read())
     except Malformed as problem:
         raise Failure(f"it is no checkpoint: {problem}") from None
 
     async def act(desk: operating.Desk) -> None:
         try:
-            await checkpoints.cosigned(desk.registry, signed)
+            both = await checkpoints.cosigned(desk.registry, signed)
+        except Malformed as problem:
+            raise Failure(f"it is not taken in: {problem}") from None
         except Conflict:
             raise Failure(
                 "it is no checkpoint of this registry, or another one was taken in at the same moment"
             ) from None
-        Output(as_json).record({"signatures": len(signed.signatures)}, "Taken in.")
+        Output(as_json).record({"signatures": len(both.signatures)}, "Taken in.")
 
     operating.run(configured(config, dev=dev), issuer, act)
 
 
 @audit.command("consistency")
 @common
-@click.argument("size", type=click.IntRange(min=1))
-def consistency(config: Path | None, dev: bool, issuer: str, as_json: bool, size: int) -> None:
-    """Print the proof that the log of the newest checkpoint begins with that of an earlier one, of SIZE batches."""
+@click.argument("earlier")
+def consistency(config: Path | None, dev: bool, issuer: str, as_json: bool, earlier: str) -> None:
+    """Print the proof that the log of the newest checkpoint begins with that of an EARLIER one: its file, or its size."""
     from registrar.cli import operating
     from registrar.domain import checkpoint
-    from registrar.service import checkpoints, receipts
+    from registrar.domain.jws import Malformed
+    from registrar.service import receipts
 
     del as_json
+    try:
+        size = int(earlier) if earlier.isdecimal() else _checkpoint(Path(earlier).read_bytes()).checkpoint.size
+    except (OSError, Malformed, ValueError) as problem:
+        raise click.UsageError(f"{earlier} is neither a size nor a checkpoint: {problem}") from None
 
     async def act(desk: operating.Desk) -> None:
         try:
-            proof = await receipts.consistency(desk.registry, size)
+            grown = await receipts.consistency(desk.registry, size)
         except IndexError:
             raise Failure(f"no checkpoint covers {size} batches") from None
-        latest = await checkpoints.latest(desk.registry)
-        assert latest is not None
-        Output(as_json=True).dump({"size": size, "proof": list(proof), "checkpoint": checkpoint.body(latest)})
+        members = {"size": size, "proof": list(grown.proof), "checkpoint": checkpoint.body(grown.checkpoint)}
+        Output(as_json=True).dump(members)
 
     operating.run(configured(config, dev=dev), issuer, act)
 
@@ -363,16 +409,26 @@ def consistency(config: Path | None, dev: bool, issuer: str, as_json: bool, size
 @click.option("--keys", type=click.File("rb"), required=True, help="The public keys of the audit.")
 def verify_consistency(earlier: IO[bytes], proof_file: IO[bytes], keys: IO[bytes]) -> None:
     """Verify that nothing which an EARLIER checkpoint covers was changed since, by what `consistency` printed."""
+    before, after = _grown(earlier.read(), proof_file.read(), keys.read())
+    click.echo(f"the log of {after} batches begins with that of {before}")
+
+
+def _grown(earlier: bytes, proof: bytes, keys: bytes) -> tuple[int, int]:
+    """The sizes of a log then and now, where it has only grown.
+
+    Raises:
+        Failure: it is another one, or that is not proved.
+    """
     from registrar.domain import checkpoint, merkle
     from registrar.domain.jws import Malformed
     from registrar.service import verification
 
     try:
-        old = checkpoint.read(_checkpoint_of(earlier.read()))
-        given = json.loads(proof_file.read())
+        old = _checkpoint(earlier)
+        given = json.loads(proof)
         new = checkpoint.read(json.dumps(given["checkpoint"]).encode())
         path = [checkpoint.hashed(str(one)) for one in given["proof"]]
-        trusted = verification.key_set(keys.read())
+        trusted = verification.key_set(keys)
     except (Malformed, ValueError, KeyError, TypeError) as problem:
         raise click.UsageError(f"it cannot be read: {problem}") from None
     for name, one in (("the earlier checkpoint", old), ("the newer checkpoint", new)):
@@ -382,20 +438,24 @@ def verify_consistency(earlier: IO[bytes], proof_file: IO[bytes], keys: IO[bytes
     grown = merkle.extends(before.size, checkpoint.hashed(before.root), after.size, checkpoint.hashed(after.root), path)
     if before.log != after.log or not grown:
         raise Failure("the newer log does not begin with the earlier one")
-    click.echo(f"the log of {after.size} batches begins with that of {before.size}")
+    return before.size, after.size
 
 
 @audit.command("verify-receipt")
-@click.argument("receipt_file", type=click.File("r"))
+@click.argument("receipt_file", type=click.File("rb"))
 @click.option("--keys", type=click.File("rb"), required=True, help="The public keys of the audit, and of witnesses.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def verify_receipt(receipt_file: IO[str], keys: IO[bytes], as_json: bool) -> None:
+def verify_receipt(receipt_file: IO[bytes], keys: IO[bytes], as_json: bool) -> None:
     """Verify a receipt of a registration with nothing but public keys, and print what it says."""
     from registrar.domain.jws import Malformed, Refused
     from registrar.service import receipts, verification
 
     try:
-        verified = receipts.verify(receipt_file.read().strip(), verification.key_set(keys.read()))
+        trusted = verification.key_set(keys.read())
+    except Malformed as problem:
+        raise click.UsageError(f"the keys cannot be read: {problem}") from None
+    try:
+        verified = receipts.verify(receipt_file.read().decode("ascii", "replace").strip(), trusted)
     except (Malformed, Refused) as problem:
         raise Failure(f"the receipt is not to be believed: {problem}") from None
     claims = {name: value for name, value in verified.claims.items() if name != "proof"}
@@ -431,7 +491,9 @@ def redact(
 
     async def act(desk: operating.Desk) -> None:
         before = int(until.replace(tzinfo=UTC).timestamp()) if until else 0
-        query = EventQuery(desk.issuer.name, client_id=client_id or None)
+        # A person is forgotten everywhere, unless an issuer was named.
+        name = desk.asked or None if person else desk.issuer.name
+        query = EventQuery(name, client_id=client_id or None)
         actor, door = desk.operator.actor(), desk.operator.door
         count = await retention.redact(desk.registry, actor, door, query, before=before, person=person)
         Output(as_json).record({"events": count}, "Erased.")
@@ -450,6 +512,7 @@ def prune(config: Path | None, dev: bool, issuer: str, as_json: bool, until: dat
     async def act(desk: operating.Desk) -> None:
         before = int(until.replace(tzinfo=UTC).timestamp())
         actor, door = desk.operator.actor(), desk.operator.door
+        _signs(desk)
         count = await retention.prune(desk.registry, before, actor=actor, endpoint=door)
         Output(as_json).record({"events": count}, "Taken away.")
 

@@ -36,11 +36,20 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """An open registry, the issuer that the command is about, and who acts."""
+    """An open registry, the name of the issuer that was asked for, if one was, and who acts."""
 
     registry: Registry
-    issuer: Issuer
+    asked: str
     operator: Operator
+
+    @property
+    def issuer(self) -> Issuer:
+        """The issuer that the command is about. What is about the whole registry does not ask for it.
+
+        Raises:
+            Failure: there are several, and none was chosen.
+        """
+        return _chosen(self.registry, self.asked)
 
     @property
     def now(self) -> int:
@@ -58,7 +67,9 @@ def run(configuration: Configuration, issuer: str, act: Callable[[Desk], Awaitab
     async def session() -> None:
         registry = assemble(configuration)
         try:
-            await act(Desk(registry, _chosen(registry, issuer), Operator(_operator(), _door())))
+            if issuer:
+                _chosen(registry, issuer)
+            await act(Desk(registry, issuer, Operator(_operator(), _door())))
         finally:
             await registry.store.close()
 

@@ -113,6 +113,8 @@ def issuer_settings(
     _check_limits(issuer.limits, document, *at, "limits")
     if issuer.audit.refusals_per_minute < 1:
         raise document.error("at least one refusal a minute is recorded", *at, "audit", "refusals_per_minute")
+    if issuer.audit.personal_days < 0:
+        raise document.error("is not negative", *at, "audit", "personal_days")
     return issuer
 
 

@@ -108,10 +108,31 @@ def signed(compact: str, before: Signed | None = None) -> Signed:
         Malformed: it signs something else.
     """
     protected, payload, signature = compact.split(".")
-    if before is not None and before.payload != payload:
+    one = Signed(payload, (Signature(protected, signature),))
+    return one if before is None else joined(before, one)
+
+
+def joined(before: Signed, more: Signed) -> Signed:
+    """A checkpoint with the signatures of both, each once.
+
+    Nobody here knows the keys of witnesses. But what is kept is at least in the form of a signature of a checkpoint, and
+    can be read again.
+
+    Raises:
+        Malformed: it is another checkpoint, one of the signatures is none, or there is no room for them.
+    """
+    if before.payload != more.payload:
         raise Malformed("it signs something else")
-    held = before.signatures if before is not None else ()
-    return Signed(payload, (*held, Signature(protected, signature)))
+    for one in more.signatures:
+        header = jws.read(f"{one.protected}.{more.payload}.{one.signature}").header
+        if header.get("typ") != TYPE or header["alg"] not in ALGORITHMS or not header.get("kid"):
+            raise Malformed(
+                f"a signature of a checkpoint has the typ {TYPE}, a kid, and an alg of {', '.join(ALGORITHMS)}"
+            )
+    both = Signed(before.payload, tuple(dict.fromkeys((*before.signatures, *more.signatures))))
+    if len(msgspec.json.encode(both)) > LIMIT:
+        raise Malformed(f"with these signatures it would be larger than {LIMIT} bytes")
+    return both
 
 
 def payload(one: Signed) -> bytes:

@@ -65,6 +65,13 @@ RESPONSE_TYPES: Final = rule(
     "holds {response_type}, which needs grant_types to hold {grants}",
     "response types and grant types that correspond: code with authorization_code",
 )
+IMPLICIT_WEB: Final = rule(
+    "coherence.implicit_web",
+    "OpenID Connect Registration §2",
+    "is {uri}, and a web client with the grant implicit is answered over https and not at localhost",
+    "https at another host than localhost; or the application_type native, or the grant authorization_code alone",
+    error="invalid_redirect_uri",
+)
 NO_RESPONSE_TYPE: Final = rule(
     "coherence.no_response_type",
     "RFC 7591 §2.1",
@@ -167,7 +174,13 @@ def judge(members: Members, documents: Mapping[str, Any] = NO_DOCUMENTS) -> list
         members: the registration as it would be.
         documents: what was fetched from the URLs in it, by member: the document, or the reason why there is none.
     """
-    faults = [*_redirects(members), *_response_types(members), *_method(members), *_sector_document(members, documents)]
+    faults = [
+        *_redirects(members),
+        *_implicit(members),
+        *_response_types(members),
+        *_method(members),
+        *_sector_document(members, documents),
+    ]
     for trigger in sorted(_CORRESPONDENCES.keys() & members.keys()):
         faults.extend(_CORRESPONDENCES[trigger](members))
     return faults
@@ -197,6 +210,18 @@ def _redirects(members: Members) -> list[Finding]:
         return []
     redirecting = [grant for grant in members.get("grant_types", ()) if grant in REDIRECT_GRANTS]
     return [REDIRECTS_NEEDED.refuse("redirect_uris", grant=redirecting[0])] if redirecting else []
+
+
+def _implicit(members: Members) -> list[Finding]:
+    """What comes in an address has no verifier to protect it: of a web client it goes over TLS, and to no port of a machine."""
+    if "implicit" not in members.get("grant_types", ()) or members.get("application_type", "web") != "web":
+        return []
+    faults = []
+    for at, uri in enumerate(members.get("redirect_uris", ())):
+        scheme, host, _ = grammar.origin_of(uri)
+        if scheme != "https" or host == "localhost":
+            faults.append(IMPLICIT_WEB.refuse(f"redirect_uris[{at}]", uri=uri))
+    return faults
 
 
 def _response_types(members: Members) -> list[Finding]:
@@ -327,6 +352,7 @@ _CORRESPONDENCES: Final[Mapping[str, Correspondence]] = {
 
 LOOKED_AT: Final = frozenset(
     {
+        "application_type",
         "redirect_uris",
         "grant_types",
         "response_types",

@@ -196,6 +196,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     requested_scope: Any = None
     scope: Any = None
     selection: Any = None
+    signed: str = ""
     since: int = 0
     software_id: Any = None
     subject: str = ""
@@ -294,18 +295,10 @@ def registration_detail(
 
     `requested` has passed the checks of shape, so that what is repeated of it is text of a bounded length.
     """
-    metadata = client.metadata
     return {
+        **registered(client.metadata),
         "requested_redirect_uris": requested.get("redirect_uris") or None,
-        "redirect_uris": metadata.get("redirect_uris"),
         "requested_scope": requested.get("scope") or None,
-        "scope": metadata.get("scope"),
-        "grant_types": metadata.get("grant_types"),
-        "token_endpoint_auth_method": metadata.get("token_endpoint_auth_method"),
-        "client_name": metadata.get("client_name"),
-        "software_id": metadata.get("software_id"),
-        "jwks_uri": metadata.get("jwks_uri"),
-        "jwk_thumbprints": jwks.thumbprints(metadata["jwks"]) if "jwks" in metadata else None,
         "assurance": client.admission.shown.value,
         "token_label": client.admission.label,
         "client_class": client.admission.client_class,
@@ -317,6 +310,20 @@ def registration_detail(
         "statement_digest": client.admission.statement_digest,
         "template": client.template,
         "findings": told(findings),
+    }
+
+
+def registered(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What an event says of the metadata that was registered; None is absence. Receipts are held to it."""
+    return {
+        "redirect_uris": metadata.get("redirect_uris"),
+        "scope": metadata.get("scope"),
+        "grant_types": metadata.get("grant_types"),
+        "token_endpoint_auth_method": metadata.get("token_endpoint_auth_method"),
+        "client_name": metadata.get("client_name"),
+        "software_id": metadata.get("software_id"),
+        "jwks_uri": metadata.get("jwks_uri"),
+        "jwk_thumbprints": jwks.thumbprints(metadata["jwks"]) if "jwks" in metadata else None,
     }
 
 

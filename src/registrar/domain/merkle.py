@@ -8,10 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 EMPTY: Final = sha256().digest()
 """The root of a log without entries."""
+HEIGHT: Final = 8
+"""Nodes of a height that is a multiple of this are worth keeping: a proof then reads little of the log."""
+
+
+class Span(NamedTuple):
+    """Entries beside each other, of which a proof needs the root."""
+
+    first: int
+    end: int
+    """The first one after them."""
+
+
+class Node(NamedTuple):
+    """The root of a perfect tree within the log."""
+
+    height: int
+    """It is over two to the power of this."""
+    place: int
+    """Which one of its height, from 0."""
+    root: bytes
 
 
 def leaf(entry: bytes) -> bytes:
@@ -55,30 +75,50 @@ class Growing:
         if size < 0 or len(peaks) != size.bit_count():
             raise ValueError("a log has one peak for each bit of its size")
         self.size, self.peaks = size, list(peaks)
+        self.nodes: list[Node] = []
+        """Those that are worth keeping, of what was added."""
 
     def append(self, hashed: bytes) -> None:
         """Add an entry by its hash."""
-        size = self.size
+        size, height = self.size, 0
         while size & 1:
             hashed = node(self.peaks.pop(), hashed)
             size >>= 1
+            height += 1
+            if not height % HEIGHT:
+                self.nodes.append(Node(height, size, hashed))
         self.peaks.append(hashed)
         self.size += 1
 
     @property
     def root(self) -> bytes:
         """The root over everything that was added."""
-        if not self.peaks:
-            return EMPTY
-        *higher, found = self.peaks
-        for peak in reversed(higher):
-            found = node(peak, found)
-        return found
+        return joined(self.peaks)
 
 
 def _split(size: int) -> int:
     """The largest power of two below a size above one."""
     return 1 << ((size - 1).bit_length() - 1)
+
+
+def perfect(span: Span) -> list[Span]:
+    """The perfect trees of which a span consists that begins where one does, the largest first."""
+    found, first = [], span.first
+    while first < span.end:
+        end = first + (1 << ((span.end - first).bit_length() - 1))
+        found.append(Span(first, end))
+        first = end
+    return found
+
+
+def joined(peaks: Sequence[bytes]) -> bytes:
+    """The root over perfect trees beside each other, by their roots, the largest first."""
+    if not peaks:
+        return EMPTY
+    *higher, found = peaks
+    for peak in reversed(higher):
+        found = node(peak, found)
+    return found
 
 
 def inclusion(leaves: Sequence[bytes], index: int) -> list[bytes]:
@@ -87,14 +127,27 @@ def inclusion(leaves: Sequence[bytes], index: int) -> list[bytes]:
     Raises:
         IndexError: there is no such entry.
     """
-    if not 0 <= index < len(leaves):
+    return [root(leaves[first:end]) for first, end in inclusion_spans(len(leaves), index)]
+
+
+def inclusion_spans(size: int, index: int) -> list[Span]:
+    """Of what the proof that an entry is in the log of a size consists, in its order.
+
+    Raises:
+        IndexError: there is no such entry.
+    """
+    if not 0 <= index < size:
         raise IndexError(index)
-    if len(leaves) == 1:
-        return []
-    at = _split(len(leaves))
-    if index < at:
-        return [*inclusion(leaves[:at], index), root(leaves[at:])]
-    return [*inclusion(leaves[at:], index - at), root(leaves[:at])]
+    first, end, found = 0, size, []
+    while end - first > 1:
+        at = first + _split(end - first)
+        if index < at:
+            found.append(Span(at, end))
+            end = at
+        else:
+            found.append(Span(first, at))
+            first = at
+    return found[::-1]
 
 
 def includes(hashed: bytes, index: int, size: int, proof: Sequence[bytes], against: bytes) -> bool:
@@ -128,18 +181,29 @@ def consistency(leaves: Sequence[bytes], before: int) -> list[bytes]:
     Raises:
         IndexError: it never had that size.
     """
-    if not 0 < before <= len(leaves):
+    return [root(leaves[first:end]) for first, end in consistency_spans(len(leaves), before)]
+
+
+def consistency_spans(size: int, before: int) -> list[Span]:
+    """Of what the proof consists that the log of a size begins with its first `before` entries, in its order.
+
+    Raises:
+        IndexError: it never had that size.
+    """
+    if not 0 < before <= size:
         raise IndexError(before)
-    return _consistency(leaves, before, whole=True)
-
-
-def _consistency(leaves: Sequence[bytes], before: int, *, whole: bool) -> list[bytes]:
-    if before == len(leaves):
-        return [] if whole else [root(leaves)]
-    at = _split(len(leaves))
-    if before <= at:
-        return [*_consistency(leaves[:at], before, whole=whole), root(leaves[at:])]
-    return [*_consistency(leaves[at:], before - at, whole=False), root(leaves[:at])]
+    first, end, found = 0, size, []
+    while before != end:
+        at = first + _split(end - first)
+        if before <= at:
+            found.append(Span(at, end))
+            end = at
+        else:
+            found.append(Span(first, at))
+            first = at
+    if first:  # else it is the earlier log itself, of which the root is known
+        found.append(Span(first, end))
+    return found[::-1]
 
 
 def extends(before: int, old: bytes, size: int, new: bytes, proof: Sequence[bytes]) -> bool:

@@ -246,9 +246,12 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """`[issuer.NAME.audit]`: what is recorded."""
+    """`[issuer.NAME.audit]`: what is recorded, and whom it names for how long."""
 
     refusals_per_minute: int = _setting(600, "Refusals that are recorded one by one in a minute; more are counted.")
+    personal_days: int = _setting(
+        0, "Days after which whom events name, accounts and addresses, is erased; the events stay. 0 keeps it."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,7 +245,7 @@ class Application:
                 self._registry.errands.start(sweep.keep_sweeping(self._registry, rest), "the sweep")
                 if seconds := self._limits.audit.checkpoint_seconds:
                     self._registry.errands.start(checkpoints.keep(self._registry, seconds), "the checkpoints")
-                if days := self._limits.audit.retention_days:
+                if retention.needed(self._registry, days := self._limits.audit.retention_days):
                     self._registry.errands.start(
                         retention.keep(self._registry, days, rest), "the retention of the audit"
                     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -37,6 +39,7 @@ class Exchange(NamedTuple):
 Endpoint = Callable[[Exchange], Awaitable[Answer]]
 
 _NOTHING: Final[Mapping[str, Any]] = {}
+_SIZE: Final = re.compile(r"[0-9]{1,16}")
 _CLIENT_ID: Final = 128
 """Characters that the audit keeps of a client_id in a path: more than any that is issued."""
 
@@ -150,14 +153,25 @@ async def jwks(exchange: Exchange) -> Answer:
 async def audit(exchange: Exchange) -> Answer:
     """The newest checkpoint of the audit, to be kept by whoever wants to hold the registry to it, and its public keys.
 
+    With the size of an earlier one in the query (`from`), also the proof that the log has only grown since: a witness needs
+    it before signing, and nobody at the registry.
+
     Raises:
-        ProtocolError: `not_found`, where nothing is signed.
+        ProtocolError: `not_found`, where nothing is signed; `invalid_request`, where the log never had that size.
     """
     registry = exchange.registry
     signed = await checkpoints.latest(registry)
     if signed is None:
         raise ProtocolError("not_found", "There is no checkpoint of the audit yet.")
     members = {"checkpoint": checkpoint.body(signed), **await checkpoints.published(registry)}
+    if given := parse_qs(exchange.scope["query_string"].decode("latin-1"), keep_blank_values=True).get("from"):
+        size = int(given[0]) if _SIZE.fullmatch(given[0]) else 0
+        try:
+            grown = await receipts.consistency(registry, size)
+        except IndexError:
+            said = f"`from` is the size of an earlier checkpoint: from 1 to {signed.checkpoint.size}."
+            raise ProtocolError("invalid_request", said) from None
+        members |= {"size": size, "proof": grown.proof, "checkpoint": checkpoint.body(grown.checkpoint)}
     return Answer(200, _PUBLIC, msgspec.json.encode(members))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,8 @@ from registrar.domain import chain, checkpoint, merkle
 from registrar.domain.checkpoint import ALGORITHM, TYPE, Checkpoint, Signed
 from registrar.domain.credentials import Unreadable
 from registrar.domain.events import Actor
-from registrar.service import keys, leases
+from registrar.domain.jws import Malformed
+from registrar.service import keys, leases, tree
 from registrar.service.leases import EVERYWHERE
 from registrar.service.ports import Change, Conflict, Item, Place, Put, StoreUnavailable
 from registrar.service.registry import Registry
@@ -29,6 +31,13 @@ _PAGE: Final = 500
 log = logging.getLogger("registrar")
 
 
+class Tampered(StoreUnavailable):
+    """What is stored of the log is not what was signed.
+
+    Nothing is signed on top of it, or the registry itself would vouch for what another hand has written.
+    """
+
+
 class Head(msgspec.Struct, frozen=True):
     """How far the log is: what a root needs of it, and nothing of what was in it."""
 
@@ -37,6 +46,19 @@ class Head(msgspec.Struct, frozen=True):
     peaks: tuple[bytes, ...] = ()
     signed: Signed | None = None
     """The last checkpoint."""
+
+    @property
+    def wrong(self) -> str:
+        """What in it does not follow from its checkpoint; empty where all does."""
+        if self.signed is None:
+            return "" if self == Head(self.log) else "it has a size, and no checkpoint"
+        try:
+            said, root = self.signed.checkpoint, merkle.Growing(self.size, self.peaks).root
+        except (Malformed, ValueError):
+            return "it cannot be read"
+        if (self.log, self.size, checkpoint.text(root)) != (said.log, said.size, said.root):
+            return "it is not that of its checkpoint"
+        return ""
 
 
 _decode: Final = msgspec.json.Decoder(Head).decode
@@ -50,27 +72,29 @@ async def make(registry: Registry) -> Signed | None:
 
     Raises:
         StoreUnavailable: the store does not answer.
+        Tampered: the head of the log is gone, or not what was signed.
         Unreadable: the key-encryption key of the signing key is missing.
     """
     if not registry.keys:
         return None
     await ensure_key(registry)
     while True:
-        head, version = await _head(registry)
+        before, version = await _genuine(registry)
         batches = await registry.store.batches(unplaced=True, limit=_PAGE)
-        if not batches and head.signed is not None:
-            return head.signed
-        growing = merkle.Growing(head.size, head.peaks)
+        if not batches and before.signed is not None:
+            return before.signed
+        growing = merkle.Growing(before.size, before.peaks)
         changes: list[Change] = []
         for one in batches:
             growing.append(chain.entry(one))
             changes.append(Place(one.writer, one.number, growing.size))
         now = registry.clock() // 1000
-        said = Checkpoint(head.log, growing.size, checkpoint.text(growing.root), now)
+        said = Checkpoint(before.log, growing.size, checkpoint.text(growing.root), now)
         made = checkpoint.signed(await sign(registry, said))
-        after = Head(head.log, growing.size, tuple(growing.peaks), made)
+        after = Head(before.log, growing.size, tuple(growing.peaks), made)
         changes.append(Put(Item(EVERYWHERE, KIND, _HEAD, _encode(after), version + 1), version, now))
         changes.append(Put(Item(EVERYWHERE, KIND, _key(growing.size), _encode(made))))
+        changes += await tree.puts(registry.store, growing.nodes)
         try:
             await registry.store.change(changes)
         except Conflict:
@@ -82,40 +106,65 @@ async def latest(registry: Registry) -> Signed | None:
 
     Raises:
         StoreUnavailable: the store does not answer.
+        Tampered: the head of the log cannot be read.
     """
     return (await _head(registry))[0].signed
 
 
-async def every(registry: Registry, *, after: int = -1, limit: int = 100) -> list[Signed]:
-    """Checkpoints in the order of their size, from the one after a size.
+async def head(registry: Registry) -> Head:
+    """How far the log is, as it is stored.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+        Tampered: the head of the log cannot be read.
+    """
+    return (await _head(registry))[0]
+
+
+async def every(registry: Registry) -> AsyncIterator[tuple[str, Signed | None]]:
+    """Each checkpoint that is stored, in the order of their sizes, and where it stands; None where it is none any more.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
-    place = _key(after) if after >= 0 else ""
-    found = await registry.store.items(EVERYWHERE, KIND, after=place, limit=limit)
-    return [checkpoint.read(one.body) for one in found if one.key != _HEAD]
+    after = ""
+    while page := await registry.store.items(EVERYWHERE, KIND, after=after, limit=_PAGE):
+        for one in page:
+            if one.key != _HEAD:
+                yield one.key, _read(one)
+        after = page[-1].key
 
 
-async def cosigned(registry: Registry, one: Signed) -> None:
-    """Keep a checkpoint with more signatures than it had.
+def _read(held: Item) -> Signed | None:
+    """A checkpoint that stands where its size says; None where it is none."""
+    try:
+        found = checkpoint.read(held.body)
+    except Malformed:
+        return None
+    return found if _key(found.checkpoint.size) == held.key else None
+
+
+async def cosigned(registry: Registry, one: Signed) -> Signed:
+    """Keep a checkpoint with more signatures than it had; tells with which.
 
     Raises:
         Conflict: it is none of this log's.
+        Malformed: a signature is none of a checkpoint's, or there would be more than a checkpoint has room for.
         StoreUnavailable: the store does not answer.
     """
     key = _key(one.checkpoint.size)
     held = await registry.store.item(EVERYWHERE, KIND, key)
-    if held is None or checkpoint.read(held.body).payload != one.payload:
+    before = _read(held) if held else None
+    if held is None or before is None or before.payload != one.payload:
         raise Conflict(key)
-    before = checkpoint.read(held.body)
-    both = Signed(one.payload, tuple(dict.fromkeys((*before.signatures, *one.signatures))))
+    both = checkpoint.joined(before, one)
     changes: list[Change] = [Put(Item(EVERYWHERE, KIND, key, _encode(both), held.version + 1), held.version)]
-    head, version = await _head(registry)
-    if head.signed is not None and head.signed.payload == one.payload:
-        after = msgspec.structs.replace(head, signed=both)
+    newest, version = await _head(registry)
+    if newest.signed is not None and newest.signed.payload == one.payload:
+        after = msgspec.structs.replace(newest, signed=both)
         changes.append(Put(Item(EVERYWHERE, KIND, _HEAD, _encode(after), version + 1), version))
     await registry.store.change(changes)
+    return both
 
 
 async def published(registry: Registry) -> dict[str, Any]:
@@ -172,13 +221,17 @@ async def sign(registry: Registry, claims: msgspec.Struct | dict[str, Any], typ:
 
 
 async def keep(registry: Registry, seconds: int) -> None:
-    """Make a checkpoint at every interval, in one process of all, until cancelled."""
+    """Make a checkpoint at every interval, in one process of all, until cancelled; the first time, see to the tiles too."""
     holder = registry.entropy(8).hex()
+    whole = False
     while True:
         await asyncio.sleep(seconds)
         try:
             if await leases.take(registry.store, KIND, holder, registry.clock() // 1000, 2 * seconds):
-                await make(registry)
+                made = await make(registry)
+                if made is not None and not whole:
+                    await tree.complete(registry.store, made.checkpoint.size)
+                    whole = True
         except (StoreUnavailable, Unreadable) as problem:
             log.warning("there is no new checkpoint of the audit: %s", problem)
 
@@ -187,7 +240,23 @@ async def _head(registry: Registry) -> tuple[Head, int]:
     held = await registry.store.item(EVERYWHERE, KIND, _HEAD)
     if held is None:
         return Head(registry.entropy(16).hex()), 0
-    return _decode(held.body), held.version
+    try:
+        return _decode(held.body), held.version
+    except (msgspec.DecodeError, TypeError):
+        raise Tampered("the head of the log of the audit cannot be read") from None
+
+
+async def _genuine(registry: Registry) -> tuple[Head, int]:
+    """The head, where it is what a key of the audit has signed, and where a beginning is one."""
+    found, version = await _head(registry)
+    if found.signed is None and await registry.store.log(limit=1):
+        raise Tampered("the head of the log of the audit is gone, and batches have places in it")
+    wrong = found.wrong
+    if not wrong and found.signed and not checkpoint.signers(found.signed, (await published(registry))["keys"]):
+        wrong = "no key of the audit has signed it"
+    if wrong:
+        raise Tampered(f"the head of the log of the audit was changed: {wrong}; `registrar audit verify` tells more")
+    return found, version
 
 
 def _key(size: int) -> str:

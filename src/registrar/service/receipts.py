@@ -7,17 +7,18 @@ leads from the event of the registration to a checkpoint that others may have ke
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from registrar.domain import chain, checkpoint, jws, merkle
+from registrar.domain import chain, checkpoint, events, jws, merkle
 from registrar.domain.chain import Batch
 from registrar.domain.checkpoint import ALGORITHMS, Signed
 from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
 from registrar.domain.jws import JWK, Malformed, Refused
-from registrar.service import checkpoints
+from registrar.service import checkpoints, tree
+from registrar.service.checkpoints import Tampered
 from registrar.service.ports import EventQuery, StoredEvent
 from registrar.service.registry import Issuer, Registry
 
@@ -69,19 +70,19 @@ async def issue(registry: Registry, issuer: Issuer, client: Client) -> str:
         "state": client.state.value,
         "metadata": client.metadata,
         "provenance": client.provenance,
-        "admission": _present(
-            assurance=admission.shown.value,
-            authentication=said["authentication"],
+        "assurance": admission.shown.value,
+        "initial_access_token": _present(
             token_id=admission.token_id,
-            token_label=admission.label,
-            token_scope=" ".join(admission.token_scope),
+            label=admission.label,
+            scope=" ".join(admission.token_scope),
+            handling="its policy and its scope bound the registration" if admission.token_id else "none was used",
         ),
         "software_statement": _present(
             issuer=admission.statement_issuer,
             digest=admission.statement_digest,
             handling="its members take precedence over plain ones" if admission.statement_issuer else "none was used",
         ),
-        "policy": client.policy,
+        "policy": said.get("policy", ""),
         "policy_digest": said.get("policy_digest", ""),
         "template": client.template or None,
         "labels": client.labels or None,
@@ -104,21 +105,25 @@ def _present(**members: str) -> dict[str, str]:
 
 
 async def _event(registry: Registry, client: Client) -> StoredEvent | None:
-    """The event that says what is registered now: that of the registration, or of the last update."""
-    found, after = None, 0
-    while page := await registry.store.events(EventQuery(client.issuer, client_id=client.client_id), after=after):
-        after = page[-1].sequence
-        found = next((one for one in reversed(page) if one.event.kind in _REGISTERED), found)
-    return found
+    """The event that says what is registered now: that of the registration, or of the last update.
+
+    By their kinds: of a client that reads itself every minute there are many others.
+    """
+    found: list[StoredEvent] = []
+    for kind in _REGISTERED:
+        query, after = EventQuery(client.issuer, kind, client.client_id), 0
+        while page := await registry.store.events(query, after=after):
+            after = page[-1].sequence
+            found.append(page[-1])
+    return max(found, key=lambda one: one.sequence, default=None)
 
 
 async def prove(registry: Registry, stored: StoredEvent) -> Proof | None:
     """The way from an event to the newest checkpoint; None where none covers it yet.
 
-    Reads the log up to that checkpoint: 32 bytes for each batch.
-
     Raises:
         StoreUnavailable: the store does not answer.
+        Tampered: what is stored does not lead there.
     """
     signed = await checkpoints.latest(registry)
     held = await registry.store.batches(after=(stored.writer, stored.batch - 2), limit=2)
@@ -129,7 +134,10 @@ async def prove(registry: Registry, stored: StoredEvent) -> Proof | None:
     bodies = [one.event.body for one in await registry.store.told(own.writer, own.number, own.number)]
     if len(bodies) != own.events:
         return None
-    entries = await _entries(registry, signed.checkpoint.size)
+    said, place = signed.checkpoint, own.place - 1
+    path = await tree.Proofs(registry.store).roots(merkle.inclusion_spans(said.size, place))
+    if not merkle.includes(chain.entry(own), place, said.size, path, checkpoint.hashed(said.root)):
+        raise Tampered("the log of the audit does not lead to its checkpoint; `registrar audit verify` tells more")
     return Proof(
         index=stored.position,
         in_batch=_texts(merkle.inclusion([merkle.leaf(body) for body in bodies], stored.position)),
@@ -137,33 +145,31 @@ async def prove(registry: Registry, stored: StoredEvent) -> Proof | None:
         number=own.number,
         events=own.events,
         before=checkpoint.text(before),
-        place=own.place - 1,
-        in_log=_texts(merkle.inclusion(entries, own.place - 1)),
+        place=place,
+        in_log=_texts(path),
         checkpoint=signed,
     )
 
 
-async def consistency(registry: Registry, before: int) -> tuple[str, ...]:
-    """The proof that the log of the newest checkpoint begins with that of an earlier one; hashes in base64url.
+class Grown(NamedTuple):
+    """The newest checkpoint, and the proof that its log begins with an earlier one; hashes in base64url."""
+
+    checkpoint: Signed
+    proof: tuple[str, ...]
+
+
+async def consistency(registry: Registry, before: int) -> Grown:
+    """That the log has only grown since it had `before` batches.
 
     Raises:
         IndexError: the log never had that size, or there is no checkpoint.
         StoreUnavailable: the store does not answer.
     """
     signed = await checkpoints.latest(registry)
-    size = signed.checkpoint.size if signed else 0
-    if not 0 < before <= size:
+    if signed is None:
         raise IndexError(before)
-    return _texts(merkle.consistency(await _entries(registry, size), before))
-
-
-async def _entries(registry: Registry, size: int) -> list[bytes]:
-    found: list[bytes] = []
-    while len(found) < size and (
-        page := await registry.store.log(after=len(found), limit=min(10_000, size - len(found)))
-    ):
-        found += map(chain.entry, page)
-    return found
+    spans = merkle.consistency_spans(signed.checkpoint.size, before)
+    return Grown(signed, _texts(await tree.Proofs(registry.store).roots(spans)))
 
 
 def _texts(hashes: list[bytes]) -> tuple[str, ...]:
@@ -178,6 +184,10 @@ class _Told(msgspec.Struct):
 
     kind: str
     client_id: str
+    time: int
+    template: str = ""
+    policy: str = ""
+    policy_digest: str = ""
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -201,6 +211,8 @@ def verify(compact: str, keys: Sequence[JWK]) -> Verified:
         Malformed: it is no receipt.
         Refused: saying what in it is not so.
     """
+    from joserfc.errors import JoseError
+
     read = jws.read(compact, checkpoint.LIMIT * 4)
     if read.header.get("typ") != TYPE:
         raise Malformed("it is no receipt of a registration")
@@ -209,10 +221,19 @@ def verify(compact: str, keys: Sequence[JWK]) -> Verified:
         proof = msgspec.convert(claims["proof"], Proof) if "proof" in claims else None
         body = claims["event"]["body"].encode()
         told = msgspec.json.decode(body, type=_Told)
-    except (msgspec.ValidationError, msgspec.DecodeError, AttributeError, KeyError, TypeError):
-        raise Malformed("its event or its proof cannot be read") from None
+        members: dict[str, Any] = msgspec.json.decode(body)
+        registered = events.registered(claims["metadata"])
+    except (msgspec.ValidationError, msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError, JoseError):
+        raise Malformed("its event, its metadata or its proof cannot be read") from None
     if told.client_id != claims.get("client_id") or told.kind not in _REGISTERED:
         raise Refused("its event is not of this registration")
+    # The proof is of the event alone: what else the registry signs has to be what the event says. Only an instance has
+    # what its template has by now.
+    other = [name for name, value in registered.items() if not told.template and members.get(name) != value]
+    bound = {"policy": told.policy, "policy_digest": told.policy_digest, "registered_at": told.time // 1000}
+    other += [name for name, value in bound.items() if claims.get(name) != value]
+    if other:
+        raise Refused(f"its {other[0]} is not what its event says")
     if proof is None:
         return Verified(claims, None)
     said = proof.checkpoint.checkpoint

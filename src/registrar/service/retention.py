@@ -1,24 +1,44 @@
-"""How long the audit is kept: what names people can be erased, and old events taken away; the chains stay whole."""
+"""How long the audit is kept: what names people can be erased, and old events taken away; the chains stay whole.
+
+Events are taken away in whole batches, whosever they are: a batch is a commit of a process, and a chain is a writer's, so
+that an issuer has none of its own that could be shortened. What an issuer can have is its own time for whom events name.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import msgspec
 
+from registrar.domain.credentials import Unreadable
 from registrar.domain.events import Actor
 from registrar.service import checkpoints, leases, passage
 from registrar.service.leases import EVERYWHERE
-from registrar.service.ports import Change, Erase, EventQuery, StoredEvent, StoreUnavailable
+from registrar.service.ports import Change, Conflict, Erase, EventQuery, Item, Put, StoredEvent, StoreUnavailable
 from registrar.service.registry import Registry
 
+KIND: Final = "forgotten"
+"""The item that says how far whom an issuer's events name was erased."""
 _PAGE: Final = 500
 _BATCHES: Final = 100
 _EVERY: Final = 3_600
 _SELF: Final = Actor("operator", "local")
+PRUNED: Final = "registrar-pruned"
+"""The `typ` of the statement that events were taken away on purpose (RFC 8725 §3.11)."""
+
+
+class Pruned(msgspec.Struct, frozen=True):
+    """What that statement says."""
+
+    log: str
+    """Of which log."""
+    until: int
+    """The last place in it that events were taken away from."""
+    before: int
+    """Seconds since 1970: no event of then or later was."""
 
 
 log = logging.getLogger("registrar")
@@ -74,6 +94,57 @@ async def _pages(registry: Registry, query: EventQuery) -> AsyncIterator[list[St
         yield list(page)
 
 
+class _Forgotten(msgspec.Struct, frozen=True):
+    """How far whom an issuer's events name was erased, by sequence numbers: what is done is not read again every hour."""
+
+    until: int = 0
+
+
+async def forget(registry: Registry, issuer: str, before: int) -> int:
+    """Erase whom the events of an issuer before a time name, going on where it was; in how many events.
+
+    Args:
+        registry: what every use case is given.
+        issuer: the configured name.
+        before: seconds since 1970.
+
+    Raises:
+        StoreUnavailable: the store does not answer; the next call goes on.
+    """
+    count = 0
+    while True:
+        held = await registry.store.item(issuer, KIND, KIND)
+        after = msgspec.json.decode(held.body, type=_Forgotten).until if held else 0
+        page = await registry.store.events(EventQuery(issuer), after=after, limit=_PAGE)
+        old = _old([one.event.time_ms // 1000 for one in page], before, registry.clock() // 1000)
+        if not old:
+            return count
+        found: list[Change] = [Erase(one.sequence) for one in page[:old] if one.event.personal]
+        body = msgspec.json.encode(_Forgotten(page[old - 1].sequence))
+        version = held.version if held else 0
+        noted = Put(Item(issuer, KIND, KIND, body, version + 1), version)
+        detail = {"count": len(found), "since": before}
+        event = registry.audit.event("audit.redacted", issuer, _SELF, endpoint="retention", detail=detail)
+        try:
+            await registry.store.change([noted, *found], [event] if found else [])
+        except Conflict:
+            return count  # another process is at it
+        count += len(found)
+
+
+def _old(times: Sequence[int], before: int, now: int) -> int:
+    """How many of the first of some events are from before a time.
+
+    One that is dated ahead of now was written by a clock that was wrong. What is written after it and is old says that it
+    is old too, or nothing behind it would ever be forgotten.
+    """
+    last = max((at for at, time in enumerate(times) if time < before), default=-1)
+    for at, time in enumerate(times[: last + 1]):
+        if before <= time <= now + leases.APART:
+            return at
+    return last + 1
+
+
 async def prune(registry: Registry, before: int, *, actor: Actor = _SELF, endpoint: str = "retention") -> int:
     """Take away the events of the oldest batches of the log, while all of a batch are older; how many events.
 
@@ -87,9 +158,12 @@ async def prune(registry: Registry, before: int, *, actor: Actor = _SELF, endpoi
 
     Raises:
         StoreUnavailable: the store does not answer; the next call goes on.
+        Unreadable: the key-encryption key of the signing key is missing.
     """
     latest = await checkpoints.latest(registry)
-    covered = latest.checkpoint.size if latest else 0
+    if latest is None:
+        return 0
+    log, covered = latest.checkpoint.log, latest.checkpoint.size
     place = count = 0
     while True:
         batches = [one for one in await registry.store.log(after=place, limit=_BATCHES) if one.place <= covered]
@@ -102,9 +176,10 @@ async def prune(registry: Registry, before: int, *, actor: Actor = _SELF, endpoi
             changes += [Erase(event.sequence, whole=True) for event in held]
             until = one.place
         if changes:
-            event = registry.audit.event(
-                "audit.pruned", EVERYWHERE, actor, endpoint=endpoint, detail={"count": until, "since": before}
-            )
+            # Signed, because it excuses what is missing: whoever can write events as a writer does could else write this.
+            signed = await checkpoints.sign(registry, Pruned(log, until, before), PRUNED)
+            detail = {"count": until, "since": before, "signed": signed}
+            event = registry.audit.event("audit.pruned", EVERYWHERE, actor, endpoint=endpoint, detail=detail)
             await registry.store.change(changes, [event])
             count += len(changes)
         if not batches or until != batches[-1].place:
@@ -112,12 +187,17 @@ async def prune(registry: Registry, before: int, *, actor: Actor = _SELF, endpoi
         place = until
 
 
+def needed(registry: Registry, days: int) -> bool:
+    """Whether anything is ever taken away."""
+    return bool(days) or any(one.settings.audit.personal_days for one in registry.issuers.values())
+
+
 async def keep(registry: Registry, days: int, rest: int) -> None:
     """Take away what is old, every hour, in one process of all, until cancelled.
 
     Args:
         registry: what every use case is given.
-        days: how old it may become.
+        days: how old events may become; 0 keeps them. Whom they name has the time of each issuer.
         rest: seconds for which a clock that went ahead is not believed.
     """
     holder = registry.entropy(8).hex()
@@ -127,6 +207,10 @@ async def keep(registry: Registry, days: int, rest: int) -> None:
         try:
             mine = await leases.take(registry.store, "retention", holder, now, 2 * _EVERY)
             if mine and await passage.may_end_things(registry, rest):
-                await prune(registry, now - days * 86_400)
-        except StoreUnavailable as problem:
+                for name, issuer in registry.issuers.items():
+                    if personal := issuer.settings.audit.personal_days:
+                        await forget(registry, name, now - personal * 86_400)
+                if days:
+                    await prune(registry, now - days * 86_400)
+        except (StoreUnavailable, Unreadable) as problem:
             log.warning("events that are too old are still there: %s", problem)

@@ -1,7 +1,8 @@
 """Verifying the audit: every event, every link, every place in the log, every checkpoint. It believes nothing stored.
 
-What is found is named: the writer, the batch, the event. What cannot be found is said too: batches that no checkpoint
-covers can be cut off at the end of a writer's chain, and events from before there were chains prove nothing.
+What is found is named: the writer, the batch, the event; a row that is not even of the right type is found like any other.
+What cannot be found is said too: batches that no checkpoint covers can be cut off at the end of a writer's chain, and
+events from before there were chains prove nothing.
 
 Others may write, seal and prune meanwhile. So what promises is read before what has to keep it: checkpoints first, then
 batches and their events; and what excuses is read last: up to where the retention has taken events away.
@@ -9,19 +10,22 @@ batches and their events; and what excuses is read last: up to where the retenti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby, pairwise
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import msgspec
 
-from registrar.domain import chain, checkpoint, events, merkle
+from registrar.domain import chain, checkpoint, events, jws, merkle
 from registrar.domain.chain import Batch
 from registrar.domain.checkpoint import Signed
-from registrar.domain.jws import JWK, Malformed
-from registrar.service import checkpoints
+from registrar.domain.jws import JWK, Malformed, Refused
+from registrar.domain.merkle import Node
+from registrar.service import checkpoints, retention, tree
+from registrar.service.checkpoints import Tampered
 from registrar.service.ports import EventQuery, Store, StoredEvent
 from registrar.service.registry import Registry
+from registrar.service.retention import Pruned
 
 _PAGE: Final = 2_000
 _EVENTS: Final = 10_000
@@ -50,6 +54,8 @@ class Report(msgspec.Struct):
     """Events from before there were chains."""
     pruned: int = 0
     """Batches whose events were taken away by the retention."""
+    erased: int = 0
+    """Events of which whom they name was erased."""
     problems: list[Problem] = []
     more: int = 0
     """Problems that are not told one by one."""
@@ -81,11 +87,14 @@ _told: Final = msgspec.json.Decoder(_Told).decode
 _disclosed: Final = msgspec.json.Decoder(dict[str, tuple[str, str]]).decode
 
 
-class _Pruned(msgspec.Struct):
+class _Excuse(msgspec.Struct):
+    """What an event says that tells of something taken away."""
+
     count: int = 0
+    signed: str = ""
 
 
-_until: Final = msgspec.json.Decoder(_Pruned).decode
+_excuse: Final = msgspec.json.Decoder(_Excuse).decode
 
 
 async def verify(
@@ -109,15 +118,18 @@ async def verify(
     """
     store, report = registry.store, Report()
     trusted = list(keys if keys is not None else (await checkpoints.published(registry))["keys"])
-    wanted = await _wanted(registry, kept)
+    wanted = await _wanted(registry, report, kept)
     scan = _Scan()
     await _batches(store, report, scan, told)
     report.placed = len(scan.entries)
-    await _absent(store, report, scan)
+    pruned = await _pruned(store, trusted, {one.checkpoint.log for _, one in wanted}) if scan.absent else None
+    _absent(report, scan, pruned)
+    await _erased(store, report, scan, pruned)
     every, batched, report.unchained = await store.tally()
     if every != (there := batched - scan.missing + report.unchained):
         report.found("events", f"{every} are stored, and {there} are in batches")
-    _checkpoints(report, _log(report, scan, wanted), wanted, trusted)
+    nodes = _checkpoints(report, _log(report, scan, wanted), wanted, trusted)
+    await _nodes(store, report, nodes)
     await _beyond(registry, report, scan)
     return report
 
@@ -131,6 +143,10 @@ class _Scan(msgspec.Struct):
     """Those in the log without any event, and where each is."""
     missing: int = 0
     """Events that batches say there are, and that are not there."""
+    erased: list[int] = []
+    """The times of events that commit to whom they name, where nothing opens that any more."""
+    sequence: int = 0
+    """The last sequence number of the writer that is read."""
 
 
 async def _batches(store: Store, report: Report, scan: _Scan, told: Callable[[int, int], None]) -> None:
@@ -140,10 +156,11 @@ async def _batches(store: Store, report: Report, scan: _Scan, told: Callable[[in
     before: Batch | None = None
     at = ("", 0)
     while page := await store.batches(after=at, limit=_PAGE):
-        for batches in _runs(page):
+        for batches in _runs(_typed(report, page)):
             writer = batches[0].writer
             if before is None or before.writer != writer:
                 before = None
+                scan.sequence = 0
                 report.writers += 1
             held = _by_batch(await store.told(writer, batches[0].number, batches[-1].number))
             for one in batches:
@@ -159,6 +176,24 @@ async def _batches(store: Store, report: Report, scan: _Scan, told: Callable[[in
             told(report.events, max(whole, report.events))
         report.batches += len(page)
         at = (page[-1].writer, page[-1].number)
+
+
+def _typed(report: Report, page: Sequence[Batch]) -> list[Batch]:
+    """Those that are batches at all: a row of SQLite holds what another hand put there, whatever its column says."""
+    found = []
+    for one in page:
+        if _types(one) == _BATCH:
+            found.append(one)
+        else:
+            report.found(f"writer {one.writer}, batch {one.number}", "it is no batch: a number or a hash is none")
+    return found
+
+
+def _types(one: Batch) -> tuple[type, ...]:
+    return type(one.writer), type(one.number), type(one.events), type(one.root), type(one.link), type(one.place)
+
+
+_BATCH: Final = (str, int, int, bytes, bytes, int)
 
 
 def _runs(page: Sequence[Batch]) -> Iterator[list[Batch]]:
@@ -186,8 +221,8 @@ def _events(report: Report, where: str, one: Batch, held: list[StoredEvent], sca
         scan.absent.append((where, one))
         return
     bodies = [stored.event.body for stored in held]
-    if len(held) == one.events and chain.holds(one, bodies):
-        for wrong in _columns(held):
+    if len(held) == one.events and all(type(body) is bytes for body in bodies) and chain.holds(one, bodies):
+        for wrong in _columns(held, scan):
             report.found(where, wrong)
         return
     if len(held) != one.events:
@@ -199,23 +234,41 @@ def _events(report: Report, where: str, one: Batch, held: list[StoredEvent], sca
 _TOO_FEW: Final = "{} events are there, and {} were written"
 
 
-async def _absent(store: Store, report: Report, scan: _Scan) -> None:
+def _absent(report: Report, scan: _Scan, pruned: Pruned | None) -> None:
     """Batches without events: pruned, or somebody took them."""
-    if not scan.absent:
-        return
-    pruned = await _pruned(store)
     for where, one in scan.absent:
-        if one.place <= pruned:
+        if pruned is not None and one.place <= pruned.until:
             report.pruned += 1
         else:
             report.found(where, _TOO_FEW.format(0, one.events))
 
 
-def _columns(held: list[StoredEvent]) -> Iterator[str]:
+async def _erased(store: Store, report: Report, scan: _Scan, pruned: Pruned | None) -> None:
+    """Events that name nobody any more: erased, as other events tell, or somebody took that.
+
+    Of those that the retention may take at any time, what tells of them may be gone already.
+    """
+    report.erased = len(scan.erased)
+    if not scan.erased:
+        return
+    before = pruned.before * 1000 if pruned else 0
+    count = sum(one >= before for one in scan.erased)
+    told = 0
+    async for body in _bodies(store, "audit.redacted"):
+        told += _excuse(body).count
+    if count > told:
+        report.found("events", f"of {count}, whom they name is gone, and events tell of {told} where it was erased")
+
+
+def _columns(held: list[StoredEvent], scan: _Scan) -> Iterator[str]:
     """What beside the body of an event is not what the body says."""
-    for stored in held:
+    for at, stored in enumerate(held):
         event = stored.event
-        said = _told(event.body)
+        try:
+            said = _told(event.body)
+        except msgspec.DecodeError:
+            yield f"event {stored.sequence} is none: it cannot be read"
+            continue
         if (said.issuer, said.kind, said.time, said.client_id) != (
             event.issuer,
             event.kind,
@@ -223,22 +276,36 @@ def _columns(held: list[StoredEvent]) -> Iterator[str]:
             event.client_id,
         ):
             yield f"event {stored.sequence} is filed as something else than it is"
-        if event.personal and not _opens(event.personal, said.personal):
-            yield f"what lies beside event {stored.sequence} does not open what it commits to"
-    for one, other in pairwise(held):
-        if other.sequence <= one.sequence or other.position != one.position + 1:
-            yield f"event {other.sequence} is filed before event {one.sequence}, which came first"
+        if event.personal:
+            opened = _opened(event.personal, said.personal)
+            if opened is None:
+                yield f"what lies beside event {stored.sequence} does not open what it commits to"
+            elif opened < len(said.personal):
+                scan.erased.append(said.time)
+        elif said.personal:
+            scan.erased.append(said.time)
+        if stored.position != at:
+            yield f"event {stored.sequence} is filed at another place of its batch"
+        if stored.sequence <= scan.sequence:
+            # What comes before the first number is listed by nothing.
+            yield f"event {stored.sequence} is filed before event {scan.sequence}, which came first"
+        scan.sequence = stored.sequence
 
 
-def _opens(personal: bytes, committed: Mapping[str, str]) -> bool:
-    """Whether disclosures are what an event commits to. A plain loop: it runs for every event that names somebody."""
+def _opened(personal: bytes, committed: Mapping[str, str]) -> int | None:
+    """How many commitments of an event are opened; None where something is, to which it does not commit.
+
+    A plain loop: it runs for every event that names somebody.
+    """
+    count = 0
     try:
         for name, (salt, value) in _disclosed(personal).items():
             if not events.discloses(committed.get(name, ""), bytes.fromhex(salt), name, value):
-                return False
-    except (msgspec.DecodeError, ValueError):
-        return False
-    return True
+                return None
+            count += 1
+    except (msgspec.DecodeError, ValueError, TypeError):
+        return None
+    return count
 
 
 def _log(report: Report, scan: _Scan, wanted: Sequence[tuple[str, Signed]]) -> list[bytes]:
@@ -253,14 +320,18 @@ def _log(report: Report, scan: _Scan, wanted: Sequence[tuple[str, Signed]]) -> l
     return found
 
 
-async def _wanted(registry: Registry, kept: Sequence[Signed]) -> list[tuple[str, Signed]]:
+async def _wanted(registry: Registry, report: Report, kept: Sequence[Signed]) -> list[tuple[str, Signed]]:
     """Each checkpoint, stored and kept, in the order of their sizes."""
     wanted: list[tuple[str, Signed]] = [("checkpoint kept elsewhere", one) for one in kept]
-    after = -1
-    while page := await checkpoints.every(registry, after=after):
-        wanted += [("checkpoint", one) for one in page]
-        after = page[-1].checkpoint.size
-    latest = await checkpoints.latest(registry)
+    async for place, one in checkpoints.every(registry):
+        if one is None:
+            report.found(f"checkpoint {place}", "it is none, or of another size")
+        else:
+            wanted.append(("checkpoint", one))
+    try:
+        latest = await checkpoints.latest(registry)
+    except Tampered:
+        latest = None  # told at the end
     if latest is not None:
         wanted.append(("the last checkpoint", latest))
     return sorted(wanted, key=lambda pair: pair[1].checkpoint.size)
@@ -268,8 +339,8 @@ async def _wanted(registry: Registry, kept: Sequence[Signed]) -> list[tuple[str,
 
 def _checkpoints(
     report: Report, entries: list[bytes], wanted: Sequence[tuple[str, Signed]], trusted: Sequence[JWK]
-) -> None:
-    """Each checkpoint against the log as it is."""
+) -> list[Node]:
+    """Each checkpoint against the log as it is; the nodes of the log's tree."""
     growing, at, log = merkle.Growing(), 0, ""
     for name, one in wanted:
         said = one.checkpoint
@@ -288,33 +359,59 @@ def _checkpoints(
         at = said.size
         if checkpoint.text(growing.root) != said.root:
             report.found(where, "the log does not have this root: a batch in it is another, or elsewhere")
+    return growing.nodes
+
+
+async def _nodes(store: Store, report: Report, made: Sequence[Node]) -> None:
+    """What proofs are made from: a node that is another proves nothing false, and leaves true things unproved."""
+    roots = {(one.height, one.place): one.root for one in made}
+    async for one, root in tree.stored(store):
+        if roots.get((one.height, one.place), root) != root:
+            report.found("log", f"node {one.place} of height {one.height}, which proofs are made from, is another")
 
 
 async def _beyond(registry: Registry, report: Report, scan: _Scan) -> None:
-    """A batch gets its place together with the checkpoint that covers it: none has one beyond the last."""
-    latest = await checkpoints.latest(registry)
-    if latest is None and scan.entries:
-        report.found("log", "batches have places in it, and there is no checkpoint")
-    elif latest is not None and max(scan.entries, default=0) > latest.checkpoint.size:
-        report.found("log", f"batches have places after the {latest.checkpoint.size} that the last checkpoint covers")
+    """A batch gets its place together with the checkpoint that covers it: none has one beyond the last.
 
-
-async def _pruned(store: Store) -> int:
-    """Up to which place of the log the retention has taken events away, as an event says that is itself in the chain."""
-    until, after = 0, 0
-    while page := await store.events(EventQuery(kind="audit.pruned"), after=after):
-        after = page[-1].sequence
-        until = max(until, *(_until(one.event.body).count for one in page))
-    return until
-
-
-def read(body: bytes) -> Signed:
-    """A checkpoint that was kept in a file.
-
-    Raises:
-        Malformed: it is none.
+    And what the next checkpoint is made from has to be what the last one was made of.
     """
-    return checkpoint.read(body)
+    try:
+        head = await checkpoints.head(registry)
+    except Tampered as problem:
+        report.found("log", str(problem))
+        return
+    if wrong := head.wrong:
+        report.found("log", f"its head was changed: {wrong}")
+    elif head.signed is None and scan.entries:
+        report.found("log", "batches have places in it, and there is no checkpoint")
+    elif head.signed is not None and max(scan.entries, default=0) > head.size:
+        report.found("log", f"batches have places after the {head.size} that the last checkpoint covers")
+
+
+async def _pruned(store: Store, trusted: Sequence[JWK], logs: set[str]) -> Pruned | None:
+    """How far the retention has taken events away, by what a key of the audit has signed."""
+    found: list[Pruned] = []
+    async for body in _bodies(store, "audit.pruned"):
+        try:
+            read = jws.read(_excuse(body).signed)
+            if read.header.get("typ") == retention.PRUNED:
+                found.append(msgspec.convert(jws.verify(read, trusted, checkpoint.ALGORITHMS).claims, Pruned))
+        except (Malformed, Refused, msgspec.ValidationError):
+            continue
+    return max((one for one in found if one.log in logs), key=lambda one: one.until, default=None)
+
+
+async def _bodies(store: Store, kind: str) -> AsyncIterator[bytes]:
+    """The events of a kind."""
+    after = 0
+    while page := await store.events(EventQuery(kind=kind), after=after):
+        after = page[-1].sequence
+        for one in page:
+            try:
+                _excuse(one.event.body)
+            except (msgspec.DecodeError, TypeError):
+                continue  # it was told where its batch was read
+            yield one.event.body
 
 
 def key_set(body: bytes) -> list[dict[str, Any]]:
@@ -324,9 +421,12 @@ def key_set(body: bytes) -> list[dict[str, Any]]:
         Malformed: it is none.
     """
     try:
-        found = msgspec.json.decode(body, type=dict[str, list[dict[str, Any]]])
-    except msgspec.DecodeError as problem:
+        return msgspec.json.decode(body, type=_KeySet).keys
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise Malformed(f"it is no key set ({problem})") from None
-    if "keys" not in found:
-        raise Malformed("it is no key set")
-    return found["keys"]
+
+
+class _KeySet(msgspec.Struct):
+    """RFC 7517 §5; it may stand in a document beside other members, as it is published."""
+
+    keys: list[dict[str, Any]]
