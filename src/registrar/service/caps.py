@@ -7,11 +7,11 @@ attested is counted together with the address that claims it.
 
 Every registration under a cap raises the version of an item of that cap in the same transaction. A process that has counted
 the clients once knows from that version how many they are at the most, whoever else registers: while there is room by that
-number, nobody waits and nothing is read. Where it is used up, who comes takes turns, counts the clients that live, has the
-oldest make room, and replaces the item with the version that was read before: of two that counted the same clients one
-counts again. So the number holds exactly, over all processes. What an update, or a smaller setting, brings above it is made
-good when it is counted next. The client that makes room is deleted in a transaction before that one; where the registration
-then fails, there is room for another.
+number, nobody waits and nothing is read. Where it is used up, who comes takes turns, counts the clients that live after
+reading the version, has the oldest make room, and raises the version no further than there is room by that: of two that
+counted the same clients one counts again. So the number holds exactly, over all processes. What an update, or a smaller
+setting, brings above it is made good when it is counted next. The client that makes room is deleted in a transaction before
+that one; where the registration then fails, there is room for another.
 """
 
 from __future__ import annotations
@@ -250,8 +250,8 @@ def _mistaken(registry: Registry, issuer: Issuer, caps: Sequence[Cap], total: Ca
         return True
     for cap in caps:
         if cap.key == key:
-            before, _ = registry.caps.get((issuer.name, key), (0, 0))
-            registry.caps[issuer.name, key] = before, cap.limit
+            if known := registry.caps.get((issuer.name, key)):
+                registry.caps[issuer.name, key] = known[0], cap.limit
             return True
     return False
 
@@ -279,11 +279,11 @@ async def _moved(registry: Registry, issuer: Issuer, cap: Cap, client: Client) -
         living -= 1
     if len(registry.caps) >= _REMEMBERED:
         registry.caps.clear()
-    registry.caps[issuer.name, cap.key] = version - living, living
+    before = version - living
+    registry.caps[issuer.name, cap.key] = before, living
     if living + 1 == near:
         await limits.warn(registry, issuer, f"clients.{cap.name}", f"{cap.limit} clients {cap.whose}")
-    item = Item(issuer.name, KIND, cap.key, b"", version=version + 1)
-    return [Put(item, expected=version), *_noted(issuer, cap, client)]
+    return [Advance(issuer.name, KIND, cap.key, before + cap.limit), *_noted(issuer, cap, client)]
 
 
 async def _count(registry: Registry, issuer: Issuer, cap: Cap) -> int:
