@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from postgresql import PostgreSQL as Server
 from registrar.config import ConfigurationError, parse
+from registrar.domain.client import State
 from registrar.domain.settings import PostgreSQL
 from registrar.policy.document import Document
 from registrar.service.ports import (
+    TALLY,
+    Advance,
     Change,
     ClientQuery,
     Conflict,
+    Count,
     Drop,
     DropAll,
     EventQuery,
@@ -120,6 +126,43 @@ async def test_whoever_has_to_wait_hinders_nobody(opened: Open) -> None:
     batch_of = {one.event.client_id: one.batch for one in events if one.event.client_id != "c1"}
     assert set(batch_of.values()) == {2}
     assert [one.batch for one in events if one.event.kind == "client.updated"] == [2, 3, 4, 5, 6]
+
+
+async def test_processes_never_wait_for_each_other_in_a_circle(opened: Open, database: str) -> None:
+    """A token, a cap and the number of all clients are locked in one order, whether the rows were looked at before or not."""
+    replicas = [opened() for _ in range(3)]
+    token = a_token(max_uses=0)
+    await replicas[0].add_token(token, an_event("", kind="token.issued"))
+
+    async def register(number: int) -> None:
+        store, client_id = replicas[number % 3], f"c{number:03}"
+        # Every fourth is refused, so that its batch is looked at row by row.
+        cap = Advance("main", "cap", "one", 1 if number % 4 == 3 else 1_000)
+        with suppress(Conflict):
+            await store.create(a_client(client_id), an_event(client_id), _spend(token), [Count("main"), cap])
+            await store.update(a_client(client_id, version=2, state=State.DELETED), [], expected=1)
+
+    await asyncio.gather(*(register(number) for number in range(240)))
+    for store in replicas:
+        await store.close()
+    connection = await asyncpg.connect(database)
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    found = await connection.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    await connection.close()
+    assert found == 0
+
+
+async def test_a_number_that_is_forgotten_meanwhile_is_counted_anew(opened: Open) -> None:
+    """Whoever has all clients counted anew stands in no registration's way."""
+    one, other = opened(), opened()
+    registered = [
+        one.create(a_client(f"c{number:02}"), an_event(), changes=[Count("main", 1_000)]) for number in range(40)
+    ]
+    await asyncio.gather(*registered, *(other.change([Drop("main", TALLY, TALLY)]) for _ in range(40)))
+    await one.create(a_client("last"), an_event(), changes=[Count("main", 1_000)])
+    stored = await one.item("main", TALLY, TALLY)
+    assert stored is not None
+    assert stored.version == 41
 
 
 async def test_changes_to_one_item_follow_each_other(opened: Open, tmp_path: Path) -> None:

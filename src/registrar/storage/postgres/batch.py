@@ -288,9 +288,9 @@ def _key(change: Put | Drop) -> ItemKey:
 
 
 class Part(NamedTuple):
-    """Rows of one kind and what becomes of them. In `sql`, `{given}` stands for the rows.
+    """Rows of one kind and what becomes of them. In `sql`, `{given}` stands for the rows, and each that has landed is one of it.
 
-    `whole`: each of them has to land, and `sql` returns a row for each that has.
+    `whole`: each of them has to land.
     """
 
     columns: Mapping[str, str]
@@ -314,6 +314,8 @@ _INSERT_ITEM: Final = f"INSERT INTO item ({', '.join(_ITEM)}) SELECT * FROM {{gi
 _HELD: Final = ("body", "version", "client_id", "owner", "expires_at")
 _SWEPT: Final = {"issuer": "text", "client_id": "text", "owner": "text", "kind": "text"}
 
+# In the order in which rows are locked, which is that of whoever looks at them before: else processes would wait for each
+# other in a circle. How many clients live comes last, because all wait for that.
 PARTS: Final[Mapping[str, Part]] = {
     "created": Part(
         {
@@ -328,7 +330,7 @@ PARTS: Final[Mapping[str, Part]] = {
             "record": "bytea",
         },
         "INSERT INTO client (issuer, client_id, version, state, owner, token_id, template, due_at, record) "
-        "SELECT * FROM {given} ON CONFLICT (issuer, client_id) DO NOTHING RETURNING 1",
+        "SELECT * FROM {given} ON CONFLICT (issuer, client_id) DO NOTHING",
     ),
     "updated": Part(
         {
@@ -343,7 +345,7 @@ PARTS: Final[Mapping[str, Part]] = {
         },
         "UPDATE client SET version = given.version, state = given.state, owner = given.owner, due_at = given.due_at, "
         "record = given.record FROM {given} "
-        "WHERE client.issuer = given.issuer AND client.client_id = given.client_id AND client.version = given.expected RETURNING 1",
+        "WHERE client.issuer = given.issuer AND client.client_id = given.client_id AND client.version = given.expected",
     ),
     # Terms that a client had and has no more; those that it has are there, or come by the next part.
     "terms_gone": Part(
@@ -366,21 +368,21 @@ PARTS: Final[Mapping[str, Part]] = {
         "ON one.issuer = given.issuer AND one.digest = given.digest ORDER BY one.issuer, one.token_id FOR UPDATE OF one"
         ") AS locked WHERE token.issuer = locked.issuer AND token.token_id = locked.token_id AND token.revoked_at = 0 "
         "AND (token.max_uses = 0 OR token.uses + locked.asked <= token.max_uses) "
-        "AND (token.expires_at = 0 OR token.expires_at > locked.now) RETURNING 1",
+        "AND (token.expires_at = 0 OR token.expires_at > locked.now)",
     ),
     "put": Part(
         _ITEM,
-        f"{_INSERT_ITEM} DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _HELD)} RETURNING 1",
+        f"{_INSERT_ITEM} DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _HELD)}",
     ),
-    "put_new": Part(_ITEM, f"{_INSERT_ITEM} DO NOTHING RETURNING 1"),
+    "put_new": Part(_ITEM, f"{_INSERT_ITEM} DO NOTHING"),
     "replaced": Part(
         {**_ITEM, "expected": "bigint"},
         f"UPDATE item SET {', '.join(f'{name} = given.{name}' for name in _HELD)} FROM {{given}} "  # noqa: S608 (as above)
-        f"WHERE {_AT} AND item.version = given.expected RETURNING 1",
+        f"WHERE {_AT} AND item.version = given.expected",
     ),
     "dropped": Part(
         {**_ITEM_KEY, "expected": "bigint"},
-        f"DELETE FROM item USING {{given}} WHERE {_AT} AND item.version = given.expected RETURNING 1",  # noqa: S608 (as above)
+        f"DELETE FROM item USING {{given}} WHERE {_AT} AND item.version = given.expected",  # noqa: S608 (as above)
     ),
     "dropped_if_there": Part(_ITEM_KEY, f"DELETE FROM item USING {{given}} WHERE {_AT}", whole=False),  # noqa: S608 (as above)
     "swept_of_client": Part(
@@ -395,18 +397,18 @@ PARTS: Final[Mapping[str, Part]] = {
         "AND item.owner <> '' AND given.kind IN ('', item.kind)",
         whole=False,
     ),
-    "counted": Part(
-        {"issuer": "text", "asked": "bigint", "most": "bigint"},
-        "UPDATE item SET version = item.version + given.asked FROM {given} "  # noqa: S608 (as above)
-        f"WHERE item.issuer = given.issuer AND item.kind = '{TALLY}' AND item.key = '{TALLY}' "
-        "AND (given.most = 0 OR item.version + given.asked <= given.most) RETURNING 1",
-    ),
     "advanced": Part(
         {"issuer": "text", "kind": "text", "key": "text", "asked": "bigint", "most": "bigint"},
         "INSERT INTO item (issuer, kind, key, body, version, client_id, owner, expires_at) "  # noqa: S608 (as above)
         "SELECT given.issuer, given.kind, given.key, ''::bytea, given.asked, '', '', 0 FROM {given} WHERE given.asked <= given.most "
         "ON CONFLICT (issuer, kind, key) DO UPDATE SET version = item.version + excluded.version "
-        f"WHERE item.version + excluded.version <= (SELECT given.most FROM {{given}} WHERE {_AT}) RETURNING 1",
+        f"WHERE item.version + excluded.version <= (SELECT given.most FROM {{given}} WHERE {_AT})",
+    ),
+    "counted": Part(
+        {"issuer": "text", "asked": "bigint", "most": "bigint"},
+        "UPDATE item SET version = item.version + given.asked FROM {given} "  # noqa: S608 (as above)
+        f"WHERE item.issuer = given.issuer AND item.kind = '{TALLY}' AND item.key = '{TALLY}' "
+        "AND (given.most = 0 OR item.version + given.asked <= given.most)",
     ),
     # Reads the states as they were before the statement: one that was deleted already is not counted off again.
     "counted_off": Part(
@@ -420,7 +422,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "placed": Part(
         {"writer": "text", "number": "bigint", "place": "bigint"},
         "UPDATE audit_batch AS one SET place = given.place FROM {given} "
-        "WHERE one.writer = given.writer AND one.number = given.number AND one.place = 0 RETURNING 1",
+        "WHERE one.writer = given.writer AND one.number = given.number AND one.place = 0",
     ),
     "looked": Part(
         {"issuer": "text", "client_id": "text", "due_at": "bigint", "seen": "bigint"},
@@ -438,7 +440,7 @@ PARTS: Final[Mapping[str, Part]] = {
     ),
     "chained": Part(
         {"writer": "text", "number": "bigint", "events": "bigint", "root": "bytea", "link": "bytea", "place": "bigint"},
-        "INSERT INTO audit_batch (writer, number, events, root, link, place) SELECT * FROM {given} RETURNING 1",
+        "INSERT INTO audit_batch (writer, number, events, root, link, place) SELECT * FROM {given}",
     ),
     "told": Part(
         {
@@ -454,7 +456,7 @@ PARTS: Final[Mapping[str, Part]] = {
             "personal": "bytea",
         },
         "INSERT INTO event (sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal) "
-        "SELECT * FROM {given} RETURNING 1",
+        "SELECT * FROM {given}",
     ),
 }
 
@@ -540,9 +542,10 @@ def _row(change: Touch) -> tuple[str, Row]:
 def statement(rows: Rows) -> tuple[str, list[Any]]:
     """The statement that lands the rows of one step, and its arguments."""
     # Rows that several batches may touch are touched in the same order by all.
-    arrays = [column for name in rows for column in zip(*_ordered(name, rows[name]), strict=True)]
-    whole = sum(len(rows[name]) for name in rows if PARTS[name].whole)
-    return _sql(tuple(rows)), [*arrays, whole]
+    names = tuple(name for name in PARTS if name in rows)
+    arrays = [column for name in names for column in zip(*_ordered(name, rows[name]), strict=True)]
+    whole = sum(len(rows[name]) for name in names if PARTS[name].whole)
+    return _sql(names), [*arrays, whole]
 
 
 def _ordered(name: str, rows: list[Row]) -> list[Row]:
@@ -553,7 +556,8 @@ def _ordered(name: str, rows: list[Row]) -> list[Row]:
 def _sql(names: tuple[str, ...]) -> str:
     """The statement for these parts. Every part lands in the one statement, which fails where a row has not.
 
-    It fails by reading a sentence as a number, for SQL has no other way to say so that all databases know.
+    It fails by reading a sentence as a number, for SQL has no other way to say so that all databases know. Parts are run
+    as they are asked for, and what nobody asks for at the end, in no order: so all are, and some count for nothing.
     """
     number = 0
     parts, landed = [], ["0"]
@@ -564,8 +568,7 @@ def _sql(names: tuple[str, ...]) -> str:
             number += 1
             arrays.append(f"${number}::{kind}[]")
         given = f"unnest({', '.join(arrays)}) AS given ({', '.join(part.columns)})"
-        parts.append(f"{name} AS ({part.sql.format(given=given)})")
-        if part.whole:
-            landed.append(f"(SELECT count(*) FROM {name})")  # noqa: S608 (words of our own)
+        parts.append(f"{name} AS ({part.sql.format(given=given)} RETURNING 1)")
+        landed.append(f"{'' if part.whole else '0 * '}(SELECT count(*) FROM {name})")  # noqa: S608 (words of our own)
     count = f"CASE WHEN {' + '.join(landed)} = ${number + 1}::bigint THEN '1' ELSE '{REFUSED}' END"
     return f"WITH {', '.join(parts)} SELECT CAST({count} AS integer)"

@@ -71,10 +71,10 @@ _UNPLACED: Final = (
     "ON one.writer = given.writer AND one.number = given.number WHERE one.place = 0 "
     "ORDER BY one.writer, one.number FOR UPDATE OF one"
 )
-_TALLIES: Final = (
-    f"SELECT issuer, version FROM item WHERE issuer = ANY($1::text[]) AND kind = '{TALLY}' AND key = '{TALLY}' "  # noqa: S608 (a word of our own)
-    "ORDER BY issuer FOR UPDATE"
+_COUNTED: Final = (
+    f"SELECT issuer, version FROM item WHERE issuer = ANY($1::text[]) AND kind = '{TALLY}' AND key = '{TALLY}'"  # noqa: S608 (a word of our own)
 )
+_TALLIES: Final = f"{_COUNTED} ORDER BY issuer FOR UPDATE"
 # Whoever writes clients at this moment is waited for, and nobody begins to: then the number is right from the first on.
 _STILL: Final = "LOCK TABLE client IN SHARE ROW EXCLUSIVE MODE"
 _COUNT_ALL: Final = (
@@ -312,22 +312,25 @@ async def _send(connection: Connection, stages: list[Rows]) -> None:
 
 
 async def _look(connection: Connection, writes: Sequence[Write]) -> Seen:
-    """The rows that a batch is about, locked until the transaction ends, in an order that all keep."""
+    """The rows that a batch is about, locked until the transaction ends, in an order that all keep: that of `PARTS`."""
     seen = Seen()
     if counted := {one.issuer for write in writes for one in write.counts}:
-        seen.tallies, seen.uncounted = await _tallies(connection, counted)
+        seen.uncounted = await _count(connection, counted)
     if clients := {write.client for write in writes if write.client}:
         rows = await connection.fetch(_CLIENTS, *zip(*clients, strict=True))
         seen.clients = {(row[0], row[1]): row[2] for row in rows}
     if tokens := {write.token for write in writes if write.token}:
         rows = await connection.fetch(_TOKENS, *zip(*tokens, strict=True))
         seen.tokens = {(row[0], row[1]): SeenToken(*row[2:]) for row in rows}
-    if advanced := {key for write in writes for key in write.advanced()}:
-        rows = await connection.fetch(_ITEMS, *zip(*advanced, strict=True))
-        seen.advanced = {(row[0], row[1], row[2]): row[3] for row in rows}
     if items := {key for write in writes for key in write.items()}:
         rows = await connection.fetch(_ITEMS, *zip(*items, strict=True))
         seen.items = {(row[0], row[1], row[2]): SeenItem(*row[3:]) for row in rows}
+    if advanced := {key for write in writes for key in write.advanced()}:
+        rows = await connection.fetch(_ITEMS, *zip(*advanced, strict=True))
+        seen.advanced = {(row[0], row[1], row[2]): row[3] for row in rows}
+    if counted:
+        # Where somebody has just had them counted anew, nothing is there, and nothing lands: the next attempt counts.
+        seen.tallies = {**dict.fromkeys(counted, 0), **dict(await connection.fetch(_TALLIES, [*counted]))}
     if places := [one for write in writes for one in write.places]:
         batches = zip(*((one.writer, one.number) for one in places), strict=True)
         seen.unplaced = {(row[0], row[1]) for row in await connection.fetch(_UNPLACED, *batches)}
@@ -335,17 +338,17 @@ async def _look(connection: Connection, writes: Sequence[Write]) -> Seen:
     return seen
 
 
-async def _tallies(connection: Connection, issuers: set[str]) -> tuple[dict[str, int], set[str]]:
-    """How many clients of each issuer live; and the issuers of which they had to be counted for that."""
-    found = dict(await connection.fetch(_TALLIES, [*issuers]))
-    missing = issuers - found.keys()
-    if missing:
-        await connection.execute(_STILL)
-        found = dict(
-            await connection.fetch(_TALLIES, [*issuers])
-        )  # another one may have counted them while this one waited
-        missing = issuers - found.keys()
+async def _count(connection: Connection, issuers: set[str]) -> set[str]:
+    """Count the clients of the issuers of which nobody has; those issuers."""
+    missing = issuers - await _counted(connection, issuers)
+    if not missing:
+        return missing
+    await connection.execute(_STILL)
+    missing -= await _counted(connection, missing)  # another one may have counted them while this one waited
     if missing:
         await connection.execute(_COUNT_ALL, [*missing])
-        found = dict(await connection.fetch(_TALLIES, [*issuers]))
-    return found, missing
+    return missing
+
+
+async def _counted(connection: Connection, issuers: set[str]) -> set[str]:
+    return {row[0] for row in await connection.fetch(_COUNTED, [*issuers])}
