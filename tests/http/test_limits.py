@@ -10,13 +10,14 @@ from typing import Any
 
 import httpx2
 import pytest
-from registering import MEMBERS, PUBLIC, bearer, configured, events, issue, on_disk, post, register
+from registering import MEMBERS, PUBLIC, as_update, bearer, configured, events, issue, on_disk, post, register
 
 from registrar.config import ConfigurationError, create_key_file, parse
 from registrar.domain.client import Client, State
+from registrar.domain.metadata import Presented
 from registrar.policy.document import Document
-from registrar.service import caps, inventory, review
-from registrar.service.administration import suspend
+from registrar.service import caps, client_administration, inventory, review, templates
+from registrar.service.administration import Operator, suspend
 from registrar.service.last_use import KIND
 from registrar.service.ports import ClientQuery, Conflict, Drop, Item, Put
 from registrar.service.windows import REMEMBERED, OwnWindows
@@ -424,6 +425,86 @@ async def test_those_of_one_cap_do_not_wait_for_one_another(cap: str, tmp_path: 
         answers = await asyncio.gather(*[come(server, "192.0.2.1", members, token) for _ in range(100)])
         assert {one.status_code for one in answers} == {201}
         assert len(await server.registry.store.batches(limit=1_000)) - before < 50
+
+
+async def test_an_update_is_no_way_round_a_cap() -> None:
+    """Whoever claims software by an update counts for its cap as whoever registers with it, and counts for the other no more."""
+    async with served(limited(clients="software = 2")) as server:
+
+        async def put(client: dict[str, Any], software: str) -> int:
+            members = as_update(client, software_id=software)
+            headers = bearer(client["registration_access_token"]) | {"x-forwarded-for": "192.0.2.1"}
+            headers["x-forwarded-proto"] = "https"
+            return (
+                await server.client.put(client["registration_client_uri"], json=members, headers=headers)
+            ).status_code
+
+        clients = [(await come(server, "192.0.2.1")).json() for _ in range(3)]
+        assert [await put(client, "one") for client in clients] == [200, 200, 403]
+        assert (await come(server, "192.0.2.1", {**MEMBERS, "software_id": "one"})).status_code == 403
+        assert await put(clients[0], "two") == 200
+        assert (await come(server, "192.0.2.1", {**MEMBERS, "software_id": "one"})).status_code == 201
+        assert (await come(server, "192.0.2.1", {**MEMBERS, "software_id": "two"})).status_code == 201
+        assert (await come(server, "192.0.2.1", {**MEMBERS, "software_id": "two"})).status_code == 201
+        assert len(await _living(server)) == 5
+
+
+async def test_a_smaller_cap_is_reached_in_steps(tmp_path: Path) -> None:
+    """Eight make room for one, so that nobody waits for thousands to go, and there are never more than before."""
+    async with served(_proxied(on_disk(tmp_path))) as server:
+        token, _ = await issue(server, owner="ann", max_uses=0)
+        for _ in range(30):
+            await register(server, token=token)
+    text = _proxied(on_disk(tmp_path, tables="[issuer.main.limits.clients]\nowner = 3"))
+    async with served(text, clock=FrozenClock(1_790_000_100_000)) as server:
+        found = []
+        for _ in range(6):
+            await register(server, token=token)
+            found.append(len(await _living(server)))
+        assert found == [23, 16, 9, 3, 3, 3]
+
+
+@pytest.mark.parametrize("cap", ["address", "total"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_what_ended_with_its_template_makes_room(cap: str, kind: str, tmp_path: Path) -> None:
+    """Nobody is told that all are in use where none is left, used before or not."""
+    database = "memory:" if kind == "memory" else f"sqlite:///{tmp_path}/registrar.db"
+    await _hold_that_a_template_leaves_room(limited(clients=f"{cap} = 2", database=database, url="http://127.0.0.1:80"))
+
+
+@pytest.mark.parametrize("cap", ["address", "total"])
+async def test_what_ended_with_its_template_makes_room_on_postgresql(cap: str, database: str, tmp_path: Path) -> None:
+    """The same."""
+    create_key_file(tmp_path / "keys")
+    text = limited(clients=f"{cap} = 2", database=database)
+    await _hold_that_a_template_leaves_room(text.replace("[server]", f'[server]\nkey_file = "{tmp_path}/keys"', 1))
+
+
+async def _hold_that_a_template_leaves_room(text: str) -> None:
+    async with served(text) as server:
+        acts = server.registry, server.issuer, server.operator, "field-app"
+        await templates.create(*acts, templates.Wanted(MEMBERS))
+        made = [(await come(server, "192.0.2.1", {"software_id": "field-app"})).json() for _ in range(2)]
+        await _used(server, made[0]["client_id"])
+        await templates.delete(*acts)
+        for _ in range(3):
+            assert (await come(server, "192.0.2.1")).status_code == 201
+        assert len(await _living(server)) == 2
+        reasons = [one["reason"] for one in await events(server, "client.evicted")]
+        assert reasons == [
+            *["its template was deleted, and another one came"] * 2,
+            "it was never used, and another one came",
+        ]
+
+
+async def test_what_operators_create_does_not_count_for_their_address() -> None:
+    """They vouch for each of them; what an address may have is about who comes with nothing but that."""
+    async with served(limited(clients="address = 1\nsoftware = 1")) as server:
+        operator = Operator("ann", "administration API", address="192.0.2.1")
+        for _ in range(3):
+            members = {**MEMBERS, "software_id": "one"}
+            await client_administration.create(server.registry, server.issuer, operator, Presented(members))
+        assert len(await _living(server)) == 3
 
 
 @pytest.mark.parametrize("cap", ["address", "total"])

@@ -156,6 +156,8 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
     """The members that an instance of a template varies."""
     suspended_by_template: bool = False
     """Whether the template is disabled; known from the template at every read and never stored."""
+    ended_by_template: bool = False
+    """Whether it is deleted because its template is, and nothing of that is written beside it. As the one above."""
     expires_at: int = 0
     """Seconds since 1970 when the registration ends by itself; 0 is never."""
     due_at: int = 0

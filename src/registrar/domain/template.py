@@ -102,7 +102,8 @@ class ShownTemplate(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
 def compose(client: Client, template: Template | None) -> Client:
     """An instance as its template makes it now. One whose template is gone is gone too."""
     if template is None or template.state is TemplateState.DELETED:
-        return msgspec.structs.replace(client, state=State.DELETED, credentials=Credentials())
+        ended = client.state is not State.DELETED
+        return msgspec.structs.replace(client, state=State.DELETED, credentials=Credentials(), ended_by_template=ended)
     own = {name: value for name, value in client.metadata.items() if template.allows(name)}
     said = {name: origin for name, origin in client.provenance.items() if template.allows(name)}
     return msgspec.structs.replace(
@@ -123,4 +124,5 @@ def alone(client: Client) -> Client:
         metadata=Registered({name: value for name, value in client.metadata.items() if name in client.own}),
         provenance={name: origin for name, origin in client.provenance.items() if name in client.own},
         suspended_by_template=False,
+        ended_by_template=False,
     )

@@ -9,9 +9,9 @@ Every registration under a cap raises the version of an item of that cap in the 
 the clients once knows from that version how many they are at the most, whoever else registers: while there is room by that
 number, nobody waits and nothing is read. Where it is used up, who comes takes turns, counts the clients that live after
 reading the version, has the oldest make room, and raises the version no further than there is room by that: of two that
-counted the same clients one counts again. So the number holds exactly, over all processes. What an update, or a smaller
-setting, brings above it is made good when it is counted next. The client that makes room is deleted in a transaction before
-that one; where the registration then fails, there is room for another.
+counted the same clients one counts again. So the number holds exactly, over all processes. An update that
+brings a client under a cap counts like a registration; what a smaller setting leaves above it goes in steps. The client that
+makes room is deleted in a transaction before that one; where the registration then fails, there is room for another.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ _GOES: Final = (State.ACTIVE, State.PENDING)
 """Who may make room. Who waits for a review does too: else a flood of what is held would close the door to all others. Who
 was suspended does not: that is somebody's decision, and perhaps evidence.
 """
+_UNUSED: Final = "it was never used, and another one came"
+_ENDED: Final = "its template was deleted, and another one came"
 _PAGE: Final = 200
 _NO_CAPS: Final = ClientLimits()
 _PAGES: Final = (4, *(_PAGE for _ in range(LOOKED_AT // _PAGE)))
@@ -183,6 +185,34 @@ async def labelled(registry: Registry, issuer: Issuer, client: Client, given: Ma
     return [change for cap in caps for change in await _moved(registry, issuer, cap, client)]
 
 
+async def joined(registry: Registry, issuer: Issuer, before: Client, after: Client, address: str = "") -> list[Change]:
+    """The changes that count a client for caps that it did not count for: an update is no way round what registrations are held to.
+
+    Raises:
+        ProtocolError: `too_many_clients`; or `temporarily_unavailable`, where others were faster all the time.
+        StoreUnavailable: the store does not answer.
+    """
+    if issuer.settings.limits.clients == _NO_CAPS:
+        return []
+    for _ in range(_ATTEMPTS):
+        try:
+            return await _joined(registry, issuer, before, after, address)
+        except Conflict:  # another one has just had the same client make room
+            continue
+    raise ProtocolError("temporarily_unavailable")
+
+
+async def _joined(registry: Registry, issuer: Issuer, before: Client, after: Client, address: str) -> list[Change]:
+    had, has = ({cap.key: cap for cap in _caps(issuer, one, address)} for one in (before, after))
+    left = [cap for key, cap in had.items() if key not in has and cap.terms is None]
+    found: list[Change] = [Drop(issuer.name, COUNTED, _place(after, cap)) for cap in left]
+    for key in sorted(has.keys() - had.keys()):
+        found += await _moved(registry, issuer, has[key], after)
+    # An item that is dropped and put would be two statements of one write.
+    put = {one.item.key for one in found if isinstance(one, Put)}
+    return [one for one in found if not (isinstance(one, Drop) and one.key in put)]
+
+
 def _caps(issuer: Issuer, client: Client, address: str) -> list[Cap]:
     settings = issuer.settings.limits.clients
     admission, found = client.admission, list[Cap]()
@@ -239,8 +269,12 @@ def _noted(issuer: Issuer, cap: Cap, client: Client) -> tuple[Put, ...]:
     """What says that the client counts for a cap; nothing where a term finds it."""
     if cap.terms is not None:
         return ()
-    key = f"{client.client_id}.{cap.name}"  # they begin with the time: rows are added where the last ones were
-    return (Put(Item(issuer.name, COUNTED, key, b"", client_id=client.client_id, owner=cap.key)),)
+    return (Put(Item(issuer.name, COUNTED, _place(client, cap), b"", client_id=client.client_id, owner=cap.key)),)
+
+
+def _place(client: Client, cap: Cap) -> str:
+    """The key of what says that a client counts for a cap. They begin with the time: rows are added where the last ones were."""
+    return f"{client.client_id}.{cap.name}"
 
 
 def _mistaken(registry: Registry, issuer: Issuer, caps: Sequence[Cap], total: Cap | None, key: str) -> bool:
@@ -273,7 +307,7 @@ async def _moved(registry: Registry, issuer: Issuer, cap: Cap, client: Client) -
     living = version - known[0] if known and version >= known[0] else cap.limit
     if living >= cap.limit or living + 1 == near:
         living = await _count(registry, issuer, cap)
-    while living >= cap.limit:
+    for _ in range(min(living - cap.limit + 1, _AT_ONCE)):
         if not (cap.evicts and await _evict(registry, issuer, cap)):
             raise _full(cap)
         living -= 1
@@ -283,7 +317,7 @@ async def _moved(registry: Registry, issuer: Issuer, cap: Cap, client: Client) -
     registry.caps[issuer.name, cap.key] = before, living
     if living + 1 == near:
         await limits.warn(registry, issuer, f"clients.{cap.name}", f"{cap.limit} clients {cap.whose}")
-    return [Advance(issuer.name, KIND, cap.key, before + cap.limit), *_noted(issuer, cap, client)]
+    return [Advance(issuer.name, KIND, cap.key, before + max(cap.limit, living + 1)), *_noted(issuer, cap, client)]
 
 
 async def _count(registry: Registry, issuer: Issuer, cap: Cap) -> int:
@@ -380,8 +414,8 @@ async def _evict(registry: Registry, issuer: Issuer, cap: Cap) -> bool:
 
     for size in _PAGES:
         rows = await _oldest(registry, issuer, cap, after, size)
-        open_to = [(key, one) for key, one in rows if one and one.state in _GOES and cap.refuses(one)]
-        used = await asyncio.gather(*(last_use.at(registry.store, issuer.name, one.client_id) for _, one in open_to))
+        open_to = [(key, one) for key, one in rows if one and _may_go(one) and cap.refuses(one)]
+        used = await asyncio.gather(*(_used(registry, one) for _, one in open_to))
         for (after, client), used_at in zip(open_to, used, strict=True):  # noqa: B007 (`moved` tells it)
             if not used_at:
                 await _take_away(registry, issuer, cap, client, moved())
@@ -394,6 +428,15 @@ async def _evict(registry: Registry, issuer: Issuer, cap: Cap) -> bool:
     return False
 
 
+def _may_go(client: Client) -> bool:
+    return client.state in _GOES or client.ended_by_template
+
+
+async def _used(registry: Registry, client: Client) -> int:
+    """When a client was last used; 0 where it never was, or never will be again."""
+    return 0 if client.ended_by_template else await last_use.at(registry.store, client.issuer, client.client_id)
+
+
 async def _take_away(registry: Registry, issuer: Issuer, cap: Cap, client: Client, moved: Sequence[Put]) -> None:
     """Delete a client.
 
@@ -401,18 +444,19 @@ async def _take_away(registry: Registry, issuer: Issuer, cap: Cap, client: Clien
         Conflict: somebody has just done something with it. It may have been used, and may have made room for another one:
             who came second counts again, rather than be told that all are in use.
     """
-    now_ms = registry.clock()
+    now_ms, ended = registry.clock(), client.ended_by_template
     event = registry.audit.event(
         "client.evicted",
         issuer.name,
         Actor("registrar", "none"),
         client_id=client.client_id,
         time_ms=now_ms,
-        detail={"limit": f"clients.{cap.name}", "reason": "it was never used, and another one came"},
+        detail={"limit": f"clients.{cap.name}", "reason": _ENDED if ended else _UNUSED},
     )
-    gone, unused = tombstone(client, now_ms // 1000), last_use.unused_since(issuer.name, client.client_id, 0, 0)
+    gone = tombstone(client, now_ms // 1000)
+    unused = () if ended else (last_use.unused_since(issuer.name, client.client_id, 0, 0),)
     try:
-        await registry.store.update(gone, [event], expected=client.version, changes=[unused, *moved])
+        await registry.store.update(gone, [event], expected=client.version, changes=[*unused, *moved])
     except (Conflict, NotFound):
         raise Conflict(cap.key) from None
 

@@ -13,7 +13,7 @@ from registrar.domain.client import Admission, Assurance, Client, ClientInformat
 from registrar.domain.errors import ProtocolError
 from registrar.domain.metadata import Presented
 from registrar.policy.rules import identity
-from registrar.service import administration, changes, instances, management, registration
+from registrar.service import administration, caps, changes, instances, management, registration
 from registrar.service.administration import Operator, Refused
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
@@ -86,7 +86,7 @@ async def change(
     Raises:
         Refused: there is no such client, it is deleted, or the operator's token does not go so far.
         RegistrationError: nothing was changed; all faults are in it.
-        ProtocolError: its policy is configured no more; `precondition_failed`.
+        ProtocolError: its policy is configured no more; `precondition_failed`; `too_many_clients`.
     """
     caller = _caller(operator)
     for _ in range(_ATTEMPTS):
@@ -117,6 +117,7 @@ async def change(
             after = msgspec.structs.replace(after, own=instances.own(template, decision))
         administration.check_ceiling(operator, before.metadata, after.metadata)
         after, more = await changes.in_force(registry, judge, before, after, parts, operator.actor(), operator.door)
+        more += await caps.joined(registry, issuer, before, after)
         detail = events.registration_detail(after, parts.requested, decision.findings, judge.policy.digest)
         detail["difference"] = events.difference(before.metadata, after.metadata)
         event = registry.audit.event(

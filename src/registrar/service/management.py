@@ -17,7 +17,7 @@ from registrar.domain.metadata import NOT_IN_PUT, Presented, SignedRequest
 from registrar.policy import Decision, Judge
 from registrar.policy.policy import ExpansionVerdict
 from registrar.policy.rules import identity
-from registrar.service import changes, holding, instances, software, versions
+from registrar.service import caps, changes, holding, instances, software, versions
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
 from registrar.service.parts import Parts, gather, used
@@ -147,6 +147,7 @@ async def update(
         after, more = await changes.in_force(
             registry, judge, client, after, parts, _actor(client, caller), caller.endpoint
         )
+        more += await caps.joined(registry, issuer, client, after, caller.address)
         noted = registry.last_use.note(issuer.name, client_id, now)
         if await _stored(registry, after, happened, client.version, parts, (*more, *noted)):
             return _answer(issuer, after, renewal)

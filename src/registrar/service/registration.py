@@ -148,8 +148,9 @@ async def enter(
             else first,
         )
     changes = (*changes, *versions.claimed(client, parts, now))
+    address = caller.address if admitted.actor is None else ""  # what operators create is not their console's
     try:
-        await caps.create(registry, issuer, client, event, admitted.spend, changes, caller.address)
+        await caps.create(registry, issuer, client, event, admitted.spend, changes, address)
     except TokenSpent:
         raise spent() from None
     except Conflict as conflict:

@@ -21,7 +21,7 @@ from registrar.domain.template import Template
 from registrar.policy import Contradiction, Decision, Judge, Policy
 from registrar.policy.policy import ExpansionVerdict, Repeat
 from registrar.policy.rules import identity
-from registrar.service import changes, holding, instances, issuance, sweep
+from registrar.service import caps, changes, holding, instances, issuance, sweep
 from registrar.service.admission import Admitted, actor, recorded, used_up
 from registrar.service.audit import Caller
 from registrar.service.parts import SOFTWARE, Parts, used
@@ -139,6 +139,7 @@ async def replace(
             continue
         by = actor(admitted, caller)
         client, more = await changes.in_force(registry, judge, before, client, parts, by, caller.endpoint)
+        more += await caps.joined(registry, issuer, before, client, caller.address)
         if await _written(registry, "client.updated", client, before, admitted, parts, caller, detail, more):
             return Registration(issuance.answer(issuer, client, issued), new=False)
     raise ProtocolError("temporarily_unavailable")

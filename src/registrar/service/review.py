@@ -13,10 +13,11 @@ import msgspec
 
 from registrar.domain import events
 from registrar.domain.client import Assurance, Client, ShownClient, State, tombstone
+from registrar.domain.errors import ProtocolError
 from registrar.domain.metadata import Registered
 from registrar.domain.software_statement import MEMBER
 from registrar.policy import Contradiction, Judge
-from registrar.service import changes, holding, statements, versions
+from registrar.service import caps, changes, holding, statements, versions
 from registrar.service.administration import (
     NONE_YET,
     Operator,
@@ -137,7 +138,7 @@ async def approve(
     Raises:
         Unknown: nothing is held of it.
         Refused: it is not what was looked at, or its client, its policy or what is offered has changed since, or another
-            client has come to have what may be had once; nothing happened.
+            client has come to have what may be had once, or a cap is full; nothing happened.
         StoreUnavailable: the store does not answer.
     """
 
@@ -169,6 +170,10 @@ async def approve(
             after = changes.renewed(msgspec.structs.replace(after, policy=held.policy), judge.policy, now)
         claims = (held.version, held.software)
         after, more = await changes.steps(registry, client, after, *claims, operator.actor(), operator.door)
+        try:
+            more += await caps.joined(registry, issuer, client, after)
+        except ProtocolError as full:
+            raise Refused(full.description) from None
         detail = events.registration_detail(after, {}, (), held.policy_digest)
         return _Outcome(
             after,

@@ -90,11 +90,13 @@ class MemoryStore:
         if stored.version != expected:
             raise Conflict(client.client_id)
         self._expect(changes)
+        # As it is written: one that ended with its template is counted until it is deleted itself.
+        lived = records.decode_own(self._clients[client.issuer, client.client_id]).state is not State.DELETED
         self._clients[client.issuer, client.client_id] = records.encode_client(client)
         self._make(changes)
         if client.state is State.DELETED:
             self._make([DropAll(client.issuer, client.client_id)])
-            if stored.state is not State.DELETED and (tally := self._tally(client.issuer)):
+            if lived and (tally := self._tally(client.issuer)):
                 self._keep(msgspec.structs.replace(tally, version=tally.version - 1))
         self._append(*_told(changes), *events)
 
