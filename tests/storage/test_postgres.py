@@ -101,6 +101,7 @@ def test_a_row_is_touched_by_one_operation_of_a_batch() -> None:
     sweep = Write(changes=[DropAll("main", "c1")])
     alone = Write(alone=asyncio.sleep)
     event = Write((an_event(),))
+    counts, forgets = Write(counts=[Count("main")]), Write(changes=[Drop("main", TALLY, TALLY)])
 
     def admitted(*writes: Write) -> list[bool]:
         company = Company()
@@ -110,6 +111,14 @@ def test_a_row_is_touched_by_one_operation_of_a_batch() -> None:
     assert admitted(item, item, Write(changes=[Put(an_item("i2"))])) == [True, False, True]
     assert admitted(sweep, item, client) == [True, False, True]
     assert admitted(item, sweep) == [True, False]
+    assert admitted(counts, counts, forgets, Write(created=("main", "c3"), counts=[Count("main")])) == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert admitted(forgets, counts) == [True, False]
+    assert admitted(forgets, Write(updated=("main", "c1", 2, "deleted", "", 0, b"", 1))) == [True, False]
     assert admitted(alone, event) == [True, False]
     assert admitted(event, alone, event) == [True, False, True]
 

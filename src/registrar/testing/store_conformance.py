@@ -35,7 +35,7 @@ import pytest
 from registrar.domain import chain
 from registrar.domain.access_token import InitialAccessToken, Kind
 from registrar.domain.chain import Batch
-from registrar.domain.client import Admission, Assurance, Client, State
+from registrar.domain.client import Admission, Assurance, Client, State, tombstone
 from registrar.domain.credentials import Credentials, Sealed, SecretRecord, TokenRecord, Wrapped, digest
 from registrar.domain.events import Event
 from registrar.domain.lifecycle import COARSE
@@ -719,6 +719,25 @@ class StoreRecords(_Tier):
         assert (disabled.state, disabled.usable) == (State.ACTIVE, False)
         assert (enabled.state, enabled.usable) == (State.ACTIVE, True)
         assert (deleted.state, deleted.credentials) == (State.DELETED, Credentials())
+        assert (deleted.ended_by_template, enabled.ended_by_template) == (True, False)
+
+    async def test_an_instance_that_ended_is_counted_until_it_is_deleted(self, store: Store) -> None:
+        """How many live is what is written, so that it is one number; deleting the instance itself takes it off, once."""
+        await store.change([_put_template(a_template(), 0)])
+        made = ("c1", "c2")
+        for client_id in made:
+            await store.create(an_instance(client_id), an_event(), changes=[Count("main")])
+        await store.change([_put_template(a_template(version=2, state=TemplateState.DELETED), 1)])
+        assert await _living(store) == len(made)
+
+        ended = await store.find("main", "c1")
+        assert ended is not None
+        await store.update(tombstone(ended, 7), [], expected=1)
+        deleted = await store.find("main", "c1")
+        assert deleted is not None
+        assert (deleted.state, deleted.ended_by_template) == (State.DELETED, False)
+        await store.update(_next(deleted), [], expected=2)
+        assert await _living(store) == 1
 
     async def test_an_instance_varies_what_its_template_allows(self, store: Store) -> None:
         """What the template allows no more is the template's again, though it lies in the record of the instance."""

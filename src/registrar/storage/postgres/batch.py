@@ -109,6 +109,13 @@ class Write:
         """The items of which it raises the version."""
         return ((one.issuer, one.kind, one.key) for one in self.advances)
 
+    def added_to(self) -> Iterator[ItemKey]:
+        """The items that it and others may add to in one statement, or take off."""
+        yield from self.advanced()
+        yield from ((one.issuer, TALLY, TALLY) for one in self.counts)
+        if self.ends and self.client:
+            yield self.client[0], TALLY, TALLY
+
     @property
     def ends(self) -> bool:
         """Whether it deletes a client, which is counted off then."""
@@ -142,7 +149,7 @@ class Company:
             rows.update(write.items())
             if self._sweeps or (write.sweeps and self._items):
                 return False
-        advanced: set[Hashable] = {*write.advanced()}
+        advanced: set[Hashable] = {*write.added_to()}
         if not (self._rows.isdisjoint(rows | advanced) and self._advanced.isdisjoint(rows)):
             return False
         self._rows |= rows or {None}
