@@ -23,7 +23,7 @@ from registrar.domain.checkpoint import Signed
 from registrar.domain.events import Actor
 from registrar.policy.document import Document
 from registrar.service import checkpoints, receipts, retention, verification
-from registrar.service.ports import EventQuery
+from registrar.service.ports import EventQuery, Item, Put
 from registrar.service.registry import Registry
 from registrar.service.verification import Report
 from registrar.storage.copying import copy, open_rows
@@ -355,6 +355,19 @@ async def test_a_forged_checkpoint_is_found(registry: Registry) -> None:
     assert (await verification.verify(registry, kept=[made])).sound
     report = await verification.verify(registry, keys=[])
     assert "no key of the audit has signed it" in told(report)
+
+
+async def test_a_witnessed_checkpoint_is_verified_too(registry: Registry) -> None:
+    """It is what receipts lead to: put there by another hand, it is found."""
+    made = await checkpoints.latest(registry)
+    assert made is not None
+    said = msgspec.structs.replace(made.checkpoint, root=checkpoint.text(merkle.EMPTY))
+    forged = Signed(checkpoint.text(msgspec.json.encode(said)), made.signatures)
+    item = Item("*", checkpoints.WITNESSED, checkpoints.WITNESSED, msgspec.json.encode(forged))
+    await registry.store.change([Put(item)])
+    found = told(await verification.verify(registry))
+    assert f"the witnessed checkpoint of {said.size} batches: no key of the audit has signed it" in found
+    assert f"the witnessed checkpoint of {said.size} batches: the log does not have this root" in found
 
 
 async def test_old_checkpoints_verify_after_the_key_was_replaced(registry: Registry) -> None:

@@ -25,6 +25,8 @@ from registrar.service.registry import Registry
 KIND: Final = "checkpoint"
 """Items that are checkpoints, by their size; and the head of the log."""
 _HEAD: Final = "head"
+WITNESSED: Final = "checkpoint.witnessed"
+"""The item that is the newest checkpoint with signatures of others: before they have signed, there is a newer one."""
 _ACTOR: Final = Actor("operator", "local")
 _PAGE: Final = 500
 
@@ -159,12 +161,26 @@ async def cosigned(registry: Registry, one: Signed) -> Signed:
         raise Conflict(key)
     both = checkpoint.joined(before, one)
     changes: list[Change] = [Put(Item(EVERYWHERE, KIND, key, _encode(both), held.version + 1), held.version)]
+    own = {key["kid"] for key in (await published(registry))["keys"]}
+    if not own.issuperset(checkpoint.claimed(both)):
+        before, version = await _witnessed(registry)
+        if before is None or before.checkpoint.size <= both.checkpoint.size:
+            changes.append(Put(Item(EVERYWHERE, WITNESSED, WITNESSED, _encode(both), version + 1), version))
     newest, version = await _head(registry)
     if newest.signed is not None and newest.signed.payload == one.payload:
         after = msgspec.structs.replace(newest, signed=both)
         changes.append(Put(Item(EVERYWHERE, KIND, _HEAD, _encode(after), version + 1), version))
     await registry.store.change(changes)
     return both
+
+
+async def witnessed(registry: Registry) -> Signed | None:
+    """The newest checkpoint that others have signed too; None where there is none.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    return (await _witnessed(registry))[0]
 
 
 async def published(registry: Registry) -> dict[str, Any]:
@@ -244,6 +260,14 @@ async def _head(registry: Registry) -> tuple[Head, int]:
         return _decode(held.body), held.version
     except (msgspec.DecodeError, TypeError):
         raise Tampered("the head of the log of the audit cannot be read") from None
+
+
+async def _witnessed(registry: Registry) -> tuple[Signed | None, int]:
+    held = await registry.store.item(EVERYWHERE, WITNESSED, WITNESSED)
+    try:
+        return (checkpoint.read(held.body) if held else None), held.version if held else 0
+    except Malformed:
+        return None, held.version if held else 0
 
 
 async def _genuine(registry: Registry) -> tuple[Head, int]:

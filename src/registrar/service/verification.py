@@ -328,6 +328,8 @@ async def _wanted(registry: Registry, report: Report, kept: Sequence[Signed]) ->
             report.found(f"checkpoint {place}", "it is none, or of another size")
         else:
             wanted.append(("checkpoint", one))
+    if (witnessed := await checkpoints.witnessed(registry)) is not None:
+        wanted.append(("the witnessed checkpoint", witnessed))
     try:
         latest = await checkpoints.latest(registry)
     except Tampered:
