@@ -208,6 +208,10 @@ def test_what_the_registry_did_itself_is_listed(desk: Desk, kept: Path) -> None:
     assert "audit.pruned" in desk.done("audit", "show", str(rows[0]["sequence"]))
     assert "audit.pruned" in desk.done("audit", "export", "--format", "jsonl")
     assert desk.told("audit", "list", "--kind", "audit.pruned", "--issuer", "main") == []
+    from registrar.domain import jws
+
+    (token,) = desk.done("audit", "export", "--format", "set", "--kind", "audit.pruned").splitlines()
+    assert jws.read(token).claims["iss"] == "urn:registrar:registry"
     assert "at main" in desk.refused("audit", "show", str(rows[0]["sequence"]), "--issuer", "main")
     del kept
 
