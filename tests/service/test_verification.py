@@ -553,6 +553,24 @@ async def test_old_events_are_taken_away(registry: Registry, tmp_path: Path) -> 
     assert "events are there, and" in told(await verification.verify(registry))
 
 
+async def test_a_clock_that_was_wrong_keeps_nothing_for_ever(tmp_path: Path) -> None:
+    """Events that are dated ahead of now go with their neighbours; by themselves, with nothing old behind them, they stay."""
+    create_key_file(tmp_path / "registrar.key")
+    registry = assemble(configured(tmp_path))
+    now = registry.clock() // 1000
+    for client_id, days in (("old", 9), ("ahead", -4_000), ("older", 8), ("far ahead", -8_000), ("young", 1)):
+        time_ms = (now - days * 86_400) * 1000
+        event = registry.audit.event("client.suspended", "main", ACTOR, client_id=client_id, time_ms=time_ms)
+        await registry.store.record(event)
+    await checkpoints.make(registry)
+    assert await retention.prune(registry, now - 10 * 86_400) == 0
+    assert await retention.prune(registry, now - 7 * 86_400) == 3
+    left = [one.event.client_id for one in await registry.store.events(EventQuery("main"))]
+    assert left == ["far ahead", "young"]
+    assert (await verification.verify(registry)).sound
+    await registry.store.close()
+
+
 async def test_what_is_missing_is_excused_by_a_signature_alone(registry: Registry, tmp_path: Path) -> None:
     """Whoever writes the event of a retention into the database, as a writer does, has no key to sign it with."""
     tampered(tmp_path, "DELETE FROM event WHERE client_id LIKE 'c3-%'")
