@@ -14,6 +14,8 @@ from typing import Any
 import apsw
 import msgspec
 import pytest
+from joserfc import jws
+from joserfc.jwk import OKPKey
 
 from postgresql import PostgreSQL
 from registrar.config import Configuration, assemble, parse
@@ -569,6 +571,53 @@ async def test_a_clock_that_was_wrong_keeps_nothing_for_ever(tmp_path: Path) -> 
     assert left == ["far ahead", "young"]
     assert (await verification.verify(registry)).sound
     await registry.store.close()
+
+
+async def test_a_key_that_was_added_signs_nothing(registry: Registry) -> None:
+    """Whoever can write the database can add a public key of their own; it counts neither here nor for what is signed next."""
+    made = await checkpoints.latest(registry)
+    (genuine,) = await registry.store.keys("*")
+    assert made is not None
+    own = OKPKey.generate_key("Ed25519")
+    public = {**own.as_dict(private=False), "kid": "theirs", "use": "sig", "alg": "Ed25519"}
+    added = msgspec.structs.replace(genuine, kid="theirs", generation=0, public=msgspec.json.encode(public))
+    event = registry.audit.event("issuer.key_created", "*", ACTOR, detail={"kid": "theirs"})
+    await registry.store.add_key(added, event)
+    growing = merkle.Growing()
+    for _ in range(made.checkpoint.size):
+        growing.append(merkle.leaf(b"another"))
+    said = msgspec.structs.replace(made.checkpoint, root=checkpoint.text(growing.root))
+    header = {"alg": "Ed25519", "kid": "theirs", "typ": checkpoint.TYPE}
+    compact = jws.serialize_compact(header, msgspec.json.encode(said), own, algorithms=["Ed25519"])
+    forged = checkpoint.signed(compact)
+    assert checkpoint.signers(forged, (await checkpoints.published(registry))["keys"]) == ("theirs",)
+    head = checkpoints.Head(said.log, said.size, tuple(growing.peaks), forged)
+    held = await registry.store.item("*", checkpoints.KIND, "head")
+    assert held is not None
+    await registry.store.change([Put(msgspec.structs.replace(held, body=msgspec.json.encode(head)))])
+    with pytest.raises(checkpoints.Tampered, match="that opens here"):
+        await checkpoints.make(registry)
+    assert "no key of the audit has signed it" in told(await verification.verify(registry))
+
+
+async def test_the_log_goes_on_after_a_key_encryption_key_was_lost(registry: Registry, tmp_path: Path) -> None:
+    """Nothing is signed on top of what nothing here can vouch for, until an operator says so by rotating the key."""
+    keys = (await checkpoints.published(registry))["keys"]
+    (tmp_path / "registrar.key").unlink()
+    create_key_file(tmp_path / "registrar.key")
+    later = assemble(configured(tmp_path))
+    with pytest.raises(checkpoints.Tampered):
+        await checkpoints.make(later)
+    assert not (await verification.verify(later)).sound
+    assert (await verification.verify(later, keys=keys)).sound
+    await checkpoints.rotate(later, ACTOR, "test")
+    made = await checkpoints.make(later)
+    assert made is not None
+    newer = (await checkpoints.published(later))["keys"]
+    assert (await verification.verify(later, keys=newer)).sound
+    await write(later, 8)
+    assert (await checkpoints.make(later)) != made
+    await later.store.close()
 
 
 async def test_what_is_missing_is_excused_by_a_signature_alone(registry: Registry, tmp_path: Path) -> None:

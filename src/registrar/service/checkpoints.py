@@ -16,7 +16,7 @@ from registrar.domain import chain, checkpoint, merkle
 from registrar.domain.checkpoint import ALGORITHM, TYPE, Checkpoint, Signed
 from registrar.domain.credentials import Unreadable
 from registrar.domain.events import Actor
-from registrar.domain.jws import Malformed
+from registrar.domain.jws import JWK, Malformed
 from registrar.service import keys, leases, tree
 from registrar.service.leases import EVERYWHERE
 from registrar.service.ports import Change, Conflict, Item, Place, Put, StoreUnavailable
@@ -192,6 +192,41 @@ async def published(registry: Registry) -> dict[str, Any]:
     return {"keys": [msgspec.json.decode(key.public) for key in await registry.store.keys(EVERYWHERE)]}
 
 
+async def misstated(registry: Registry) -> list[str]:
+    """The `kid`s of keys of the audit that are published as other ones than they are.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    mine = {key["kid"]: key for key in await own(registry)}
+    stored = {key.kid: key.public for key in await registry.store.keys(EVERYWHERE)}
+    return [kid for kid, public in stored.items() if kid in mine and _encode(mine[kid]) != _sorted(public)]
+
+
+def _sorted(public: bytes) -> bytes:
+    try:
+        return _encode(msgspec.json.decode(public))
+    except msgspec.DecodeError:
+        return b""
+
+
+async def own(registry: Registry) -> list[JWK]:
+    """The public halves of those keys of the audit of which a key-encryption key here opens the private half.
+
+    A row with a public key is soon written by whoever can write the database; one that opens is not.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    found: list[JWK] = []
+    for key in await registry.store.keys(EVERYWHERE):
+        try:
+            found.append(keys.verifying(registry, key))
+        except Unreadable:
+            continue
+    return found
+
+
 async def ensure_key(registry: Registry) -> None:
     """Make the first key, where there is none.
 
@@ -205,6 +240,9 @@ async def ensure_key(registry: Registry) -> None:
 async def rotate(registry: Registry, actor: Actor, endpoint: str) -> str:
     """A new key, which signs from now on; the old ones stay, to verify with. Its `kid`.
 
+    It signs the last checkpoint too, where that is signed with a key that nothing here opens any more: whoever rotates
+    because a key-encryption key was lost says so that the log goes on.
+
     Raises:
         Conflict: another process rotates.
         StoreUnavailable: the store does not answer.
@@ -214,6 +252,12 @@ async def rotate(registry: Registry, actor: Actor, endpoint: str) -> str:
     registry.opened.forget(EVERYWHERE)
     if made is None:
         raise Conflict("audit key")
+    found, version = await _head(registry)
+    mine, all_of_them = await own(registry), (await published(registry))["keys"]
+    if found.signed and not checkpoint.signers(found.signed, mine) and checkpoint.signers(found.signed, all_of_them):
+        again = checkpoint.signed(await sign(registry, found.signed.checkpoint), found.signed)
+        after = msgspec.structs.replace(found, signed=again)
+        await registry.store.change([Put(Item(EVERYWHERE, KIND, _HEAD, _encode(after), version + 1), version)])
     return made.kid
 
 
@@ -276,8 +320,8 @@ async def _genuine(registry: Registry) -> tuple[Head, int]:
     if found.signed is None and await registry.store.log(limit=1):
         raise Tampered("the head of the log of the audit is gone, and batches have places in it")
     wrong = found.wrong
-    if not wrong and found.signed and not checkpoint.signers(found.signed, (await published(registry))["keys"]):
-        wrong = "no key of the audit has signed it"
+    if not wrong and found.signed and not checkpoint.signers(found.signed, await own(registry)):
+        wrong = "no key of the audit has signed it that opens here"
     if wrong:
         raise Tampered(f"the head of the log of the audit was changed: {wrong}; `registrar audit verify` tells more")
     return found, version
