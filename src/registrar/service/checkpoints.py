@@ -292,6 +292,8 @@ async def keep(registry: Registry, seconds: int) -> None:
                 if made is not None and not whole:
                     await tree.complete(registry.store, made.checkpoint.size)
                     whole = True
+        except Tampered as problem:
+            log.critical("the audit is sealed no more: %s", problem)
         except (StoreUnavailable, Unreadable) as problem:
             log.warning("there is no new checkpoint of the audit: %s", problem)
 
