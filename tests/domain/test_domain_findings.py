@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registrar.domain import findings as module
 from registrar.domain.errors import ERRORS, BearerError, ProtocolError, RegistrationError
-from registrar.domain.findings import RULES, SHOWN, Finding, Rule, Verdict, listed, rule, shown
+from registrar.domain.findings import RULES, SHOWN, Fault, Finding, Rule, Verdict, listed, rule, shown
 from registrar.http import application  # every room that defines rules has been imported then
 
 assert application
@@ -88,7 +89,7 @@ def test_verdicts() -> None:
 
     refused = one.refuse("member", given="a\nb", wanted=listed(["c"]))
     assert refused == Finding("name", "member", Verdict.REFUSED, "is a?b", "c", "invalid_redirect_uri")
-    assert refused.fault() == {"member": "member", "rule": "name", "reason": "is a?b", "accepted": "c"}
+    assert refused.fault() == Fault("member", "name", "is a?b", "c")
     changed = one.change("member", 1, [2], given=1, wanted=2)
     assert (changed.verdict, changed.error, changed.before, changed.after) == (Verdict.CHANGED, "", 1, [2])
     for finding, verdict in (
@@ -96,7 +97,8 @@ def test_verdicts() -> None:
         (one.warn("m", given=1, wanted=2), "warned"),
     ):
         assert (finding.verdict, finding.error) == (verdict, "")
-    assert Rule("n", "s", "r").refuse("m").fault() == {"member": "m", "rule": "n", "reason": "r"}
+    bare = Rule("n", "s", "r").refuse("m").fault()
+    assert msgspec.to_builtins(bare) == {"member": "m", "rule": "n", "reason": "r"}
 
 
 @given(anything, anything)

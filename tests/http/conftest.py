@@ -1,12 +1,29 @@
-"""Fixtures that start real servers."""
+"""Fixtures that start real servers, and one that holds answers against the OpenAPI document."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
+from described import check
 from real_server import Program, Start, configuration
+
+
+@pytest.fixture(autouse=True)
+def as_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test asks of the administration API is answered as the OpenAPI document says."""
+    send = httpx2.AsyncClient.send
+
+    async def checked(self: httpx2.AsyncClient, request: httpx2.Request, **more: Any) -> httpx2.Response:
+        answer = await send(self, request, **more)
+        if answer.is_closed:  # it is read whole
+            check(answer)
+        return answer
+
+    monkeypatch.setattr(httpx2.AsyncClient, "send", checked)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ async def test_a_known_name_at_another_host_is_flagged() -> None:
         assert "app.example" in told["rule.brands"]["reason"]
         found = await server.registry.store.clients(ClientQuery("main", terms=(term("flag", "rule.brands"),)))
         assert [one.client_id for one in found] == [made["client_id"]]
-        assert found[0].public()["flags"] == ("rule.brands", "rule.brands_logo")
+        assert found[0].public().flags == ("rule.brands", "rule.brands_logo")
 
 
 async def test_a_flag_goes_when_its_reason_does() -> None:

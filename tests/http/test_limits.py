@@ -351,6 +351,25 @@ async def test_a_flood_of_what_is_held_does_not_close_the_door() -> None:
         assert found == [pending[3]["client_id"]]
 
 
+async def test_clients_from_before_there_was_a_cap_are_counted(tmp_path: Path) -> None:
+    """Whatever happens meanwhile: also where another one was faster to have the first of them make room."""
+    async with served(_proxied(on_disk(tmp_path))) as server:
+        token, _ = await issue(server, owner="ann", max_uses=0)
+        made = [(await register(server, token=token))["client_id"] for _ in range(5) if not server.clock.advance(1)]
+    text = _proxied(on_disk(tmp_path, tables="[issuer.main.limits.clients]\nowner = 3"))
+    async with served(text, clock=FrozenClock(1_790_000_100_000)) as server:
+        store = server.registry.store
+        update = store.update
+
+        async def slower(client: Client, *_: Any, **__: Any) -> None:
+            store.update = update  # type: ignore[method-assign]
+            raise Conflict(client.client_id)
+
+        store.update = slower  # type: ignore[method-assign]
+        sixth = (await register(server, token=token))["client_id"]
+        assert await _living(server) == [*made[3:], sixth]
+
+
 async def test_the_clients_of_a_cap_are_counted_where_it_seems_full() -> None:
     """As long as there is room, a registration costs the same however many there are: who may be refused is counted for."""
     async with served(limited(clients="address = 4")) as server:
@@ -391,6 +410,20 @@ async def test_a_storm_never_leaves_more_than_the_cap(cap: str, tmp_path: Path) 
         if cap in ("software", "address"):
             assert (await come(server, "192.0.2.2", members)).status_code == 201
             assert len(await _living(server)) == 6
+
+
+@pytest.mark.parametrize("cap", ["owner", "token", "software", "address", "total"])
+async def test_those_of_one_cap_do_not_wait_for_one_another(cap: str, tmp_path: Path) -> None:
+    """Agents that share an address register together, as long as there is room: in a few commits, and not in one each."""
+    text = on_disk(tmp_path, tables=f"[issuer.main.limits.clients]\n{cap} = 1000")
+    async with served(_proxied(text)) as server:
+        token = (await issue(server, owner="ann", max_uses=0))[0] if cap in ("owner", "token") else ""
+        members = {**MEMBERS, "software_id": "reader"}
+        await come(server, "192.0.2.1", members, token)
+        before = len(await server.registry.store.batches(limit=1_000))
+        answers = await asyncio.gather(*[come(server, "192.0.2.1", members, token) for _ in range(100)])
+        assert {one.status_code for one in answers} == {201}
+        assert len(await server.registry.store.batches(limit=1_000)) - before < 50
 
 
 @pytest.mark.parametrize("cap", ["address", "total"])

@@ -230,7 +230,7 @@ async def test_a_registration_can_be_traced_to_its_token() -> None:
         ]
         assert not await server.registry.store.clients(ClientQuery(owner="bob"))
         shown = record.public()
-        assert (shown["owner"], shown["token_label"], shown["assurance"]) == ("ada", "ada's laptop", "user")
+        assert (shown.owner, shown.token_label, shown.assurance) == ("ada", "ada's laptop", "user")
         with pytest.raises(administration.Refused, match="owner"):
             await issue(server, kind="user")
 

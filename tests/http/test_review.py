@@ -145,8 +145,8 @@ async def test_an_approved_update_is_in_force() -> None:
     async with served(careful()) as server:
         made = await held(server)
         shown = await review.show(server.registry, server.issuer, made["client_id"])
-        assert shown["difference"]["redirect_uris"] == [APP["redirect_uris"], OTHER]
-        await review.approve(*acts(server), made["client_id"], digest=shown["digest"], reason="known to us")
+        assert shown.difference["redirect_uris"] == [APP["redirect_uris"], OTHER]
+        await review.approve(*acts(server), made["client_id"], digest=shown.digest, reason="known to us")
         answer = (await manage(server, made)).json()
         assert answer["redirect_uris"] == OTHER
         assert "pending_update" not in answer
@@ -181,7 +181,7 @@ async def test_what_was_not_looked_at_is_not_approved() -> None:
     """A newer update, or another digest: nothing happens."""
     async with served(careful()) as server:
         made = await held(server)
-        digest = (await review.show(server.registry, server.issuer, made["client_id"]))["digest"]
+        digest = (await review.show(server.registry, server.issuer, made["client_id"])).digest
         newer = ["https://app.example/callback", "https://third.example/cb"]
         await manage(server, made, "PUT", as_update(made, redirect_uris=newer))
         with pytest.raises(Refused, match="not what was looked at"):
@@ -315,7 +315,7 @@ async def test_an_update_of_a_held_registration_is_what_is_reviewed() -> None:
     """It is in force for the record, still held, and what was looked at before counts no more."""
     async with served(careful(HELD)) as server:
         made = await register(server, MACHINE)
-        digest = (await review.show(server.registry, server.issuer, made["client_id"]))["digest"]
+        digest = (await review.show(server.registry, server.issuer, made["client_id"])).digest
         answer = await manage(server, made, "PUT", as_update(made, client_name="Other", registration_state=None))
         assert answer.status_code == 200, answer.text
         assert answer.json()["registration_state"] == "pending"

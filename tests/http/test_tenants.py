@@ -48,7 +48,7 @@ async def test_a_token_labels_what_it_registers() -> None:
         made = await of_tenant(server, "acme", labels={"tenant": "other"})
         client = await server.registry.store.find("main", made["client_id"])
         assert client is not None
-        assert client.labels == client.public()["labels"] == {"tenant": "acme"}
+        assert client.labels == client.public().labels == {"tenant": "acme"}
         token, _ = await issue(server, scope=("admin.clients",))
         found = await call(server, token, "GET", "clients", label="tenant=acme")
         assert [one["client_id"] for one in found.json()["clients"]] == [made["client_id"]]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from registrar.domain import credentials
@@ -161,7 +162,7 @@ async def test_what_an_operator_is_shown_holds_no_credential() -> None:
     """The inventory says who, since when, by which policy and until when, and nothing that opens anything."""
     async with served(OPEN + "[issuer.main.client_secret]\nlifetime = 60") as server:
         client = await registered(server)
-        shown = (await record(server, client)).public()
+        shown = msgspec.to_builtins((await record(server, client)).public())
         assert shown["client_id"] == client["client_id"]
         assert shown["client_secret_expires_at"] == client["client_secret_expires_at"]
         assert (shown["state"], shown["policy"], shown["assurance"]) == ("active", "default", "open")

@@ -420,9 +420,9 @@ async def test_those_that_are_left_alone_are_named(monkeypatch: pytest.MonkeyPat
         assert (job.changed, job.left_alone) == (2, 1)
         assert job.left == {ids[1]: f"{ids[1]} is being changed by others; try again"}
         (shown,) = [one.public() async for one in bulk.every(server.registry, server.issuer)]
-        assert shown["left"] == job.left
-        assert (shown["state"], shown["changed"]) == ("finished", 2)
-        assert "person" not in shown
+        assert shown.left == job.left
+        assert (shown.state, shown.changed) == ("finished", 2)
+        assert not hasattr(shown, "person")
 
 
 def test_a_store_is_a_store() -> None:

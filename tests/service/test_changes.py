@@ -365,11 +365,11 @@ async def test_a_replacement_that_expands_is_held(software: Software, url: str) 
         assert event["difference"]["redirect_uris"] == [APP["redirect_uris"], OTHER]
 
         shown = await review.show(server.registry, server.issuer, first["client_id"])
-        assert (shown["what"], shown["policy"]) == ("replacement", "careful")
-        await review.approve(*acts(server), first["client_id"], digest=shown["digest"])
+        assert (shown.what, shown.policy) == ("replacement", "careful")
+        await review.approve(*acts(server), first["client_id"], digest=shown.digest)
         after = await stored(server, first)
         assert after.metadata["redirect_uris"] == OTHER
-        assert after.metadata["software_statement"] == shown["metadata"]["software_statement"]
+        assert after.metadata["software_statement"] == shown.metadata["software_statement"]
         assert (await server.client.get(first["registration_client_uri"], headers=own)).status_code == 200
         assert len(await told(server, "client.expanded")) == 1
         again = await register(server, said(software, redirect_uris=OTHER), 200)
@@ -405,7 +405,7 @@ async def test_a_replacement_of_what_waits_is_what_is_looked_at(software: Softwa
     """A registration that is held may be sent anew; it still waits, and not as another client."""
     async with serve(software, replacing(software, EVERY), url) as server:
         first = await register(server, said(software))
-        digest = (await review.show(server.registry, server.issuer, first["client_id"]))["digest"]
+        digest = (await review.show(server.registry, server.issuer, first["client_id"])).digest
         second = await register(server, said(software, redirect_uris=OTHER), 200)
         assert (second["client_id"], second["registration_state"]) == (first["client_id"], "pending")
         with pytest.raises(Refused, match="not what was looked at"):
@@ -531,9 +531,9 @@ async def test_who_sends_the_same_again_and_again_does_not_keep_it_from_being_de
         made = await held(server)
         first = await review.show(server.registry, server.issuer, made["client_id"])
         server.clock.advance(60)
-        assert (await put(server, made, redirect_uris=OTHER))["pending_update"]["since"] == first["since"]
+        assert (await put(server, made, redirect_uris=OTHER))["pending_update"]["since"] == first.since
         monkeypatch.setattr(review, "_found", overtaken)
-        await review.approve(*acts(server), made["client_id"], digest=first["digest"])
+        await review.approve(*acts(server), made["client_id"], digest=first.digest)
         assert times == 0
         assert (await stored(server, made)).metadata["redirect_uris"] == OTHER
         assert len(await told(server, "review.approved")) == 1
@@ -601,7 +601,7 @@ async def test_a_configuration_that_changed_elsewhere_changes_nothing_that_is_he
     text = configured(f"{CHANGES}[policy.careful.review]\nflagged = true")
     async with served(text, store=open_store(database)) as server:
         made = await held(server) if first == "update" else await register(server, {**APP, "client_name": "PayPal"})
-        digest = (await review.show(server.registry, server.issuer, made["client_id"]))["digest"]
+        digest = (await review.show(server.registry, server.issuer, made["client_id"])).digest
     async with served(f"# Another line.\n{text}\n[policy.new]\n", store=open_store(database)) as server:
         if first == "update":
             await put(server, made, redirect_uris=OTHER)
@@ -636,7 +636,7 @@ async def test_what_was_judged_otherwise_is_not_put_into_force(
     now = now.replace("policy.careful.review", "policy.other.review") if "policy.other" in now else now
     async with served(then, store=open_store(database)) as server:
         made = await held(server) if first == "update" else await register(server, {**APP, "client_name": "PayPal"})
-        digest = (await review.show(server.registry, server.issuer, made["client_id"]))["digest"]
+        digest = (await review.show(server.registry, server.issuer, made["client_id"])).digest
         before = await stored(server, made)
     async with served(now, store=open_store(database)) as server:
         with pytest.raises(Refused, match=said):
@@ -741,7 +741,7 @@ async def test_a_held_registration_that_changes_again_and_again_is_one_thing(url
         assert {one["registration_state"] for one in answers} == {"pending"}
         assert not any("pending_update" in one for one in answers)
         (one,) = [one async for one in holding.every(server.registry, server.issuer)]
-        assert (one.what, one.since) == ("registration", first["since"])
+        assert (one.what, one.since) == ("registration", first.since)
         assert one.metadata["client_name"] == (await stored(server, made)).metadata["client_name"]
         # What it was held for is gone by now; it waits still, for nobody has looked at it.
         await put(server, members, grant_types=["authorization_code"])

@@ -18,6 +18,7 @@ from registrar.service import administration, delivery, outbox, webhooks
 from registrar.service.administration import Refused, Unknown
 from registrar.service.delivery import Line, NoKeys, keep_delivering
 from registrar.service.ports import EventQuery, Item, Put, StoreUnavailable
+from registrar.service.webhooks import ShownWebhook
 from registrar.testing import FrozenClock, Served, served
 from webhook_receiver import Delivered, Receiver, key_file, receiving, says
 
@@ -61,7 +62,7 @@ async def register(server: Served, **members: Any) -> str:
     return client_id
 
 
-async def state(server: Served, name: str = "gateway") -> dict[str, Any]:
+async def state(server: Served, name: str = "gateway") -> ShownWebhook:
     """What is shown of the webhook."""
     return await webhooks.public(server.registry, server.issuer, name)
 
@@ -88,7 +89,7 @@ async def test_delivered(tmp_path: Path, status: int) -> None:
         assert message.body["type"] == "client.registered"
         assert message.body["timestamp"] == "2026-09-21T14:13:20.000Z"
         assert message.client_id == client_id == message.body["data"]["client"]["client_id"]
-        assert (await state(server))["waiting"] == 0
+        assert (await state(server)).waiting == 0
 
 
 async def test_the_whole_life_of_a_client_is_told(tmp_path: Path) -> None:
@@ -129,9 +130,9 @@ async def test_tried_again_and_given_up(tmp_path: Path) -> None:
         assert len({one.timestamp for one in receiver.came}) == len(DELAYS)
         assert receiver.unverified == 0
         shown = await state(server)
-        assert (shown["waiting"], shown["given_up"]) == (0, 1)
-        (dead,) = [one async for one in webhooks.messages(server.registry, server.issuer, "gateway")]
-        assert (dead["attempts"], dead["problem"]) == (len(DELAYS), "it answers with 500")
+        assert (shown.waiting, shown.given_up) == (0, 1)
+        (dead,) = [one async for one in webhooks.given_up(server.registry, server.issuer, "gateway")]
+        assert (dead.attempts, dead.problem) == (len(DELAYS), "it answers with 500")
 
 
 async def test_attempts_are_counted(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ async def test_given_up_is_sent_again_by_hand(tmp_path: Path) -> None:
         await deliver(server)
 
         assert len(set(receiver.identifiers)) == 1
-        assert (await state(server))["given_up"] == (await state(server))["waiting"] == 0
+        assert (await state(server)).given_up == (await state(server)).waiting == 0
         (event,) = await server.registry.store.events(EventQuery("main", "webhook.replayed"))
         assert b'"count":1' in event.event.body
 
@@ -179,11 +180,11 @@ async def test_what_was_given_up_is_not_kept_forever(tmp_path: Path) -> None:
         receiver.answer = says(410)
         await register(server)
         await deliver(server)
-        assert (await state(server))["given_up"] == 1
+        assert (await state(server)).given_up == 1
         await server.registry.store.purge(server.clock.now + 99)
-        assert (await state(server))["given_up"] == 1
+        assert (await state(server)).given_up == 1
         await server.registry.store.purge(server.clock.now + 101)
-        assert (await state(server))["given_up"] == 0
+        assert (await state(server)).given_up == 0
 
 
 async def test_gone_is_gone(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ async def test_gone_is_gone(tmp_path: Path) -> None:
 
         assert len(receiver.came) == 1
         shown = await state(server)
-        assert (shown["state"], shown["given_up"], shown["waiting"]) == ("gone", 2, 0)
+        assert (shown.state, shown.given_up, shown.waiting) == ("gone", 2, 0)
         (event,) = await server.registry.store.events(EventQuery("main", "webhook.disabled"))
         assert b'"webhook":"gateway"' in event.event.body
         receiver.answer = says(204)
@@ -208,7 +209,7 @@ async def test_gone_is_gone(tmp_path: Path) -> None:
         assert await webhooks.replay_given_up(*acting) == 2
         await deliver(server)
         assert len(set(receiver.identifiers)) == 2
-        assert (await state(server))["state"] == "enabled"
+        assert (await state(server)).state == "enabled"
 
 
 async def test_the_endpoint_says_when(tmp_path: Path) -> None:
@@ -242,9 +243,9 @@ async def test_what_is_no_answer(tmp_path: Path, answer: bytes, problem: str) ->
         receiver.answer = answer
         await register(server)
         await deliver(server)
-        (waits,) = [one async for one in webhooks.messages(server.registry, server.issuer, "gateway", given_up=False)]
-        assert waits["attempts"] == 1
-        assert any(one in waits["problem"] for one in problem.split("|")), waits
+        (waits,) = [one async for one in webhooks.waiting(server.registry, server.issuer, "gateway")]
+        assert waits.attempts == 1
+        assert any(one in waits.problem for one in problem.split("|")), waits
 
 
 async def test_a_large_answer_is_not_read(tmp_path: Path) -> None:
@@ -257,7 +258,7 @@ async def test_a_large_answer_is_not_read(tmp_path: Path) -> None:
         receiver.answer = endless
         await register(server)
         await deliver(server)
-        assert (await state(server))["waiting"] == 0
+        assert (await state(server)).waiting == 0
 
 
 async def test_a_silent_endpoint(tmp_path: Path) -> None:
@@ -273,11 +274,11 @@ async def test_a_silent_endpoint(tmp_path: Path) -> None:
             await register(server)
         await deliver(server)
         assert receiver.most_together <= 3
-        waits = [one async for one in webhooks.messages(server.registry, server.issuer, "gateway", given_up=False)]
-        assert {one["problem"] for one in waits} == {"it was not fetched within 0.2 seconds"} or {
-            one["problem"] for one in waits
+        waits = [one async for one in webhooks.waiting(server.registry, server.issuer, "gateway")]
+        assert {one.problem for one in waits} == {"it was not fetched within 0.2 seconds"} or {
+            one.problem for one in waits
         } == {"it did not answer within 0.2 seconds"}
-        assert [one["attempts"] for one in waits] == [1] * 7
+        assert [one.attempts for one in waits] == [1] * 7
 
 
 async def test_a_slow_endpoint_is_in_nobody_s_way(tmp_path: Path) -> None:
@@ -313,10 +314,10 @@ async def test_private_addresses_are_refused(tmp_path: Path) -> None:
     async with served(configured(tables=table), fetch=fetcher) as server:
         await register(server)
         await deliver(server)
-        (waits,) = [one async for one in webhooks.messages(server.registry, server.issuer, "gateway", given_up=False)]
-        assert "address" in waits["problem"] or "reached" in waits["problem"]
+        (waits,) = [one async for one in webhooks.waiting(server.registry, server.issuer, "gateway")]
+        assert "address" in waits.problem or "reached" in waits.problem
         told = await webhooks.try_out(server.registry, server.issuer, "gateway")
-        assert not told["delivered"]
+        assert not told.delivered
 
 
 async def test_keys_change_without_a_restart(tmp_path: Path) -> None:
@@ -343,12 +344,12 @@ async def test_tried_out(tmp_path: Path) -> None:
     """A message of a type of its own, at once, and what came of it."""
     async with following(tmp_path) as (server, receiver):
         told = await webhooks.try_out(server.registry, server.issuer, "gateway")
-        assert (told["delivered"], told["status"]) == (True, 204)
+        assert (told.delivered, told.status) == (True, 204)
         assert receiver.came[0].body["type"] == "webhook.test"
         assert receiver.unverified == 0
         receiver.answer = says(401)
         told = await webhooks.try_out(server.registry, server.issuer, "gateway")
-        assert (told["delivered"], told["problem"]) == (False, "it answers with 401")
+        assert (told.delivered, told.problem) == (False, "it answers with 401")
         with pytest.raises(Unknown, match="gateway"):
             await webhooks.try_out(server.registry, server.issuer, "other")
 
@@ -441,7 +442,7 @@ async def test_what_a_neighbour_has_delivered_is_no_failure(tmp_path: Path) -> N
 
         receiver.answer = slow
         assert await deliver(server)
-        assert (await state(server))["waiting"] == 1
+        assert (await state(server)).waiting == 1
 
 
 def _newer(item: Item) -> Item:

@@ -144,12 +144,12 @@ async def test_the_work_of_a_page_is_bounded(server: Served, monkeypatch: pytest
 async def test_clients_are_counted(server: Served) -> None:
     """By what is known of them, and within what is asked."""
     told = await inventory.statistics(server.registry, server.issuer)
-    assert told["clients"] == 8
-    assert told["by"]["state"] == {"active": 6, "suspended": 1, "deleted": 1}
-    assert told["by"]["class"] == {"partner": 1}
-    assert told["by"]["last_use"] == {"never": 6, "under a day": 1}
+    assert told.clients == 8
+    assert told.by.state == {"active": 6, "suspended": 1, "deleted": 1}
+    assert told.by.client_class == {"partner": 1}
+    assert told.by.last_use == {"never": 6, "under a day": 1}
     narrowed = await inventory.statistics(server.registry, server.issuer, Filters(owner="ann"))
-    assert narrowed["clients"] == 1
+    assert narrowed.clients == 1
 
 
 async def test_the_count_is_bounded(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,8 +158,8 @@ async def test_the_count_is_bounded(server: Served, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(inventory, "_PAGE", 2)
     for filters in (Filters(), Filters(text="nobody")):
         told = await inventory.statistics(server.registry, server.issuer, filters)
-        assert told["more"] is True
-    assert "more" not in await inventory.statistics(server.registry, server.issuer, Filters(owner="ann"))
+        assert told.more is True
+    assert not (await inventory.statistics(server.registry, server.issuer, Filters(owner="ann"))).more
 
 
 async def test_a_newer_index_finds_what_is_older(server: Served) -> None:

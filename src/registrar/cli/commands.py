@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from registrar import __version__
 from registrar.cli.render import Failure, Output
@@ -267,9 +268,9 @@ def issue_token(
             labels=parsed(labelled),
             within=parsed(within),
         )
-        members = issued.public(desk.now)
         Output(as_json).record(
-            {"token": value, **members}, "Initial access token. It is shown this once; only its digest is kept."
+            {"token": value, **msgspec.to_builtins(issued.public(desk.now))},
+            "Initial access token. It is shown this once; only its digest is kept.",
         )
 
     operating.run(configured(config, dev=dev), issuer, act)
@@ -447,7 +448,7 @@ def export_clients(config: Path | None, dev: bool, issuer: str, as_json: bool, f
                 row = operating.client_row(one)
                 table.writerow([operating.harmless(row.get(name)) for name in columns])
             else:
-                click.echo(json.dumps(one.public()))
+                click.echo(json.dumps(msgspec.to_builtins(one.public())))
 
     operating.run(configured(config, dev=dev), issuer, act)
 
@@ -510,7 +511,7 @@ def show_client(config: Path | None, dev: bool, issuer: str, as_json: bool, clie
     async def act(desk: operating.Desk) -> None:
         found = await operating.client(desk, client_id)
         seen = await operating.last_use(desk, client_id)
-        Output(as_json).record({**found.public(), **({"last_used_at": seen} if seen else {})})
+        Output(as_json).record({**msgspec.to_builtins(found.public()), **({"last_used_at": seen} if seen else {})})
 
     operating.run(configured(config, dev=dev), issuer, act)
 

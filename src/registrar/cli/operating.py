@@ -24,7 +24,7 @@ from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.metadata import Presented
 from registrar.policy.document import ConfigurationError
 from registrar.service import administration, client_administration, issuance, keys
-from registrar.service.administration import Operator, Refused
+from registrar.service.administration import Operator, Refused, ReissuedToken
 from registrar.service.inventory import Filters
 from registrar.service.labels import parsed
 from registrar.service.last_use import at as last_use_at
@@ -202,7 +202,7 @@ async def before_reissue(desk: Desk, client_id: str) -> str:
     return f"{said} It gets a new secret too, and the old one works for {overlap} s."
 
 
-async def reissue_token(desk: Desk, client_id: str, reason: str) -> dict[str, Any]:
+async def reissue_token(desk: Desk, client_id: str, reason: str) -> ReissuedToken:
     """Give a client a new registration access token."""
     token, secret, client = await administration.reissue_token(
         desk.registry, desk.issuer, desk.operator, client_id, reason
@@ -306,7 +306,7 @@ def token_row(token: InitialAccessToken, now: int) -> dict[str, Any]:
 
 def client_row(client: Client) -> dict[str, Any]:
     """A client as a row of a table: what it is called and how it came in."""
-    shown = client.public()
+    shown: dict[str, Any] = msgspec.to_builtins(client.public())
     metadata = shown.pop("metadata")
     return {
         **shown,

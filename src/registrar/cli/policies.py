@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from registrar.cli.commands import common, configured, main
 from registrar.cli.render import Failure, Output
@@ -169,14 +170,14 @@ def explain_policy(
 
 def _tell(output: Output, explanation: Explanation) -> None:
     if output.as_json:
-        output.dump(explanation.public())
+        output.dump(explanation)
         return
     output.say("Refused." if explanation.refused else "It would be registered.")
     if explanation.held:
         output.say(f"It would wait for review: {explanation.held}.")
     if explanation.findings:
         output.table(
-            [_finding_row(one) for one in explanation.public()["findings"]],
+            [_finding_row(one) for one in msgspec.to_builtins(explanation.findings)],
             ("verdict", "member", "rule", "before", "after", "reason", "accepted"),
             prose=("reason", "accepted"),
         )

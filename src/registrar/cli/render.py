@@ -15,12 +15,17 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
+import msgspec
 
 _CELL: Final = 60
 """Characters of a value in a table, so that one long name does not widen all rows; `show` and JSON have it whole."""
 _PROSE: Final = 28
 """Columns that a sentence gets on the narrowest terminal."""
 _UNFOLDED: Final = 10_000
+
+
+Shown = Mapping[str, Any] | msgspec.Struct
+"""What has members: plain data, or what a use case gives."""
 
 
 class Failure(click.ClickException):
@@ -44,24 +49,25 @@ class Output:
 
     def dump(self, value: Any, *, indent: int | None = 2) -> None:
         """JSON; where `indent` is None on one line, for one of many."""
-        text = json.dumps(value, ensure_ascii=False, indent=indent)
+        text = json.dumps(value, ensure_ascii=False, indent=indent, default=msgspec.to_builtins)
         click.echo("".join(map(_escaped, text)))
 
-    def record(self, members: Mapping[str, Any], heading: str = "") -> None:
+    def record(self, members: Shown, heading: str = "") -> None:
         """One thing with its members."""
         if self.as_json:
             self.dump(members)
             return
         if heading:
             click.echo(printable(heading))
-        for line in _lines(members, "  "):
+        for line in _lines(_plain(members), "  "):
             click.echo(line)
 
-    def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, prose: Collection[str] = ()) -> None:
+    def table(self, many: Sequence[Shown], columns: Sequence[str], *, prose: Collection[str] = ()) -> None:
         """Many things of a kind; on a terminal the columns named in `prose` are folded to fit, and no others ever."""
         if self.as_json:
-            self.dump(list(rows))
+            self.dump(list(many))
             return
+        rows = [_plain(one) for one in many]
         if not rows:
             click.echo("none")
             return
@@ -85,6 +91,11 @@ class Output:
         console = Console(markup=False, highlight=False, emoji=False)
         console.width = max(fixed, console.width) if prose and sys.stdout.isatty() else _UNFOLDED
         console.print(table)
+
+
+def _plain(shown: Shown) -> Mapping[str, Any]:
+    plain: Mapping[str, Any] = msgspec.to_builtins(shown) if isinstance(shown, msgspec.Struct) else shown
+    return plain
 
 
 def printable(text: str) -> str:

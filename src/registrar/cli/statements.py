@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO
 
 import click
+import msgspec
 
 from registrar.cli.commands import common, configured, main
 from registrar.cli.render import Output
@@ -69,7 +70,7 @@ def issue_statement(
             algorithm=algorithm,
             once=not reusable,
         )
-        members = {"software_statement": compact, **issued.public(desk.now)}
+        members = {"software_statement": compact, **msgspec.to_builtins(issued.public(desk.now))}
         Output(as_json).record(members, "Software statement. It is shown this once; its state is kept.")
 
     operating.run(configured(config, dev=dev), issuer, act)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from registrar.cli.commands import common, configured, main
 from registrar.cli.render import Output
@@ -63,7 +64,7 @@ def _wanted(metadata: IO[bytes], allowed: tuple[str, ...], policies: tuple[str, 
 def _tell(output: Output, changed: Changed, done: str) -> None:
     shown = changed.template.public()
     if output.as_json:
-        output.dump({**shown, "waiting": changed.waiting})
+        output.dump({**msgspec.to_builtins(shown), "waiting": changed.waiting})
         return
     output.record(shown, done)
     if changed.waiting:
@@ -84,7 +85,7 @@ def list_templates(config: Path | None, dev: bool, issuer: str, as_json: bool) -
         rows = []
         async for one in templates.every(desk.registry, desk.issuer):
             instances = await templates.instances_of(desk.registry, desk.issuer, one.template_id)
-            rows.append({**one.public(), "instances": instances})
+            rows.append({**msgspec.to_builtins(one.public()), "instances": instances})
         columns = ("template_id", "state", "version", "instances", "policy", "origin", "updated_at", "description")
         Output(as_json).table(rows, columns)
 
@@ -102,7 +103,7 @@ def show_template(config: Path | None, dev: bool, issuer: str, as_json: bool, te
     async def act(desk: operating.Desk) -> None:
         found = await templates.find(desk.registry, desk.issuer, template_id)
         instances = await templates.instances_of(desk.registry, desk.issuer, template_id)
-        Output(as_json).record({**found.public(), "instances": instances})
+        Output(as_json).record({**msgspec.to_builtins(found.public()), "instances": instances})
 
     operating.run(configured(config, dev=dev), issuer, act)
 

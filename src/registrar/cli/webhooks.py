@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
+import msgspec
 
 from registrar.cli.commands import common, configured, main
 from registrar.cli.render import Output
+
+if TYPE_CHECKING:
+    from registrar.domain.webhook import WaitingMessage
 
 _SHOWN: Final = 20
 
@@ -62,14 +66,14 @@ def show_webhook(config: Path | None, dev: bool, issuer: str, as_json: bool, nam
 
     async def act(desk: operating.Desk) -> None:
         found = await webhooks.public(desk.registry, desk.issuer, name)
-        rows: list[dict[str, Any]] = []
-        async for one in webhooks.messages(desk.registry, desk.issuer, name, given_up=False):
+        rows: list[WaitingMessage] = []
+        async for one in webhooks.waiting(desk.registry, desk.issuer, name):
             if len(rows) == _SHOWN:
                 break
             rows.append(one)
         output = Output(as_json)
         if as_json:
-            output.record({**found, "messages": rows})
+            output.record({**msgspec.to_builtins(found), "messages": rows})
             return
         output.record(found)
         if rows:
@@ -87,7 +91,7 @@ def list_given_up(config: Path | None, dev: bool, issuer: str, as_json: bool, na
     from registrar.service import webhooks
 
     async def act(desk: operating.Desk) -> None:
-        rows = [one async for one in webhooks.messages(desk.registry, desk.issuer, name)]
+        rows = [one async for one in webhooks.given_up(desk.registry, desk.issuer, name)]
         Output(as_json).table(rows, ("given_up_at", "id", "type", "attempts", "problem"))
 
     operating.run(configured(config, dev=dev), issuer, act)
@@ -144,8 +148,8 @@ def try_out(config: Path | None, dev: bool, issuer: str, as_json: bool, name: st
 
     async def act(desk: operating.Desk) -> None:
         told = await webhooks.try_out(desk.registry, desk.issuer, name)
-        Output(as_json).record(told, "Delivered." if told["delivered"] else "Not delivered.")
-        if not told["delivered"]:
+        Output(as_json).record(told, "Delivered." if told.delivered else "Not delivered.")
+        if not told.delivered:
             raise SystemExit(1)
 
     operating.run(configured(config, dev=dev), issuer, act)

@@ -44,6 +44,16 @@ class Kind(enum.StrEnum):
     """Earned with a person's sign-in; that person owns what is registered."""
 
 
+class TokenStatus(enum.StrEnum):
+    """Whether an initial access token still registers anything, or why it does not."""
+
+    ACTIVE = "active"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    SPENT = "spent"
+    """It was used as often as it may be."""
+
+
 class InitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
     """An initial access token as the store holds it: the value itself is known by its digest alone."""
 
@@ -92,35 +102,70 @@ class InitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
         registered = asked - ADMINISTRATION.keys() - {SCOPE, *self.ceiling} if self.ceiling else set()
         return sorted(opened | registered)
 
-    def public(self, now: int) -> dict[str, Any]:
+    def public(self, now: int) -> ShownToken:
         """The token as operators see it: without its value, which nobody has but its holder."""
-        return {
-            "token_id": self.token_id,
-            "issuer": self.issuer,
-            "kind": self.kind.value,
-            "status": self.status(now),
-            "scope": " ".join(self.scope),
-            "uses": self.uses,
-            "max_uses": self.max_uses,
-            "created_at": self.created_at,
-            "expires_at": self.expires_at,
-            "policy": self.policy,
-            "label": self.label,
-            "owner": self.owner,
-            "bound_to": " ".join(self.bound),
-            **({"labels": self.labels} if self.labels else {}),
-            **({"within": self.within} if self.within else {}),
-        }
+        return ShownToken(
+            token_id=self.token_id,
+            issuer=self.issuer,
+            kind=self.kind,
+            status=self.status(now),
+            scope=" ".join(self.scope),
+            uses=self.uses,
+            max_uses=self.max_uses,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+            policy=self.policy,
+            label=self.label,
+            owner=self.owner,
+            bound_to=" ".join(self.bound),
+            labels=self.labels,
+            within=self.within,
+        )
 
-    def status(self, now: int) -> str:
-        """`active`, or why it no longer registers anything: `revoked`, `expired`, `spent`."""
+    def status(self, now: int) -> TokenStatus:
+        """Whether it still registers anything, or why it does not."""
         if self.revoked_at:
-            return "revoked"
+            return TokenStatus.REVOKED
         if self.expires_at and now >= self.expires_at:
-            return "expired"
+            return TokenStatus.EXPIRED
         if self.max_uses and self.uses >= self.max_uses:
-            return "spent"
-        return "active"
+            return TokenStatus.SPENT
+        return TokenStatus.ACTIVE
+
+
+class ShownToken(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An initial access token as operators see it, without its value. Times are in seconds since 1970."""
+
+    token_id: str
+    """What it is called in the audit and here."""
+    issuer: str
+    """The configured name of the issuer."""
+    kind: Kind
+    """Who earned it, which decides the modes that admit it."""
+    status: TokenStatus
+    """Whether it still registers anything, or why it does not."""
+    scope: str
+    """Its scopes, with spaces between."""
+    uses: int
+    """How many registrations it was used for."""
+    max_uses: int
+    """How many it is good for; 0 is unlimited."""
+    created_at: int
+    """When it was issued."""
+    expires_at: int
+    """When it ends; 0 is never."""
+    policy: str
+    """The policy that judges what is registered with it; empty for the issuer's own."""
+    label: str
+    """What it is called, for people."""
+    owner: str
+    """The person whose it is."""
+    bound_to: str
+    """What it has to come with or from, with spaces between: `address`, `certificate`, `attestation`."""
+    labels: dict[str, str] = {}
+    """What every client that is registered with it is labelled with."""
+    within: dict[str, str] = {}
+    """The labels of all that it administers; absent where it administers all."""
 
 
 class AccessToken(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, Final
+from typing import Any, Final, NewType
 
 import msgspec
 
@@ -81,6 +81,57 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.reached or self.assurance
 
 
+class ShownClient(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A client as operators see it: everything but its credentials. Times are in seconds since 1970."""
+
+    client_id: str
+    """Its identifier, which is never issued again."""
+    issuer: str
+    """The configured name of the issuer."""
+    state: State
+    """Where it is in its life."""
+    version: int
+    """How often it was written."""
+    client_id_issued_at: int
+    """When it was registered."""
+    updated_at: int
+    """When it was written last."""
+    policy: str = ""
+    """The policies that judge it, with spaces between."""
+    assurance: Assurance
+    """What was verified when it was admitted, or when it was judged last, where that is more."""
+    owner: str = ""
+    """The person whose it is."""
+    token_id: str = ""
+    """The initial access token that it was registered with."""
+    token_label: str = ""
+    """What that token is called."""
+    template: str = ""
+    """The template that it is an instance of."""
+    suspended_by_template: bool = False
+    """Whether it is suspended because its template is disabled."""
+    client_class: str = msgspec.field(name="class", default="")
+    """The class that the facts of the admission gave it."""
+    statement_issuer: str = ""
+    """The configured name of the issuer of the software statement that it came with."""
+    flags: tuple[str, ...] = ()
+    """The rules that found something odd about who it says that it is."""
+    suspended_by: str = ""
+    """`idle` where nobody used it; absent for an operator's word."""
+    warned_at: int = 0
+    """When it was last told that it will be suspended, since nobody uses it."""
+    labels: dict[str, str] = {}
+    """What it is for, as its token or an operator says: label -> value."""
+    expires_at: int = 0
+    """When the registration ends by itself; absent where it does not."""
+    client_secret_expires_at: int | msgspec.UnsetType = msgspec.UNSET
+    """When its current secret ends; 0 is never, and absent is that it has none."""
+    metadata: Registered
+    """What is registered."""
+    provenance: dict[str, str] = {}
+    """Member -> where its value is from: `policy`, `template` or `attested:NAME`; others are its own word."""
+
+
 class Client(msgspec.Struct, frozen=True, omit_defaults=True):
     """A registered client, as it is stored."""
 
@@ -140,39 +191,34 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether its time is over; it then counts as deleted."""
         return bool(self.expires_at) and now >= self.expires_at
 
-    def public(self) -> dict[str, Any]:
+    def public(self) -> ShownClient:
         """What may be shown of the client to an operator: everything but its credentials."""
-        current = self.credentials.secrets[0] if self.credentials.secrets else None
-        shown = {
-            "client_id": self.client_id,
-            "issuer": self.issuer,
-            "state": self.state.value,
-            "version": self.version,
-            "client_id_issued_at": self.created_at,
-            "updated_at": self.updated_at,
-            "policy": self.policy,
-            "assurance": self.admission.shown.value,
-            "owner": self.admission.owner,
-            "token_id": self.admission.token_id,
-            "token_label": self.admission.label,
-            "template": self.template,
-            "suspended_by_template": self.suspended_by_template or None,
-            "class": self.admission.client_class,
-            "statement_issuer": self.admission.statement_issuer,
-            "flags": self.flags,
-            "suspended_by": self.suspended_by,
-            "warned_at": self.warned_at or None,
-            "labels": self.labels,
-            "expires_at": self.expires_at,
-            "client_secret_expires_at": current.expires_at if current else None,
-            "metadata": self.metadata,
-            "provenance": self.provenance,
-        }
-        return {
-            name: value
-            for name, value in shown.items()
-            if value not in (None, "", {}, ()) and (name, value) != ("expires_at", 0)
-        }
+        secrets = self.credentials.secrets
+        return ShownClient(
+            client_id=self.client_id,
+            issuer=self.issuer,
+            state=self.state,
+            version=self.version,
+            client_id_issued_at=self.created_at,
+            updated_at=self.updated_at,
+            policy=self.policy,
+            assurance=self.admission.shown,
+            owner=self.admission.owner,
+            token_id=self.admission.token_id,
+            token_label=self.admission.label,
+            template=self.template,
+            suspended_by_template=self.suspended_by_template,
+            client_class=self.admission.client_class,
+            statement_issuer=self.admission.statement_issuer,
+            flags=self.flags,
+            suspended_by=self.suspended_by,
+            warned_at=self.warned_at,
+            labels=self.labels,
+            expires_at=self.expires_at,
+            client_secret_expires_at=secrets[0].expires_at if secrets else msgspec.UNSET,
+            metadata=self.metadata,
+            provenance=self.provenance,
+        )
 
 
 def tombstone(client: Client, now: int) -> Client:
@@ -180,6 +226,10 @@ def tombstone(client: Client, now: int) -> Client:
     return msgspec.structs.replace(
         client, version=client.version + 1, state=State.DELETED, updated_at=now, credentials=Credentials()
     )
+
+
+ClientInformation = NewType("ClientInformation", dict[str, Any])
+"""The client information response (RFC 7591 §3.2.1); its members are rows of `metadata.MEMBERS`."""
 
 
 def information(

@@ -27,20 +27,38 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """One verdict of one rule about one member, with the reason for a person to read."""
 
     rule: str
+    """The name of the rule."""
     member: str
+    """What it is about: a member, and an index where it is about one item."""
     verdict: Verdict
+    """What the rule said."""
     reason: str
+    """Why, for people."""
     accepted: str = ""
+    """What would be accepted instead, where something would."""
     error: str = ""
+    """The code of the error that it is refused with, where it is."""
     before: Any = None
+    """What was presented, where it was changed."""
     after: Any = None
+    """What it became, where it was changed."""
 
-    def fault(self) -> dict[str, str]:
+    def fault(self) -> Fault:
         """The finding as a row of the `faults` array of an error answer."""
-        row = {"member": self.member, "rule": self.rule, "reason": self.reason}
-        if self.accepted:
-            row["accepted"] = self.accepted
-        return row
+        return Fault(self.member, self.rule, self.reason, self.accepted)
+
+
+class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is wrong with a member, and by which rule."""
+
+    member: str
+    """The member, and an index where it is about one item."""
+    rule: str
+    """The name of the rule."""
+    reason: str
+    """Why, for people."""
+    accepted: str = ""
+    """What would be accepted instead, where something would."""
 
 
 class Rule(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ class Lifetime(msgspec.Struct, frozen=True):
     client: int = 0
     """From its registration, whatever it does."""
     secret: int = 0
+    """Of each secret, from when it is issued."""
     unused: int = 0
     """Of a client that was never used, from its registration."""
     idle: int = 0

@@ -90,7 +90,9 @@ class Claim(msgspec.Struct, frozen=True):
     """The claim that stands for a member."""
 
     claim: str
+    """Its name."""
     use: Use = Use.OVERRIDE
+    """How it bears on the member."""
 
 
 class Roles(msgspec.Struct, frozen=True):
@@ -99,6 +101,7 @@ class Roles(msgspec.Struct, frozen=True):
     claim: str
     """An array of names, or of objects with `role` and `status`, of which only `Active` ones count."""
     scopes: Mapping[str, tuple[str, ...]]
+    """Role -> the scopes that it allows."""
     use: Use = Use.LIMIT
     """How the scopes bear on those that are asked for."""
 
@@ -107,7 +110,9 @@ class Form(msgspec.Struct, frozen=True):
     """How statements of an issuer, or under a policy, are read."""
 
     algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256", "EdDSA")
+    """How they may be signed."""
     required_claims: tuple[str, ...] = ()
+    """Claims that have to be there."""
     audience: str = ""
     """`issuer` or `registration_endpoint`: what `aud` has to name; empty where it need not be there."""
     maximum_age: int = 0
@@ -123,6 +128,7 @@ class Form(msgspec.Struct, frozen=True):
     status: Mapping[str, tuple[str, ...]] = {}
     """Claim -> the values of which it must have one, for the statement to be approved."""
     roles: Roles | None = None
+    """Which scopes the roles in it allow."""
     software: str = "software_id"
     """The claim that says which software this is."""
     shown: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ the template is one row, and holds for every instance from the next request on.
 from __future__ import annotations
 
 import enum
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -55,21 +55,48 @@ class Template(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether an instance may choose a member, or a translation of it, for itself."""
         return member.partition("#")[0] in self.allowed
 
-    def public(self) -> dict[str, Any]:
+    def public(self) -> ShownTemplate:
         """The template as operators see it."""
-        return {
-            "template_id": self.template_id,
-            "issuer": self.issuer,
-            "state": self.state.value,
-            "version": self.version,
-            "description": self.description,
-            "policy": self.policy,
-            "allowed": list(self.allowed),
-            "origin": self.origin,
-            "created_at": self.created_at,
-            "updated_at": self.updated_at,
-            "metadata": self.metadata,
-        }
+        return ShownTemplate(
+            template_id=self.template_id,
+            issuer=self.issuer,
+            state=self.state,
+            version=self.version,
+            description=self.description,
+            policy=self.policy,
+            allowed=self.allowed,
+            origin=self.origin,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            metadata=self.metadata,
+        )
+
+
+class ShownTemplate(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A template as operators see it. Times are in seconds since 1970."""
+
+    template_id: str
+    """Its name, which is never used again."""
+    issuer: str
+    """The configured name of the issuer."""
+    state: TemplateState
+    """Where it is in its life."""
+    version: int
+    """How often it was written."""
+    description: str
+    """What it is for, for people."""
+    policy: str
+    """The policies that judge it and its instances, with spaces between."""
+    allowed: tuple[str, ...]
+    """The members that an instance may choose for itself."""
+    origin: str
+    """Who wrote it: `operator`, or `configuration`."""
+    created_at: int
+    """When it was written first."""
+    updated_at: int
+    """When it was written last."""
+    metadata: Registered
+    """What its instances have."""
 
 
 def compose(client: Client, template: Template | None) -> Client:

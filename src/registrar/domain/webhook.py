@@ -9,17 +9,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from registrar.domain.client import Client
+from registrar.domain.client import Client, ShownClient
 from registrar.domain.events import EVENTS, Event
-from registrar.domain.metadata import MEMBERS
+from registrar.domain.metadata import MEMBERS, Registered
 
 DELAYS: Final = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Seconds before each attempt, after the one before it: some three days in all (Standard Webhooks, retries)."""
@@ -150,11 +149,10 @@ def test_payload(issuer: str, name: str, now_ms: int) -> bytes:
     return b'{"type":"%s","timestamp":"%s","data":%s}' % (TEST.encode(), _time(now_ms), data)
 
 
-def shown(client: Client) -> dict[str, Any]:
+def shown(client: Client) -> ShownClient:
     """What a gateway or another authorization server needs of a client: everything but credentials and persons."""
-    members = {name: value for name, value in client.public().items() if name not in ("owner", "token_label")}
-    metadata = {name: value for name, value in client.metadata.items() if name not in _PERSONAL}
-    return {**members, "metadata": metadata}
+    metadata = Registered({name: value for name, value in client.metadata.items() if name not in _PERSONAL})
+    return msgspec.structs.replace(client.public(), owner="", token_label="", metadata=metadata)
 
 
 _PERSONAL: Final = frozenset(name for name, row in MEMBERS.items() if row.personal)
@@ -186,6 +184,51 @@ class Message(msgspec.Struct, frozen=True):
     problem: str = ""
     """What went wrong at the last attempt."""
 
-    def public(self) -> Mapping[str, Any]:
-        """What is shown of it in a list."""
-        return {"id": self.identifier, "type": self.type, "attempts": self.attempts, "problem": self.problem}
+    def given_up(self, key: str, given_up_at: int) -> GivenUpMessage:
+        """What is shown of one that was given up, by the key under which it lies."""
+        return GivenUpMessage(
+            key=key,
+            identifier=self.identifier,
+            type=self.type,
+            attempts=self.attempts,
+            problem=self.problem,
+            given_up_at=given_up_at,
+        )
+
+    def waiting(self, key: str, next_attempt_at: int) -> WaitingMessage:
+        """What is shown of one that waits, by the key under which it lies."""
+        return WaitingMessage(
+            key=key,
+            identifier=self.identifier,
+            type=self.type,
+            attempts=self.attempts,
+            problem=self.problem,
+            next_attempt_at=next_attempt_at,
+        )
+
+
+class _ShownMessage(msgspec.Struct, frozen=True, kw_only=True):
+    key: str
+    """Its place in the list."""
+    identifier: str = msgspec.field(name="id")
+    """The `webhook-id` under which it is sent."""
+    type: str
+    """The kind of event that it tells of."""
+    attempts: int
+    """How often it was tried."""
+    problem: str
+    """What went wrong at the last attempt; empty where there was none."""
+
+
+class GivenUpMessage(_ShownMessage, frozen=True, kw_only=True):
+    """A message that was given up, in a list; what it tells is in the audit."""
+
+    given_up_at: int
+    """When it was given up, in seconds since 1970."""
+
+
+class WaitingMessage(_ShownMessage, frozen=True, kw_only=True):
+    """A message that waits, in a list; what it tells is in the audit."""
+
+    next_attempt_at: int
+    """When it is tried next, in seconds since 1970."""

@@ -6,22 +6,27 @@ and told in the same words. It is off unless the issuer's settings say `admin_ap
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec.structs import asdict
 
-from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessToken, Kind
-from registrar.domain.client import Assurance, Client
+from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessToken, Kind, TokenStatus
+from registrar.domain.client import Assurance, Client, ClientInformation, ShownClient
 from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
 from registrar.domain.findings import shown
 from registrar.domain.metadata import Presented, SignedRequest
-from registrar.http import certificates, openapi, wire
+from registrar.http import answers, certificates, openapi, wire
+from registrar.http.answers import Accepted, Created, Given, Jwt, Tagged
 from registrar.http.endpoints import Exchange, address_of
 from registrar.http.wire import Answer, Fields, Scope
-from registrar.policy.comparison import told
+from registrar.policy import comparison
+from registrar.policy.comparison import ShownPolicy
 from registrar.service import (
     administration,
     admission,
@@ -37,17 +42,19 @@ from registrar.service import (
     webhooks,
 )
 from registrar.service import limits as rates
-from registrar.service.administration import Operator, Refused, Unknown
+from registrar.service.administration import Operator, Refused, ReissuedToken, Unknown
 from registrar.service.audit import Caller
-from registrar.service.bulk import Job, Selection
-from registrar.service.inventory import Filters
+from registrar.service.bulk import Job, Selection, ShownJob
+from registrar.service.explanation import Explanation
+from registrar.service.inventory import Filters, Statistics
 from registrar.service.registry import Issuer, Registry
+from registrar.service.review import ShownReview
+from registrar.service.statements import ShownStatement
+from registrar.service.webhooks import ShownWebhook, Trial
 
 PREFIX: Final = "/admin/api/"
 """What stands between the path of an issuer and that of a route below."""
 
-_PAGE: Final = 100
-_MOST: Final = 1000
 _SURVEYED: Final = 10_000
 """Clients that a dry run over HTTP looks at."""
 _LATEST: Final = 10**11
@@ -83,7 +90,8 @@ class Call(NamedTuple):
         return self.registry.clock() // 1000
 
 
-Act = Callable[[Call], Awaitable[Answer]]
+Act = Callable[[Call], Awaitable[Given]]
+"""What it gives is what its annotation says: `openapi` describes that, with the status of `answers`."""
 
 
 class Row(NamedTuple):
@@ -113,7 +121,7 @@ async def serve(exchange: Exchange) -> Answer:
     """
     registry, issuer, _, scope, _, path = exchange
     if path == DOCUMENT and scope["method"] in ("GET", "HEAD"):
-        return wire.answer(200, document(issuer))
+        return wire.answer(200, await asyncio.to_thread(document, issuer))
     door = f"{issuer.url}{PREFIX}{path[:_NAME]}"
     address = address_of(scope)
     caller = Caller(door, address=address)
@@ -132,7 +140,8 @@ async def serve(exchange: Exchange) -> Answer:
         body = await _body(exchange, given)
         query = dict(parse_qsl(scope["query_string"].decode("ascii", "replace")))
         operator = Operator(held.owner, door, held.token_id, address, held.ceiling)
-        return await row.act(Call(registry, issuer, operator, held, name, body, query, _seen(scope)))
+        call = Call(registry, issuer, operator, held, name, body, query, _seen(scope))
+        return answers.answer(await row.act(call))
     except Unknown as problem:
         raise await _refused(exchange, caller, ProtocolError("not_found", _said(problem)), body) from None
     except Refused as problem:
@@ -233,6 +242,7 @@ class Reason(_Strict, frozen=True):
     """Why; it goes into the audit."""
 
     reason: str = ""
+    """In the words of whoever acts."""
 
 
 class Explained(_Strict, frozen=True):
@@ -241,20 +251,28 @@ class Explained(_Strict, frozen=True):
     request: dict[str, Any] | str
     """What would be sent: an object, or a JWT as a string."""
     assurance: Assurance = Assurance.OPEN
+    """What was verified of the sender."""
     token_scope: str = ""
+    """The scopes of the sender's token, with spaces between."""
     client_class: str = msgspec.field(name="class", default="")
+    """The class of the sender."""
     owner: str = ""
+    """The person whose token it would be."""
 
 
 class TemplateWanted(_Strict, frozen=True):
     """A template as it is to be."""
 
-    metadata: dict[str, Any]
+    metadata: Presented
+    """What its instances have; judged as a registration is."""
     template_id: str = ""
-    """Where it is created."""
+    """Its name, where it is created."""
     allowed: list[str] = []
+    """The members that an instance may choose for itself."""
     policy: str = ""
+    """The policies that judge it and its instances, with spaces between; the issuer's own by default."""
     description: str = ""
+    """What it is for, for people."""
     version: int | None = None
     """Where it is changed: the version that was seen."""
 
@@ -267,10 +285,15 @@ class StatementWanted(_Strict, frozen=True):
     """A software statement as it is to be."""
 
     software_id: str
-    members: dict[str, Any] = {}
+    """The software that it is about."""
+    members: Presented = Presented({})
+    """The client metadata that it attests."""
     expires_in: int = statements.LIFETIME
+    """Seconds until it ends."""
     algorithm: str = statements.ALGORITHMS[0]
+    """How it is signed."""
     once: bool = True
+    """Whether it registers once and never again."""
 
 
 class Metadata(msgspec.Struct):
@@ -281,18 +304,26 @@ class LabelsWanted(_Strict, frozen=True):
     """The labels that are set; an empty value takes one away."""
 
     labels: dict[str, str]
+    """Label -> value."""
 
 
 class TokenWanted(_Strict, frozen=True):
     """An initial access token as it is to be."""
 
     kind: Kind = Kind.CLIENT
+    """Who earned it, which decides the modes that admit it."""
     scope: str = SCOPE
+    """Its scopes, with spaces between."""
     policy: str = ""
+    """The policy that judges what is registered with it; the issuer's own by default."""
     label: str = ""
+    """What it is called, for people."""
     owner: str = ""
+    """The person whose it is."""
     max_uses: int = 1
+    """How many registrations it is good for; 0 is unlimited."""
     expires_in: int = 0
+    """Seconds until it ends; 0 is never."""
     labels: dict[str, str] = {}
     """What every client is labelled with that is registered with it."""
     within: dict[str, str] = {}
@@ -312,107 +343,116 @@ class RotationWanted(_Strict, frozen=True):
     overlap: Annotated[int, msgspec.Meta(ge=0, le=administration.LARGEST)] | None = None
     """Seconds for which the old one still works; the issuer's setting by default."""
     reason: str = ""
+    """Why; it goes into the audit."""
 
 
 class JobWanted(_Strict, frozen=True):
     """What is done to many clients."""
 
     act: bulk.Act
+    """What is done to each."""
     selection: Selection
+    """To which."""
     reason: str = ""
+    """Why; it goes into the audit."""
     overlap: Annotated[int, msgspec.Meta(ge=0, le=administration.LARGEST)] | None = None
+    """Seconds for which replaced secrets still work; the issuer's setting by default."""
     dry_run: bool = False
+    """Whether it is only counted what would be done."""
 
 
 class ReplayWanted(_Strict, frozen=True):
     """Which messages are sent again."""
 
     ids: list[str] = []
+    """Those of these identifiers, out of the log."""
     since: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)] = 0
-    """Seconds since 1970."""
+    """Those of events from this time on, in seconds since 1970."""
     until: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)] = 0
+    """And before this time; now by default."""
     given_up: bool = False
+    """Those that were given up."""
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------
 
 
-async def _list_policies(call: Call) -> Answer:
+async def _list_policies(call: Call) -> answers.Policies:
     rows = [
-        {"name": name, "description": policy.description, "digest": policy.digest}
+        answers.PolicyRow(name=name, description=policy.description, digest=policy.digest)
         for name, policy in sorted(call.issuer.policies.items())
     ]
-    return wire.answer(200, {"policies": rows, "policy": call.issuer.policy.name})
+    return answers.Policies(policies=rows, policy=call.issuer.policy.name)
 
 
-async def _show_policy(call: Call) -> Answer:
+async def _show_policy(call: Call) -> ShownPolicy:
     if call.name not in call.issuer.policies:
         raise Unknown(f"there is no policy {call.name} at {call.issuer.name}")
-    return wire.answer(200, told(call.issuer.policies[call.name]))
+    return comparison.public(call.issuer.policies[call.name])
 
 
-async def _explain(call: Call) -> Answer:
+async def _explain(call: Call) -> Explanation:
     asked = _read(call, Explained)
     if any(name not in call.issuer.policies for name in call.name.split()):
         raise Unknown(f"there is no policy {call.name} at {call.issuer.name}")
     body = SignedRequest(asked.request) if isinstance(asked.request, str) else Presented(asked.request)
     supposed = explanation.Supposed(asked.assurance, tuple(asked.token_scope.split()), asked.client_class, asked.owner)
-    found = await explanation.explain(call.registry, call.issuer, call.name, body, supposed)
-    return wire.answer(200, found.public())
+    return await explanation.explain(call.registry, call.issuer, call.name, body, supposed)
 
 
 # --- templates --------------------------------------------------------------------------------------------------------
 
 
-async def _list_templates(call: Call) -> Answer:
+async def _list_templates(call: Call) -> answers.Templates:
     found = templates.every(call.registry, call.issuer, call.query.get("after", ""))
-    return await _page(call, "templates", "template_id", (one.public() async for one in found))
+    rows, after = await _page(call, "template_id", (one.public() async for one in found))
+    return answers.Templates(templates=rows, after=after)
 
 
-async def _create_template(call: Call) -> Answer:
+async def _create_template(call: Call) -> Created[answers.ChangedTemplate]:
     asked = _read(call, TemplateWanted)
-    return _changed(await templates.create(*call.acting, asked.template_id, asked.wanted()), 201)
+    return Created(_changed(await templates.create(*call.acting, asked.template_id, asked.wanted())))
 
 
-async def _show_template(call: Call) -> Answer:
+async def _show_template(call: Call) -> answers.TemplateInUse:
     found = await templates.find(call.registry, call.issuer, call.name)
     instances = await templates.instances_of(call.registry, call.issuer, call.name)
-    return wire.answer(200, {**found.public(), "instances": instances})
+    return answers.TemplateInUse(**asdict(found.public()), instances=instances)
 
 
-async def _change_template(call: Call) -> Answer:
+async def _change_template(call: Call) -> answers.ChangedTemplate:
     asked = _read(call, TemplateWanted)
     if asked.template_id not in ("", call.name):
         raise ProtocolError("invalid_request", "template_id is another one than that of the path.")
     return _changed(await templates.change(*call.acting, call.name, asked.wanted(), expected=asked.version))
 
 
-async def _enable_template(call: Call) -> Answer:
+async def _enable_template(call: Call) -> answers.ChangedTemplate:
     return _changed(await templates.enable(*call.acting, call.name, _read(call, Reason).reason))
 
 
-async def _disable_template(call: Call) -> Answer:
+async def _disable_template(call: Call) -> answers.ChangedTemplate:
     return _changed(await templates.disable(*call.acting, call.name, _read(call, Reason).reason))
 
 
-async def _delete_template(call: Call) -> Answer:
+async def _delete_template(call: Call) -> answers.ChangedTemplate:
     return _changed(await templates.delete(*call.acting, call.name, _read(call, Reason).reason))
 
 
-def _changed(changed: templates.Changed, status: int = 200) -> Answer:
-    more = {"waiting": changed.waiting} if changed.waiting else {}
-    return wire.answer(status, {**changed.template.public(), **more})
+def _changed(changed: templates.Changed) -> answers.ChangedTemplate:
+    return answers.ChangedTemplate(**asdict(changed.template.public()), waiting=changed.waiting)
 
 
 # --- software statements ----------------------------------------------------------------------------------------------
 
 
-async def _list_statements(call: Call) -> Answer:
+async def _list_statements(call: Call) -> answers.Statements:
     found = statements.every(call.registry, call.issuer, call.query.get("after", ""))
-    return await _page(call, "statements", "jti", (one.public(call.now) async for one in found))
+    rows, after = await _page(call, "jti", (one.public(call.now) async for one in found))
+    return answers.Statements(statements=rows, after=after)
 
 
-async def _issue_statement(call: Call) -> Answer:
+async def _issue_statement(call: Call) -> Created[answers.IssuedStatement]:
     asked = _read(call, StatementWanted)
     compact, issued = await statements.issue(
         *call.acting,
@@ -422,36 +462,37 @@ async def _issue_statement(call: Call) -> Answer:
         algorithm=asked.algorithm,
         once=asked.once,
     )
-    return wire.answer(201, {"software_statement": compact, **issued.public(call.now)})
+    return Created(answers.IssuedStatement(software_statement=compact, **asdict(issued.public(call.now))))
 
 
-async def _show_statement(call: Call) -> Answer:
-    return wire.answer(200, (await statements.find(call.registry, call.issuer, call.name)).public(call.now))
+async def _show_statement(call: Call) -> ShownStatement:
+    return (await statements.find(call.registry, call.issuer, call.name)).public(call.now)
 
 
-async def _revoke_statement(call: Call) -> Answer:
+async def _revoke_statement(call: Call) -> ShownStatement:
     revoked = await statements.revoke(*call.acting, call.name, _read(call, Reason).reason)
-    return wire.answer(200, revoked.public(call.now))
+    return revoked.public(call.now)
 
 
 # --- initial access tokens --------------------------------------------------------------------------------------------
 
 
-async def _list_tokens(call: Call) -> Answer:
+async def _list_tokens(call: Call) -> answers.Tokens:
     limit = _limit(call)
     if call.token.within:
         found = [one for one in await _tokens_within(call) if one.token_id > call.query.get("after", "")][:limit]
     else:
         after = (call.issuer.name, call.query.get("after", ""))
         found = list(await call.registry.store.tokens(call.issuer.name, after=after, limit=limit))
-    return _paged("tokens", [one.public(call.now) for one in found], "token_id", limit)
+    rows = [one.public(call.now) for one in found]
+    return answers.Tokens(tokens=rows, after=_after(rows, "token_id", limit))
 
 
 async def _tokens_within(call: Call) -> list[InitialAccessToken]:
     """The tokens that register within the labels of the one that asks, and administer nothing beyond them."""
     found: list[InitialAccessToken] = []
     after = (call.issuer.name, "")
-    while page := await call.registry.store.tokens(call.issuer.name, after=after, limit=_MOST):
+    while page := await call.registry.store.tokens(call.issuer.name, after=after, limit=answers.MOST):
         found += [one for one in page if _token_within(call, one)]
         after = (page[-1].issuer, page[-1].token_id)
     return found
@@ -464,7 +505,7 @@ def _token_within(call: Call, one: InitialAccessToken) -> bool:
     return call.token.within.items() <= reached.items()
 
 
-async def _issue_token(call: Call) -> Answer:
+async def _issue_token(call: Call) -> Created[answers.IssuedToken]:
     asked = _read(call, TokenWanted)
     scope = tuple(asked.scope.split())
     if beyond := call.token.beyond(scope):
@@ -484,45 +525,46 @@ async def _issue_token(call: Call) -> Answer:
         within=asked.within,
         under=call.token,
     )
-    return wire.answer(201, {"token": value, **issued.public(call.now)})
+    return Created(answers.IssuedToken(token=value, **asdict(issued.public(call.now))))
 
 
-async def _revoke_token(call: Call) -> Answer:
+async def _revoke_token(call: Call) -> answers.RevokedToken | Accepted[answers.RevokedWithClients]:
     asked = _read(call, RevocationWanted)
     if call.token.within and call.name not in [one.token_id for one in await _tokens_within(call)]:
         raise Unknown(f"there is no initial access token {call.name} at {call.issuer.name}")
     if asked.cascade and "admin.clients" not in call.token.scope:
         raise BearerError("insufficient_scope", "What becomes of clients needs the scope admin.clients.")
     await administration.revoke_token(*call.acting, call.name, again=bool(asked.cascade))
-    told = {"token_id": call.name, "status": "revoked"}
     if not asked.cascade:
-        return wire.answer(200, told)
+        return answers.RevokedToken(token_id=call.name, status=TokenStatus.REVOKED)
     reason = f"the initial access token {call.name} was revoked"
     job = await _started(
         call, bulk.Act(asked.cascade), _narrowed(call, Selection(token=call.name)), reason, whenever=True
     )
-    return wire.answer(202, {**told, "job_id": job.job_id})
+    revoked = answers.RevokedWithClients(token_id=call.name, status=TokenStatus.REVOKED, job_id=job.job_id)
+    return Accepted(revoked)
 
 
 # --- webhooks ---------------------------------------------------------------------------------------------------------
 
 
-async def _list_webhooks(call: Call) -> Answer:
+async def _list_webhooks(call: Call) -> answers.Webhooks:
     names = sorted(call.registry.webhooks.of(call.issuer.name))
     rows = [await webhooks.public(call.registry, call.issuer, name) for name in names]
-    return wire.answer(200, {"webhooks": rows})
+    return answers.Webhooks(webhooks=rows)
 
 
-async def _show_webhook(call: Call) -> Answer:
-    return wire.answer(200, await webhooks.public(call.registry, call.issuer, call.name))
+async def _show_webhook(call: Call) -> ShownWebhook:
+    return await webhooks.public(call.registry, call.issuer, call.name)
 
 
-async def _list_given_up(call: Call) -> Answer:
-    found = webhooks.messages(call.registry, call.issuer, call.name, after=call.query.get("after", ""))
-    return await _page(call, "messages", "key", found)
+async def _list_given_up(call: Call) -> answers.Messages:
+    found = webhooks.given_up(call.registry, call.issuer, call.name, call.query.get("after", ""))
+    rows, after = await _page(call, "key", found)
+    return answers.Messages(messages=rows, after=after)
 
 
-async def _replay_webhook(call: Call) -> Answer:
+async def _replay_webhook(call: Call) -> answers.Replayed:
     asked = _read(call, ReplayWanted)
     if bool(asked.ids) + asked.given_up + bool(asked.since) != 1:
         raise ProtocolError("invalid_request", "One of ids, since and given_up says what is sent again.")
@@ -533,16 +575,16 @@ async def _replay_webhook(call: Call) -> Answer:
         count = await webhooks.replay_named(*acting, asked.ids)
     else:
         count = await webhooks.replay(*acting, since_ms=asked.since * 1000, until_ms=asked.until * 1000)
-    return wire.answer(200, {"webhook": call.name, "replayed": count})
+    return answers.Replayed(webhook=call.name, replayed=count)
 
 
-async def _try_webhook(call: Call) -> Answer:
-    return wire.answer(200, await webhooks.try_out(call.registry, call.issuer, call.name))
+async def _try_webhook(call: Call) -> Trial:
+    return await webhooks.try_out(call.registry, call.issuer, call.name)
 
 
-async def _enable_webhook(call: Call) -> Answer:
+async def _enable_webhook(call: Call) -> ShownWebhook:
     await webhooks.enable(*call.acting, call.name, _read(call, Reason).reason)
-    return wire.answer(200, await webhooks.public(call.registry, call.issuer, call.name))
+    return await webhooks.public(call.registry, call.issuer, call.name)
 
 
 # --- reviews ----------------------------------------------------------------------------------------------------------
@@ -554,33 +596,38 @@ class Decided(_Strict, frozen=True):
     digest: str
     """Of what was looked at: nothing else is decided about."""
     reason: str = ""
+    """Why; it goes into the audit."""
 
 
-async def _list_reviews(call: Call) -> Answer:
-    rows, looked, limit = list[dict[str, Any]](), 0, _limit(call)
+async def _list_reviews(call: Call) -> answers.Reviews:
+    rows, looked, limit = list[answers.HeldRow](), 0, _limit(call)
     async for one, client in review.every(call.registry, call.issuer, call.query.get("after", "")):
         looked += 1
         if client is not None and call.token.within.items() <= client.labels.items():
-            rows.append({"client_id": one.client_id, "what": one.what, "digest": one.digest, **one.pending()})
+            rows.append(
+                answers.HeldRow(
+                    client_id=one.client_id, what=one.what, digest=one.digest, since=one.since, reason=one.why
+                )
+            )
         if len(rows) == limit or looked == inventory.LOOKS:  # a page ends there, full or not
-            return wire.answer(200, {"reviews": rows, "after": one.client_id})
-    return wire.answer(200, {"reviews": rows})
+            return answers.Reviews(reviews=rows, after=one.client_id)
+    return answers.Reviews(reviews=rows)
 
 
-async def _show_review(call: Call) -> Answer:
-    return wire.answer(200, await review.show(call.registry, call.issuer, call.name))
+async def _show_review(call: Call) -> ShownReview:
+    return await review.show(call.registry, call.issuer, call.name)
 
 
-async def _approve(call: Call) -> Answer:
+async def _approve(call: Call) -> answers.ChangedClient:
     asked = _read(call, Decided)
     after, secret = await review.approve(*call.acting, call.name, digest=asked.digest, reason=asked.reason)
-    return wire.answer(200, after.public() | ({"client_secret": secret} if secret else {}))
+    return answers.ChangedClient(**asdict(after.public()), client_secret=secret)
 
 
-async def _reject(call: Call) -> Answer:
+async def _reject(call: Call) -> ShownClient:
     asked = _read(call, Decided)
     rejected = await review.reject(*call.acting, call.name, digest=asked.digest, reason=asked.reason)
-    return wire.answer(200, rejected.public())
+    return rejected.public()
 
 
 # --- clients ----------------------------------------------------------------------------------------------------------
@@ -623,28 +670,27 @@ def _filters(call: Call) -> Filters:
     return msgspec.structs.replace(found, labels=_labels_within(call, labelled))
 
 
-async def _list_clients(call: Call) -> Answer:
+async def _list_clients(call: Call) -> answers.Clients:
     limit = _limit(call)
     if (order := call.query.get("order", "oldest")) not in ("oldest", "newest"):
         raise ProtocolError("invalid_request", "The order is oldest or newest, whichever comes first.")
     after, newest = call.query.get("after", ""), order == "newest"
     found = await inventory.page(call.registry, call.issuer, _filters(call), after=after, limit=limit, newest=newest)
-    rows = [one.public() for one in found.clients]
-    return wire.answer(200, {"clients": rows, **({"after": found.after} if found.after else {})})
+    return answers.Clients(clients=[one.public() for one in found.clients], after=found.after)
 
 
-async def _count_clients(call: Call) -> Answer:
-    return wire.answer(200, await inventory.statistics(call.registry, call.issuer, _filters(call)))
+async def _count_clients(call: Call) -> Statistics:
+    return await inventory.statistics(call.registry, call.issuer, _filters(call))
 
 
-async def _label_client(call: Call) -> Answer:
+async def _label_client(call: Call) -> ShownClient:
     asked = _read(call, LabelsWanted)
     if not call.token.within.items() <= {**call.token.within, **asked.labels}.items():
         raise BearerError("insufficient_scope", "This token moves no client out of its labels.")
-    return wire.answer(200, (await labels.label(*call.acting, call.name, asked.labels)).public())
+    return (await labels.label(*call.acting, call.name, asked.labels)).public()
 
 
-async def _create_client(call: Call) -> Answer:
+async def _create_client(call: Call) -> Created[ClientInformation]:
     token, wanted = call.token, Presented(call.body)
     made = await client_administration.create(
         *call.acting,
@@ -655,7 +701,7 @@ async def _create_client(call: Call) -> Answer:
         bound=token.bound,
         labelled={**token.labels, **token.within},
     )
-    return wire.answer(201, made)
+    return Created(made)
 
 
 def _tag(client: Client) -> str:
@@ -663,67 +709,67 @@ def _tag(client: Client) -> str:
     return f'"{hashlib.sha256(wire.answer(200, client.public()).body).hexdigest()[:32]}"'
 
 
-def _tagged(client: Client, **more: str) -> Answer:
-    status, headers, body = wire.answer(200, client.public() | more)
-    return Answer(status, [*headers, (b"etag", _tag(client).encode())], body)
+async def _show_client(call: Call) -> Tagged[ShownClient]:
+    found = await administration.find(call.registry, call.issuer, call.name)
+    return Tagged(found.public(), _tag(found))
 
 
-async def _show_client(call: Call) -> Answer:
-    return _tagged(await administration.find(call.registry, call.issuer, call.name))
-
-
-async def _change_client(call: Call) -> Answer:
+async def _change_client(call: Call) -> Tagged[answers.ChangedClient]:
     seen = call.seen
 
     def matches(client: Client) -> bool:
         return seen is None or "*" in seen or _tag(client) in seen
 
     changed, secret = await client_administration.change(*call.acting, call.name, Presented(call.body), matches)
-    return _tagged(changed, **({"client_secret": secret} if secret else {}))
+    return Tagged(answers.ChangedClient(**asdict(changed.public()), client_secret=secret), _tag(changed))
 
 
-async def _receipt(call: Call) -> Answer:
+async def _show_receipt(call: Call) -> Jwt:
     client = await administration.find(call.registry, call.issuer, call.name)
-    return wire.jwt(await receipts.issue(call.registry, call.issuer, client))
+    return Jwt(await receipts.issue(call.registry, call.issuer, client))
 
 
-async def _suspend_client(call: Call) -> Answer:
+async def _suspend_client(call: Call) -> ShownClient:
     reason = _read(call, Reason).reason
-    return wire.answer(200, (await administration.suspend(*call.acting, call.name, reason)).public())
+    return (await administration.suspend(*call.acting, call.name, reason)).public()
 
 
-async def _resume_client(call: Call) -> Answer:
+async def _resume_client(call: Call) -> ShownClient:
     reason = _read(call, Reason).reason
-    return wire.answer(200, (await administration.resume(*call.acting, call.name, reason)).public())
+    return (await administration.resume(*call.acting, call.name, reason)).public()
 
 
-async def _rotate_secret(call: Call) -> Answer:
+async def _rotate_secret(call: Call) -> answers.RotatedSecret:
     asked = _read(call, RotationWanted)
     secret, changed = await administration.rotate_secret(
         *call.acting, call.name, overlap=asked.overlap, reason=asked.reason
     )
     current, *old = changed.credentials.secrets
-    told = {"client_id": call.name, "client_secret": secret, "client_secret_expires_at": current.expires_at}
-    return wire.answer(200, told | ({"old_secret_works_until": old[0].until} if old else {}))
+    return answers.RotatedSecret(
+        client_id=call.name,
+        client_secret=secret,
+        client_secret_expires_at=current.expires_at,
+        old_secret_works_until=old[0].until if old else msgspec.UNSET,
+    )
 
 
-async def _reissue_token(call: Call) -> Answer:
+async def _reissue_token(call: Call) -> ReissuedToken:
     token, secret, changed = await administration.reissue_token(*call.acting, call.name, _read(call, Reason).reason)
-    return wire.answer(200, administration.reissued(call.issuer, changed, token, secret))
+    return administration.reissued(call.issuer, changed, token, secret)
 
 
-async def _delete_client(call: Call) -> Answer:
+async def _delete_client(call: Call) -> None:
     await administration.delete(*call.acting, call.name, _read(call, Reason).reason)
-    return Answer(204, wire.NO_STORE[1:])
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------
 
 
-async def _list_jobs(call: Call) -> Answer:
+async def _list_jobs(call: Call) -> answers.Jobs:
     found = bulk.every(call.registry, call.issuer, call.query.get("after", ""))
     mine = (one.public() async for one in found if call.token.within.items() <= one.selection.labels.items())
-    return await _page(call, "jobs", "job_id", mine)
+    rows, after = await _page(call, "job_id", mine)
+    return answers.Jobs(jobs=rows, after=after)
 
 
 def _narrowed(call: Call, selection: Selection) -> Selection:
@@ -749,7 +795,7 @@ async def _job(call: Call) -> Job:
     return found
 
 
-async def _start_job(call: Call) -> Answer:
+async def _start_job(call: Call) -> answers.Survey | Accepted[ShownJob]:
     asked = _read(call, JobWanted)
     asked.selection.check()
     asked = msgspec.structs.replace(asked, selection=_narrowed(call, asked.selection))
@@ -757,10 +803,9 @@ async def _start_job(call: Call) -> Answer:
         meant, fit, whole = await bulk.survey(
             call.registry, call.issuer, asked.act, asked.selection, most=_SURVEYED, tell=lambda _: None
         )
-        told = {"act": asked.act.value, "clients": meant, "would_change": fit}
-        return wire.answer(200, told | ({} if whole else {"more": True}))
+        return answers.Survey(act=asked.act, clients=meant, would_change=fit, more=not whole)
     job = await _started(call, asked.act, asked.selection, asked.reason, overlap=asked.overlap)
-    return wire.answer(202, job.public())
+    return Accepted(job.public())
 
 
 async def _started(call: Call, act: bulk.Act, selection: Selection, reason: str, **more: Any) -> Job:
@@ -769,40 +814,39 @@ async def _started(call: Call, act: bulk.Act, selection: Selection, reason: str,
     return job
 
 
-async def _show_job(call: Call) -> Answer:
-    return wire.answer(200, (await _job(call)).public())
+async def _show_job(call: Call) -> ShownJob:
+    return (await _job(call)).public()
 
 
-async def _stop_job(call: Call) -> Answer:
+async def _stop_job(call: Call) -> ShownJob:
     await _job(call)
-    return wire.answer(200, (await bulk.stop(*call.acting, call.name)).public())
+    return (await bulk.stop(*call.acting, call.name)).public()
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
 def _limit(call: Call) -> int:
-    said = call.query.get("limit", str(_PAGE))
-    if not (said.isascii() and said.isdigit() and 1 <= int(said[:9]) <= _MOST):
-        raise ProtocolError("invalid_request", f"limit is a number from 1 to {_MOST}.")
+    said = call.query.get("limit", str(answers.PAGE))
+    if not (said.isascii() and said.isdigit() and 1 <= int(said[:9]) <= answers.MOST):
+        raise ProtocolError("invalid_request", f"limit is a number from 1 to {answers.MOST}.")
     return int(said)
 
 
-async def _page(call: Call, what: str, key: str, found: AsyncIterator[dict[str, Any]]) -> Answer:
-    """Some of many things, in the order of their names."""
+async def _page(call: Call, key: str, found: AsyncIterator[_Wanted]) -> tuple[list[_Wanted], str]:
+    """Some of many things, in the order of their names, and the name after which the next page begins."""
     limit = _limit(call)
-    rows: list[dict[str, Any]] = []
+    rows: list[_Wanted] = []
     async for row in found:
         rows.append(row)
         if len(rows) == limit:
             break
-    return _paged(what, rows, key, limit)
+    return rows, _after(rows, key, limit)
 
 
-def _paged(what: str, rows: list[dict[str, Any]], key: str, limit: int) -> Answer:
-    """A page, and `after` for the next one where there may be more."""
-    more = {"after": rows[-1][key]} if len(rows) == limit else {}
-    return wire.answer(200, {what: rows, **more})
+def _after(rows: Sequence[object], key: str, limit: int) -> str:
+    """Where the next page begins, where there may be one."""
+    return str(getattr(rows[-1], key)) if len(rows) == limit else ""
 
 
 _PAGED: Final = ("limit", "after")
@@ -853,7 +897,7 @@ ROUTES: Final = (
         conditional=True,
     ),
     Row("DELETE", "clients/{}", "admin.clients", _delete_client, takes=Reason, confined=True, of_client=True),
-    Row("GET", "clients/{}/receipt", "admin.clients", _receipt, confined=True, of_client=True),
+    Row("GET", "clients/{}/receipt", "admin.clients", _show_receipt, confined=True, of_client=True),
     Row("POST", "clients/{}/suspend", "admin.clients", _suspend_client, takes=Reason, confined=True, of_client=True),
     Row("POST", "clients/{}/resume", "admin.clients", _resume_client, takes=Reason, confined=True, of_client=True),
     Row(
@@ -881,6 +925,11 @@ DOCUMENT: Final = "openapi.json"
 """Where the description of all this is, for whoever asks: it holds nothing that is not in the documentation."""
 
 
-def document(issuer: Issuer) -> dict[str, Any]:
+def document(issuer: Issuer) -> Mapping[str, Any]:
     """The OpenAPI document of an issuer."""
-    return openapi.document(issuer.url, PREFIX, issuer.settings.registration.path, ROUTES)
+    return _document(issuer.url, issuer.settings.registration.path)
+
+
+@cache
+def _document(url: str, registration: str) -> Mapping[str, Any]:
+    return openapi.document(url, PREFIX, registration, ROUTES)

@@ -5,13 +5,66 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
-from registrar.policy.policy import Policy
+from registrar.domain.lifecycle import Lifetime
+from registrar.domain.software_statement import Form
+from registrar.policy.operators import Operators
+from registrar.policy.policy import Changes, Management, Policy, Repeat, Request, Review, Rotation
 
+_RULE: Final = msgspec.Meta(
+    description="A rule, and beside its name its arguments, which are those of the rule.",
+    extra_json_schema={
+        "properties": {"rule": {"type": "string", "description": "The name of the rule."}},
+        "required": ["rule"],
+        "additionalProperties": True,
+    },
+)
 _SECTIONS: Final = ("request", "management", "repeat", "lifetime", "rotation", "changes", "review", "statement")
+
+
+class ShownPolicy(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A policy as plain data, without what it leaves at its default; sections are as a policy file has them."""
+
+    name: str
+    """Its name."""
+    description: str = ""
+    """What it is for, for people."""
+    digest: str = ""
+    """The SHA-256 of the text that it was loaded from."""
+    features: tuple[str, ...] = ()
+    """Groups of members and values that are served under it and not under others."""
+    registration: ShownProofs | msgspec.UnsetType = msgspec.UNSET
+    """What a registration has to come with."""
+    request: Request | msgspec.UnsetType = msgspec.UNSET
+    """How a request is written."""
+    management: Management | msgspec.UnsetType = msgspec.UNSET
+    """How whoever manages a registration is known."""
+    repeat: Repeat | msgspec.UnsetType = msgspec.UNSET
+    """What a registration does of software that is registered already."""
+    lifetime: Lifetime | msgspec.UnsetType = msgspec.UNSET
+    """How long what is registered lasts."""
+    rotation: Rotation | msgspec.UnsetType = msgspec.UNSET
+    """When secrets are replaced."""
+    changes: Changes | msgspec.UnsetType = msgspec.UNSET
+    """What expansions are answered with."""
+    review: Review | msgspec.UnsetType = msgspec.UNSET
+    """What is held until somebody has looked at it."""
+    statement: Form | msgspec.UnsetType = msgspec.UNSET
+    """How software statements are read."""
+    metadata: dict[str, Operators] = {}
+    """Member -> what is demanded of it; operators that are not used are absent."""
+    rules: list[Annotated[dict[str, Any], _RULE]] = []
+    """Its rules, in their order."""
+
+
+class ShownProofs(msgspec.Struct, frozen=True):
+    """What a registration has to come with."""
+
+    authentication: tuple[str, ...]
+    """Alternatives; what has to come together has a plus between."""
 
 
 class Difference(NamedTuple):
@@ -36,6 +89,11 @@ def told(policy: Policy) -> dict[str, Any]:
     shown["metadata"] = {name: _given(_plain(held)) for name, held in sorted(policy.members.items())}
     shown["rules"] = [{"rule": one.name, **{k: _plain(v) for k, v in one.arguments.items()}} for one in policy.rules]
     return {name: value for name, value in shown.items() if value not in ("", {}, [])}
+
+
+def public(policy: Policy) -> ShownPolicy:
+    """`told`, of the type that it has; what stands in its sections is plain already."""
+    return ShownPolicy(**told(policy))
 
 
 def terms(policy: Policy) -> str:

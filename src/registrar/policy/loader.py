@@ -29,13 +29,13 @@ from registrar.policy.policy import (
     NOTHING,
     Changes,
     Contradiction,
+    ExpansionVerdict,
     Management,
     Policy,
     Repeat,
     Request,
     Review,
     Rotation,
-    Verdict,
     all_of,
 )
 from registrar.policy.rules import RULE_FUNCTIONS, AppliedRule, RuleFunction
@@ -266,14 +266,14 @@ def _defaults(kind: type[Any]) -> dict[str, Any]:
 
 def _changes(table: Mapping[str, Any], document: Document, path: _Path) -> Changes:
     """What kinds of expansion are answered with; `default` is for those that are not named."""
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, ExpansionVerdict] = {}
     for kind, said in table.items():
         if kind != "default" and kind not in KINDS:
             raise document.error(f"{kind} is no expansion; these are: default, {', '.join(KINDS)}", *path, kind)
-        if said not in tuple(Verdict):
-            raise document.error(f"{kind} is one of {', '.join(Verdict)}", *path, kind)
-        verdicts[kind] = Verdict(said)
-    default = verdicts.pop("default", Verdict.ALLOW)
+        if said not in tuple(ExpansionVerdict):
+            raise document.error(f"{kind} is one of {', '.join(ExpansionVerdict)}", *path, kind)
+        verdicts[kind] = ExpansionVerdict(said)
+    default = verdicts.pop("default", ExpansionVerdict.ALLOW)
     return Changes(MappingProxyType(verdicts) if verdicts else NOTHING, default)
 
 

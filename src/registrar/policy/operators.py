@@ -40,12 +40,19 @@ class Operators:
     """The operators of one member; None is an operator that is not used."""
 
     value: Any = None
+    """It is this, whatever is asked for."""
     add: tuple[str, ...] | None = None
+    """These are added to what is asked for."""
     default: Any = None
+    """It is this where nothing is asked for."""
     one_of: tuple[Any, ...] | None = None
+    """It is one of these."""
     subset_of: tuple[str, ...] | None = None
+    """It holds none but these."""
     superset_of: tuple[str, ...] | None = None
+    """It holds all of these."""
     essential: bool = False
+    """It has to be there."""
 
     def permits(self, value: str) -> bool:
         """Whether the result may be, or may hold, `value`."""

@@ -43,6 +43,7 @@ class Request:
     signed: str = "no"
     """`no`, `allowed` or `required`: whether the body is a JWT (`application/jwt`, `application/jose`)."""
     algorithms: tuple[str, ...] = ("PS256", "ES256")
+    """How it may be signed."""
     maximum_lifetime: int = 3600
     """Seconds from `iat` to `exp` at the most."""
     audience: str = "issuer"
@@ -64,6 +65,7 @@ class Management:
     scope: str = ""
     """The scope of the access token, where one is demanded."""
     operations: tuple[str, ...] = ("read", "update", "delete")
+    """What they may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,12 @@ class Rotation:
     """`rotation`: when secrets are replaced, beside what the issuer's settings say."""
 
     secret_on_update: bool = False
+    """Whether every update issues a new secret."""
     overlap: int = 0
     """Seconds for which a replaced secret still works; 0 is as long as the issuer's settings say."""
 
 
-class Verdict(enum.StrEnum):
+class ExpansionVerdict(enum.StrEnum):
     """What an expansion is answered with, the mildest first."""
 
     ALLOW = "allow"
@@ -84,18 +87,19 @@ class Verdict(enum.StrEnum):
     REFUSE = "refuse"
 
 
-_STRICTNESS: Final = {verdict: at for at, verdict in enumerate(Verdict)}
+_STRICTNESS: Final = {verdict: at for at, verdict in enumerate(ExpansionVerdict)}
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
     """`changes`: what each kind of expansion is answered with, where a client updates itself."""
 
-    verdicts: Mapping[str, Verdict] = field(default_factory=lambda: NOTHING)
-    default: Verdict = Verdict.ALLOW
+    verdicts: Mapping[str, ExpansionVerdict] = field(default_factory=lambda: NOTHING)
+    """Kind -> its answer."""
+    default: ExpansionVerdict = ExpansionVerdict.ALLOW
     """Of kinds that are not named."""
 
-    def of(self, kind: str) -> Verdict:
+    def of(self, kind: str) -> ExpansionVerdict:
         """What a kind of expansion is answered with."""
         return self.verdicts.get(kind, self.default)
 

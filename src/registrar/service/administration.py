@@ -362,18 +362,39 @@ async def reissue_token(
     return token, secret, client
 
 
-def reissued(issuer: Issuer, client: Client, token: PresentedToken, secret: str) -> dict[str, Any]:
+class ReissuedToken(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A registration access token that was issued anew, shown this once. Times are in seconds since 1970."""
+
+    client_id: str
+    """Whose it is."""
+    registration_access_token: str
+    """The token that manages the registration now (RFC 7592 §3)."""
+    registration_client_uri: str
+    """Where the registration is managed."""
+    client_secret: str = ""
+    """The new secret, where the old one was tied to the old token."""
+    client_secret_expires_at: int | msgspec.UnsetType = msgspec.UNSET
+    """When the new secret ends; 0 is never."""
+    old_secret_works_until: int | msgspec.UnsetType = msgspec.UNSET
+    """Until when the old secret works."""
+
+
+def reissued(issuer: Issuer, client: Client, token: PresentedToken, secret: str) -> ReissuedToken:
     """What an operator is shown after `reissue_token`, this once."""
-    told: dict[str, Any] = {
-        "client_id": client.client_id,
-        "registration_access_token": token,
-        "registration_client_uri": issuer.registration_client_uri(client),
-    }
+    told = ReissuedToken(
+        client_id=client.client_id,
+        registration_access_token=token,
+        registration_client_uri=issuer.registration_client_uri(client),
+    )
     if not secret:
         return told
     current, *old = client.credentials.secrets
-    told |= {"client_secret": secret, "client_secret_expires_at": current.expires_at}
-    return told | ({"old_secret_works_until": old[0].until} if old else {})
+    return msgspec.structs.replace(
+        told,
+        client_secret=secret,
+        client_secret_expires_at=current.expires_at,
+        old_secret_works_until=old[0].until if old else msgspec.UNSET,
+    )
 
 
 async def find(registry: Registry, issuer: Issuer, client_id: str) -> Client:

@@ -79,13 +79,17 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     software: str = ""
     """Their own `software_id`; instances of a template are found by the template."""
     template: str = ""
+    """The template that they are instances of."""
     token: str = ""
     """The identifier of the initial access token that they were registered with."""
     owner: str = ""
+    """The person whose they are."""
     statement_issuer: str = ""
+    """The configured name of the issuer of their software statement."""
     policy: str = ""
     """The name of a policy that judges them, by itself or beside others."""
     client_class: str = msgspec.field(name="class", default="")
+    """The class that the facts of their admission gave them."""
     host: str = ""
     """A host that one of their redirect URIs leads to."""
     labels: dict[str, str] = {}
@@ -162,16 +166,66 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return Operator(self.person, f"{self.door} {self.job_id}", self.token_id)
 
     @property
-    def state(self) -> str:
+    def state(self) -> JobState:
         """Where it is in its life."""
-        return "stopped" if self.stopped else "finished" if self.finished_at else "open"
+        return JobState.STOPPED if self.stopped else JobState.FINISHED if self.finished_at else JobState.OPEN
 
-    def public(self) -> dict[str, Any]:
+    def public(self) -> ShownJob:
         """What is shown of it."""
-        shown: dict[str, Any] = msgspec.to_builtins(self)
-        for name in ("person", "door", "token_id", "before_ms", "after"):
-            shown.pop(name, None)
-        return {**shown, "state": self.state, "changed": self.changed, "looked_at": self.looked_at}
+        return ShownJob(
+            job_id=self.job_id,
+            act=self.act,
+            selection=self.selection,
+            reason=self.reason,
+            overlap=msgspec.UNSET if self.overlap is None else self.overlap,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            stopped=self.stopped,
+            looked_at=self.looked_at,
+            changed=self.changed,
+            left=self.left,
+            left_alone=self.left_alone,
+            state=self.state,
+        )
+
+
+class JobState(enum.StrEnum):
+    """Where a job is in its life."""
+
+    OPEN = "open"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+
+
+class ShownJob(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A job as operators see it: what was asked, and how far it has come. Times are in seconds since 1970."""
+
+    job_id: str
+    """What it is called."""
+    act: Act
+    """What is done to each client."""
+    selection: Selection
+    """To which clients."""
+    reason: str = ""
+    """Why; it stands in the audit."""
+    overlap: int | msgspec.UnsetType = msgspec.UNSET
+    """Seconds for which replaced secrets still work, where that was said."""
+    started_at: int
+    """When it was started."""
+    finished_at: int = 0
+    """When it was done, where it is."""
+    stopped: bool = False
+    """Whether it was stopped."""
+    looked_at: int
+    """How many clients were looked at."""
+    changed: int
+    """How many of these were changed."""
+    left: dict[str, str] = {}
+    """Some of the clients that should have been changed and were not: their identifier -> why."""
+    left_alone: int = 0
+    """How many of these there are."""
+    state: JobState
+    """Where it is in its life."""
 
 
 _encode: Final = msgspec.json.Encoder().encode

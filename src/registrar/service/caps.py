@@ -4,10 +4,13 @@ Where a cap is full, the oldest of its clients that was never used makes room, a
 refused. A cap must never be a way to lock others out, so each counts what one caller is answerable for: a `software_id`
 that nobody attested is counted together with the address that claims it.
 
-Whoever registers under a cap replaces an item of that cap in the same transaction, so that of two who counted the same
-clients one counts again: the number holds exactly, over all processes. What an update, or a smaller setting, brings above
-it is made good by the next registration. The client that makes room is deleted in a transaction before that one; where
-the registration then fails, there is room for another.
+Every registration under a cap raises the version of an item of that cap in the same transaction. A process that has counted
+the clients once knows from that version how many they are at the most, whoever else registers: while there is room by that
+number, nobody waits and nothing is read. Where it is used up, who comes takes turns, counts the clients that live after
+reading the version, has the oldest make room, and raises the version no further than there is room by that: of two that
+counted the same clients one counts again. So the number holds exactly, over all processes. What an update, or a smaller
+setting, brings above it is made good when it is counted next. The client that makes room is deleted in a transaction before
+that one; where the registration then fails, there is room for another.
 """
 
 from __future__ import annotations
@@ -28,12 +31,23 @@ from registrar.domain.events import Actor, Event
 from registrar.domain.rates import of_address
 from registrar.domain.settings import ClientLimits
 from registrar.service import last_use, limits
-from registrar.service.ports import TALLY, Change, ClientQuery, Conflict, Count, Drop, Item, NotFound, Put, Spend
+from registrar.service.ports import (
+    TALLY,
+    Advance,
+    Change,
+    ClientQuery,
+    Conflict,
+    Count,
+    Drop,
+    Item,
+    NotFound,
+    Put,
+    Spend,
+)
 from registrar.service.registry import Issuer, Registry
 
 KIND: Final = "cap"
-"""What the caps are called among the items of a store; the key names the cap, the version how often it was moved. Where items
-say which clients it has, the body is how many they are at the most: those that went are found out when it seems full."""
+"""What the caps are called among the items of a store; the key names the cap, the version grows with each registration."""
 COUNTED: Final = "cap_client"
 """What the clients of a cap are called that no term finds; `owner` is the cap, and they go when their client goes."""
 PLACE: Final = "cap_place"
@@ -54,6 +68,8 @@ _SETTLED_MS: Final = 60_000
 _AT_ONCE: Final = 8
 """Clients that make room for one, where a smaller setting left more than there may be."""
 _ATTEMPTS: Final = 50
+_REMEMBERED: Final = 100_000
+"""Caps of which a process knows how many clients they have."""
 _NAMES: Final = {
     "owner": "of this owner",
     "token": "of this initial access token",
@@ -96,38 +112,43 @@ async def create(
         await registry.store.create(client, event, spend, changes)
         return
     caps, total = _caps(issuer, client, address), _total(issuer.name, issuer.settings.limits.clients.total)
-    if total and not caps and (count := _room(registry, issuer, total, client)):
+    for _ in range(_ATTEMPTS):
+        counted = _room(registry, issuer, caps, total, client)
         try:
-            await registry.store.create(client, event, spend, (*changes, count))
+            if counted is not None:
+                await registry.store.create(client, event, spend, (*changes, *counted))
+            elif not await _in_turn(registry, issuer, caps, total, client, event, spend, changes):
+                continue
         except Conflict as conflict:
-            if str(conflict) != TALLY:
+            if not _mistaken(registry, issuer, caps, total, str(conflict)):
                 raise
-            registry.tallies.pop(issuer.name, None)  # others took the room: from here on like everybody at a full cap
-        else:
-            _one_more(registry, issuer)
-            return
+            continue
+        _one_more(registry, issuer, caps, total)
+        return
+    raise ProtocolError("temporarily_unavailable")
+
+
+async def _in_turn(
+    registry: Registry,
+    issuer: Issuer,
+    caps: Sequence[Cap],
+    total: Cap | None,
+    client: Client,
+    event: Event,
+    spend: Spend | None,
+    changes: Sequence[Change],
+) -> bool:
+    """Store a client where room has to be made or nobody knows; False where somebody has found out, and nobody has to wait."""
     async with AsyncExitStack() as turns:
         for key in sorted(cap.key for cap in caps):  # all in one order, so that nobody waits in a circle
             await turns.enter_async_context(registry.turns.of(key))
-        waited = False
-        for _ in range(_ATTEMPTS):
-            living = await _living(registry, issuer, now=waited) if total else 0
-            if total and living >= total.limit and not waited and total.refuses(client):
-                await turns.enter_async_context(registry.turns.of(total.key))
-                waited, living = True, await _living(registry, issuer, now=True)
-            try:
-                moved = [change for cap in caps for change in await _moved(registry, issuer, cap, client)]
-                counted = [await _counted(registry, issuer, total, client, living)] if total else []
-                await registry.store.create(client, event, spend, (*changes, *moved, *counted))
-            except Conflict as conflict:
-                if str(conflict) not in (TALLY, total.key if total else "", *(cap.key for cap in caps)):
-                    raise
-                registry.tallies.pop(issuer.name, None)
-                continue
-            if total:
-                _one_more(registry, issuer)
-            return
-    raise ProtocolError("temporarily_unavailable")
+        if caps and _room(registry, issuer, caps, total, client) is not None:
+            return False
+        counted = [change for cap in caps for change in await _moved(registry, issuer, cap, client)]
+        if total:
+            counted.append(await _counted(registry, issuer, total, client, turns))
+        await registry.store.create(client, event, spend, (*changes, *counted))
+    return True
 
 
 def _caps(issuer: Issuer, client: Client, address: str) -> list[Cap]:
@@ -162,27 +183,75 @@ def _digest(name: str, *parts: str) -> str:
     return f"{name}.{hashlib.sha256(joined.encode()).hexdigest()[:32]}"
 
 
+def _room(
+    registry: Registry, issuer: Issuer, caps: Sequence[Cap], total: Cap | None, client: Client
+) -> list[Change] | None:
+    """What counts a client where there is room, as far as is known; None where somebody has to look, or to be warned."""
+    found: list[Change] = []
+    for cap in caps:
+        nearly = limits.near(cap.limit, issuer.settings.limits.near) or cap.limit
+        before, number = registry.caps.get((issuer.name, cap.key), (0, cap.limit))
+        if number + 1 >= nearly:
+            return None
+        found += [Advance(issuer.name, KIND, cap.key, before + nearly - 1), *_noted(issuer, cap, client)]
+    if total:
+        nearly = limits.near(total.limit, issuer.settings.limits.near) or total.limit
+        known, read_at = registry.tallies.get(issuer.name, (0, 0))
+        if not known or known + 1 >= nearly or read_at != registry.clock() // 1000:
+            return None
+        found.append(Count(issuer.name, total.limit if total.refuses(client) else 0))
+    return found
+
+
+def _noted(issuer: Issuer, cap: Cap, client: Client) -> tuple[Put, ...]:
+    """What says that the client counts for a cap; nothing where a term finds it."""
+    if cap.terms is not None:
+        return ()
+    key = f"{client.client_id}.{cap.name}"  # they begin with the time: rows are added where the last ones were
+    return (Put(Item(issuer.name, COUNTED, key, b"", client_id=client.client_id, owner=cap.key)),)
+
+
+def _mistaken(registry: Registry, issuer: Issuer, caps: Sequence[Cap], total: Cap | None, key: str) -> bool:
+    """Believe no more that a cap has room; False where it is no cap that a write was refused for."""
+    if total and key in (TALLY, total.key):
+        registry.tallies.pop(issuer.name, None)
+        return True
+    for cap in caps:
+        if cap.key == key:
+            if known := registry.caps.get((issuer.name, key)):
+                registry.caps[issuer.name, key] = known[0], cap.limit
+            return True
+    return False
+
+
+def _one_more(registry: Registry, issuer: Issuer, caps: Sequence[Cap], total: Cap | None) -> None:
+    for cap in caps:
+        if known := registry.caps.get((issuer.name, cap.key)):
+            registry.caps[issuer.name, cap.key] = known[0], known[1] + 1
+    if total and (tally := registry.tallies.get(issuer.name)):
+        registry.tallies[issuer.name] = tally[0] + 1, tally[1]
+
+
 async def _moved(registry: Registry, issuer: Issuer, cap: Cap, client: Client) -> list[Change]:
     """Make room, and give the changes that count the client."""
     stands = await registry.store.item(issuer.name, KIND, cap.key)
-    version, at_most = (stands.version, stands.body) if stands else (0, b"")
+    version = stands.version if stands else 0
     near = limits.near(cap.limit, issuer.settings.limits.near)
-    living = int(at_most) if at_most else cap.limit
+    known = registry.caps.get((issuer.name, cap.key))
+    living = version - known[0] if known and version >= known[0] else cap.limit
     if living >= cap.limit or living + 1 == near:
         living = await _count(registry, issuer, cap)
     while living >= cap.limit:
         if not await _evict(registry, issuer, cap):
             raise _full(cap)
         living -= 1
+    if len(registry.caps) >= _REMEMBERED:
+        registry.caps.clear()
+    before = version - living
+    registry.caps[issuer.name, cap.key] = before, living
     if living + 1 == near:
         await limits.warn(registry, issuer, f"clients.{cap.name}", f"{cap.limit} clients {_NAMES[cap.name]}")
-    if cap.terms is not None:
-        return [Put(Item(issuer.name, KIND, cap.key, b"", version=version + 1), expected=version)]
-    counted, key = b"%d" % (living + 1), f"{cap.key}.{client.client_id}"
-    return [
-        Put(Item(issuer.name, KIND, cap.key, counted, version=version + 1), expected=version),
-        Put(Item(issuer.name, COUNTED, key, b"", client_id=client.client_id, owner=cap.key)),
-    ]
+    return [Advance(issuer.name, KIND, cap.key, before + cap.limit), *_noted(issuer, cap, client)]
 
 
 async def _count(registry: Registry, issuer: Issuer, cap: Cap) -> int:
@@ -198,7 +267,7 @@ def _full(cap: Cap) -> ProtocolError:
     )
 
 
-async def _counted(registry: Registry, issuer: Issuer, cap: Cap, client: Client, living: int) -> Count:
+async def _counted(registry: Registry, issuer: Issuer, cap: Cap, client: Client, turns: AsyncExitStack) -> Count:
     """Make room among all clients of an issuer, and give the change that counts one more.
 
     What comes through the open door must not close the others: only who has nothing to show is refused, only such make
@@ -207,6 +276,10 @@ async def _counted(registry: Registry, issuer: Issuer, cap: Cap, client: Client,
     Raises:
         ProtocolError: `too_many_clients`.
     """
+    living = await _living(registry, issuer, now=False)
+    if living >= cap.limit and cap.refuses(client):
+        await turns.enter_async_context(registry.turns.of(cap.key))
+        living = await _living(registry, issuer, now=True)
     if 0 < limits.near(cap.limit, issuer.settings.limits.near) <= living + 1:
         await limits.warn_hourly(registry, issuer, f"clients.{TOTAL}", f"{cap.limit} clients {_NAMES[TOTAL]}")
     if not cap.refuses(client):
@@ -216,15 +289,6 @@ async def _counted(registry: Registry, issuer: Issuer, cap: Cap, client: Client,
             raise _full(cap)
         living -= 1
     return Count(issuer.name, max(cap.limit, living + 1))
-
-
-def _room(registry: Registry, issuer: Issuer, total: Cap, client: Client) -> Count | None:
-    """What counts a client where there is room among all, as is known within a second; None where one has to look."""
-    known, read_at = registry.tallies.get(issuer.name, (0, 0))
-    nearly = limits.near(total.limit, issuer.settings.limits.near) or total.limit
-    if not known or known + 1 >= nearly or read_at != registry.clock() // 1000:
-        return None
-    return Count(issuer.name, total.limit if total.refuses(client) else 0)
 
 
 async def _living(registry: Registry, issuer: Issuer, *, now: bool) -> int:
@@ -240,12 +304,6 @@ async def _living(registry: Registry, issuer: Issuer, *, now: bool) -> int:
     living = item.version if item else 0
     registry.tallies[issuer.name] = living, time
     return living
-
-
-def _one_more(registry: Registry, issuer: Issuer) -> None:
-    known, read_at = registry.tallies.get(issuer.name, (0, 0))
-    if known:
-        registry.tallies[issuer.name] = known + 1, read_at
 
 
 async def synchronise(registry: Registry, issuer: Issuer) -> None:
@@ -278,7 +336,7 @@ async def _evict(registry: Registry, issuer: Issuer, cap: Cap) -> bool:
     item = await registry.store.item(issuer.name, PLACE, cap.key)
     began = item.body.decode() if item and item.lives(now) else ""
     until = item.expires_at if item and item.lives(now) else 0 if cap.name == TOTAL else now + _AGAIN
-    after, behind = began, f"{'' if cap.terms is not None else f'{cap.key}.'}{registry.clock() - _SETTLED_MS:011x}"
+    after, behind = began, f"{registry.clock() - _SETTLED_MS:011x}"
 
     def moved() -> list[Put]:
         place = min(after, behind)

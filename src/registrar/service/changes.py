@@ -16,7 +16,7 @@ from registrar.domain.client import Client, State
 from registrar.domain.events import Actor
 from registrar.domain.findings import Finding, rule
 from registrar.policy import Judge, Policy
-from registrar.policy.policy import Verdict
+from registrar.policy.policy import ExpansionVerdict
 from registrar.service import holding, versions
 from registrar.service.parts import Parts, of_software
 from registrar.service.ports import Change, Tell
@@ -30,26 +30,30 @@ EXPANDS: Final = rule(
 )
 
 
-def verdict(policy: Policy, before: Client, after: Client, kinds: Sequence[str]) -> Verdict:
+def verdict(policy: Policy, before: Client, after: Client, kinds: Sequence[str]) -> ExpansionVerdict:
     """What a change that nobody of the operator's makes is answered with: the strictest answer to what it expands.
 
     What would be held as a registration is held as a change too, unless it was looked at and expands nothing since, or
     the policy allows by name what it expands.
     """
     if before.state is not State.ACTIVE:
-        return Verdict.ALLOW  # it is held as a registration, and what is looked at is what it has become
+        return ExpansionVerdict.ALLOW  # it is held as a registration, and what is looked at is what it has become
     found = {policy.changes.of(kind) for kind in kinds}
-    if Verdict.REFUSE in found:
-        return Verdict.REFUSE
+    if ExpansionVerdict.REFUSE in found:
+        return ExpansionVerdict.REFUSE
     reasons = set(policy.review.reasons(after.metadata, after.flags))
     unseen = reasons - set(policy.review.reasons(before.metadata, before.flags))
     unnamed = [kind for kind in kinds if kind not in policy.changes.verdicts]
-    return Verdict.REVIEW if Verdict.REVIEW in found or unseen or (reasons and unnamed) else Verdict.ALLOW
+    return (
+        ExpansionVerdict.REVIEW
+        if ExpansionVerdict.REVIEW in found or unseen or (reasons and unnamed)
+        else ExpansionVerdict.ALLOW
+    )
 
 
 def refusals(policy: Policy, kinds: Sequence[str]) -> list[Finding]:
     """A finding for each expansion that the policy refuses."""
-    found = [expansion.KINDS[kind] for kind in kinds if policy.changes.of(kind) is Verdict.REFUSE]
+    found = [expansion.KINDS[kind] for kind in kinds if policy.changes.of(kind) is ExpansionVerdict.REFUSE]
     return [EXPANDS.refuse(kind.member, kind=kind.name) for kind in found]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from registrar.domain import events
-from registrar.domain.client import Admission, Assurance, Client, State
+from registrar.domain.client import Admission, Assurance, Client, ClientInformation, State
 from registrar.domain.errors import ProtocolError
 from registrar.domain.metadata import Presented
 from registrar.policy.rules import identity
@@ -35,7 +35,7 @@ async def create(
     ceiling: tuple[str, ...] = (),
     bound: tuple[str, ...] = (),
     labelled: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, Any]:
+) -> ClientInformation:
     """Register a client for somebody, whatever the issuer's mode; the answer has its credentials, this once.
 
     It is judged as everybody's is, but that it may hold any scope of the catalogue, the operators' and `dcr` too: this
@@ -58,7 +58,8 @@ async def create(
     """
     admission = Admission(Assurance.OPERATOR, operator.token_id, label, operator.person, ceiling)
     admitted = Admitted(admission, policy or issuer.policy.name, actor=operator.actor(), bound=bound, labels=labelled)
-    return dict((await registration.enter(registry, issuer, admitted, presented, _caller(operator))).information)
+    entered = await registration.enter(registry, issuer, admitted, presented, _caller(operator))
+    return ClientInformation({**entered.information})
 
 
 async def change(

@@ -47,32 +47,36 @@ class Origin(msgspec.Struct, frozen=True):
     """A member of the result, where its value is from, and the rule that set it, if one did."""
 
     member: str
+    """Its name."""
     value: Any
+    """What it would be."""
     origin: str
     """`self_asserted`, `attested:NAME`, `template`, `policy`, or `default`."""
     rule: str = ""
+    """The rule that set it; empty where none did."""
 
 
-class Explanation(msgspec.Struct, frozen=True):
+class Explanation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A decision as people and programs read it."""
 
     policy: str
+    """The policies that judged it, with spaces between."""
     policy_digest: str
+    """Of what they say, as the audit names it."""
     refused: bool
+    """Whether it would be refused."""
     findings: list[Finding]
     """As the audit event of the registration would hold them."""
     error: str = ""
+    """The code of the error that it would be refused with."""
     template: str = ""
-    metadata: Mapping[str, Any] | None = None
-    """What would be registered; None where nothing would be."""
-    members: tuple[Origin, ...] = ()
+    """The template that it would be an instance of."""
+    metadata: Registered | None = None
+    """What would be registered; absent where nothing would be."""
+    members: tuple[Origin, ...]
+    """Where each of these is from."""
     held: str = ""
-    """Why it would wait until somebody has looked at it; empty where it would not."""
-
-    def public(self) -> dict[str, Any]:
-        """As JSON: what has no value is left out, a finding's members stand as in the audit."""
-        shown: dict[str, Any] = msgspec.to_builtins(self, order="deterministic")
-        return {name: value for name, value in shown.items() if value not in (None, "")}
+    """Why it would wait until somebody has looked at it; absent where it would not."""
 
 
 async def explain(
@@ -104,14 +108,19 @@ async def explain(
         considered = await consider(registry, issuer, Admitted(admission, policy), body, Caller("explain"))
     except RegistrationError as refusal:
         return Explanation(
-            policy, in_force.digest, True, events.told(refusal.findings), refusal.kind.code
-        )  # fmt: skip
+            policy=policy,
+            policy_digest=in_force.digest,
+            refused=True,
+            findings=events.told(refusal.findings),
+            error=refusal.kind.code,
+            members=(),
+        )
     decision = considered.decision
     return Explanation(
-        considered.template.policy if considered.template else considered.admitted.policy,
-        considered.judge.policy.digest,
-        False,
-        events.told(decision.findings),
+        policy=considered.template.policy if considered.template else considered.admitted.policy,
+        policy_digest=considered.judge.policy.digest,
+        refused=False,
+        findings=events.told(decision.findings),
         template=considered.template.template_id if considered.template else "",
         metadata=decision.metadata,
         members=tuple(_origins(considered)),

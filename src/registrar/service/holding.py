@@ -5,6 +5,7 @@ What is held is held whole and changes nothing meanwhile. Each client has one su
 
 from __future__ import annotations
 
+import enum
 import hashlib
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -22,18 +23,28 @@ from registrar.service.registry import Issuer, Registry
 
 KIND: Final = "review"
 """What these are called among the items of a store; the key is the client's identifier."""
-REGISTRATION: Final = "registration"
-UPDATE: Final = "update"
-REPLACEMENT: Final = "replacement"
 _PAGE: Final = 100
+
+
+class HeldKind(enum.StrEnum):
+    """What is held of a client."""
+
+    REGISTRATION = "registration"
+    UPDATE = "update"
+    REPLACEMENT = "replacement"
+    """A registration of software that has one already."""
+
+
+REGISTRATION: Final = HeldKind.REGISTRATION
+UPDATE: Final = HeldKind.UPDATE
+REPLACEMENT: Final = HeldKind.REPLACEMENT
 
 
 class Held(msgspec.Struct, frozen=True, omit_defaults=True):
     """What waits for a decision."""
 
     client_id: str
-    what: str
-    """`registration`, `update`, or `replacement`: a registration of software that has one already."""
+    what: HeldKind
     since: int
     """Seconds since 1970."""
     why: str
@@ -117,7 +128,7 @@ def update(
     kinds: tuple[str, ...],
     now: int,
     *,
-    what: str = UPDATE,
+    what: HeldKind = UPDATE,
     review: Review | None = None,
 ) -> Held:
     """A change of a registration that is held.
@@ -129,7 +140,7 @@ def update(
         parts: what came with the request.
         kinds: what it would expand.
         now: seconds since 1970.
-        what: `update` or `replacement`.
+        what: an update or a replacement.
         review: by which it is held, where that is not the judge's policy alone.
     """
     return Held(

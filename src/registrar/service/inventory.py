@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -34,27 +34,37 @@ class Filters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     """Which clients; what is asked together has to hold together. Times are in seconds since 1970."""
 
     state: State | None = None
+    """Where it is in its life."""
     owner: str = ""
+    """The person whose it is."""
     software: str = ""
+    """Its `software_id`."""
     host: str = ""
     """A host that one of its redirect URIs leads to."""
     flag: str = ""
     """A rule that found something odd about who it says that it is."""
     client_class: str = msgspec.field(name="class", default="")
+    """The class that the facts of the admission gave it."""
     statement: str = ""
     """The configured name of the issuer of its software statement."""
     token: str = ""
     """The initial access token that it was registered with."""
     template: str = ""
+    """The template that it is an instance of."""
     policy: str = ""
+    """The name of a policy that judges it, by itself or beside others."""
     labels: dict[str, str] = {}
+    """What it is labelled with."""
     text: str = ""
     """A part of its name, in any case."""
     created_from: int = 0
+    """Registered at this time or later."""
     created_before: int = 0
+    """Registered before this time."""
     unused_since: int = 0
     """Last used before this time, or never."""
     never_used: bool = False
+    """Nobody has ever used it."""
     expires_before: int = 0
     """It, or its secret, ends before this time."""
     keys_before: int = 0
@@ -175,7 +185,39 @@ async def every(registry: Registry, issuer: Issuer, filters: Filters) -> AsyncIt
         after = found.after
 
 
-async def statistics(registry: Registry, issuer: Issuer, filters: Filters | None = None) -> dict[str, Any]:
+class Counted(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How many clients have each value of what is known of them; of 50 values at the most, the most frequent first."""
+
+    state: dict[str, int] = {}
+    """Where they are in their life."""
+    policy: dict[str, int] = {}
+    """The policies that judge them."""
+    assurance: dict[str, int] = {}
+    """What was verified when they were admitted."""
+    client_class: dict[str, int] = msgspec.field(name="class", default_factory=dict)
+    """Their class."""
+    method: dict[str, int] = {}
+    """How they authenticate at the token endpoint."""
+    template: dict[str, int] = {}
+    """The template that they are instances of."""
+    age: dict[str, int] = {}
+    """How long ago they were registered, roughly: `under a day`, …"""
+    last_use: dict[str, int] = {}
+    """How long ago they were last used, in the same words; `never` of those that never were."""
+
+
+class Statistics(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How many clients there are."""
+
+    clients: int
+    """So many were asked for and counted."""
+    more: bool = False
+    """Whether there are more, that were not looked at."""
+    by: Counted
+    """How many of them there are by what is known of them."""
+
+
+async def statistics(registry: Registry, issuer: Issuer, filters: Filters | None = None) -> Statistics:
     """How many clients there are, by what is known of them: of the first `SURVEYED` that an index gives.
 
     Raises:
@@ -197,9 +239,8 @@ async def statistics(registry: Registry, issuer: Issuer, filters: Filters | None
             break
         after = few[-1].client_id
         await asyncio.sleep(0)  # others have their turn between two pages
-    by = {name: dict(counter.most_common(50)) for name, counter in counts.items()}
-    more = {"more": True} if looked >= SURVEYED and len(few) == _PAGE else {}
-    return {"clients": total, **more, "by": by}
+    by = Counted(**{name: dict(counter.most_common(50)) for name, counter in counts.items()})
+    return Statistics(clients=total, more=looked >= SURVEYED and len(few) == _PAGE, by=by)
 
 
 def _facts(client: Client, used_at: int, now: int) -> Mapping[str, str]:
@@ -208,7 +249,7 @@ def _facts(client: Client, used_at: int, now: int) -> Mapping[str, str]:
         "state": client.state.value,
         "policy": client.policy,
         "assurance": client.admission.shown.value,
-        "class": client.admission.client_class,
+        "client_class": client.admission.client_class,
         "method": str(client.metadata.get("token_endpoint_auth_method", "")),
         "template": client.template,
         "age": _since(client.created_at, now),

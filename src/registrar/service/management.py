@@ -15,7 +15,7 @@ from registrar.domain.events import Actor, Event
 from registrar.domain.findings import Finding, rule
 from registrar.domain.metadata import NOT_IN_PUT, Presented, SignedRequest
 from registrar.policy import Decision, Judge
-from registrar.policy.policy import Verdict
+from registrar.policy.policy import ExpansionVerdict
 from registrar.policy.rules import identity
 from registrar.service import changes, holding, instances, software, versions
 from registrar.service.admission import Admitted, recorded
@@ -137,9 +137,9 @@ async def update(
         ]
         kinds = expansion.expansions(client.metadata, after.metadata)
         answered = changes.verdict(judge.policy, client, after, kinds)
-        if answered is Verdict.REFUSE:
+        if answered is ExpansionVerdict.REFUSE:
             raise RegistrationError(changes.refusals(judge.policy, kinds), requested=parts.requested)
-        if answered is Verdict.REVIEW:
+        if answered is ExpansionVerdict.REVIEW:
             shown = renew(registry, issuer, session, client.metadata, now, updating=False)
             if pending := await _hold(registry, judge, client, after, shown, parts, kinds, caller):
                 return {**_answer(issuer, client, shown), "pending_update": pending}

@@ -344,7 +344,20 @@ class Count(msgspec.Struct, frozen=True):
     """Where there would be more, the write is refused: `Conflict(TALLY)`. 0 is any number."""
 
 
-Change = Put | Drop | DropAll | Tell | Place | Erase | Look | Count
+class Advance(msgspec.Struct, frozen=True):
+    """Raise the version of an item by one, whatever it is; where there is none, one of version 1 is made, which holds nothing.
+
+    Many at once stand in nobody's way, which is what it is for: a number that each of them only adds to.
+    """
+
+    issuer: str
+    kind: str
+    key: str
+    most: int
+    """Where the version would be greater, the write is refused: `Conflict(key)`."""
+
+
+Change = Put | Drop | DropAll | Tell | Place | Erase | Look | Count | Advance
 
 
 class EventQuery(msgspec.Struct, frozen=True):

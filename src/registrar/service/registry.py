@@ -174,6 +174,9 @@ class Registry:
     turns: Turns = field(default_factory=Turns)
     tallies: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Issuer -> how many clients live, and when that was read; where they are counted."""
+    caps: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """Issuer and cap, where this process has counted its clients -> the version of its item from which on they are numbered, and
+    how many they are at the most."""
     software: KnownSoftware = field(default_factory=KnownSoftware)
     last_use: LastUse = field(default_factory=LastUse)
     errands: Errands = field(default_factory=Errands)

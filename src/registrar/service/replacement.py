@@ -19,7 +19,7 @@ from registrar.domain.findings import rule
 from registrar.domain.software_statement import MEMBER
 from registrar.domain.template import Template
 from registrar.policy import Contradiction, Decision, Judge, Policy
-from registrar.policy.policy import Repeat, Verdict
+from registrar.policy.policy import ExpansionVerdict, Repeat
 from registrar.policy.rules import identity
 from registrar.service import changes, holding, instances, issuance, sweep
 from registrar.service.admission import Admitted, actor, recorded, used_up
@@ -118,14 +118,14 @@ async def replace(
         client = changes.renewed(client, judge.policy, now)
         kinds = expansion.expansions(before.metadata, client.metadata)
         policy = _stricter(issuer, judge.policy, before.policy)
-        answered = Verdict.ALLOW if admitted.actor else changes.verdict(policy, before, client, kinds)
-        if answered is Verdict.REFUSE:
+        answered = ExpansionVerdict.ALLOW if admitted.actor else changes.verdict(policy, before, client, kinds)
+        if answered is ExpansionVerdict.REFUSE:
             raise RegistrationError(changes.refusals(policy, kinds), requested=parts.requested)
         detail = events.registration_detail(
             client, parts.requested, decision.findings, judge.policy.digest, caller.certificate_thumbprint
         )
         detail["difference"] = events.difference(before.metadata, client.metadata)
-        if answered is Verdict.REVIEW:
+        if answered is ExpansionVerdict.REVIEW:
             waits = holding.update(
                 judge, before, client, parts, kinds, now, what=holding.REPLACEMENT, review=policy.review
             )

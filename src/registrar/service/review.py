@@ -12,12 +12,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from registrar.domain import events
-from registrar.domain.client import Client, State, tombstone
+from registrar.domain.client import Assurance, Client, ShownClient, State, tombstone
+from registrar.domain.metadata import Registered
 from registrar.domain.software_statement import MEMBER
 from registrar.policy import Contradiction, Judge
 from registrar.service import changes, holding, statements, versions
 from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling, credentials_after
-from registrar.service.holding import REGISTRATION, REPLACEMENT, Held
+from registrar.service.holding import REGISTRATION, REPLACEMENT, Held, HeldKind
 from registrar.service.parts import SOFTWARE
 from registrar.service.ports import Change, Conflict, Drop, Item, NotFound
 from registrar.service.registry import Issuer, Registry
@@ -39,7 +40,38 @@ async def every(registry: Registry, issuer: Issuer, after: str = "") -> AsyncIte
         yield held, None if _is_gone(registry, client) else client
 
 
-async def show(registry: Registry, issuer: Issuer, client_id: str) -> dict[str, Any]:
+class ShownReview(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What is held of a client, beside what is in force. Times are in seconds since 1970."""
+
+    client_id: str
+    """Whose it is."""
+    what: HeldKind
+    """What it is."""
+    since: int
+    """When it came."""
+    reason: str = ""
+    """Why it is held."""
+    digest: str
+    """What stands for all of it when it is decided."""
+    expansions: tuple[str, ...] = ()
+    """The kinds of expansion that it would be."""
+    metadata: Registered = Registered({})
+    """What would be registered."""
+    client: ShownClient
+    """What is in force."""
+    difference: dict[str, list[Any]] = {}
+    """Member -> what it is and what it would be; `changed` alone where it may name a person. Not of a registration."""
+    provenance: dict[str, str] = {}
+    """Member -> where its value would be from. Not of a registration."""
+    flags: tuple[str, ...] = ()
+    """The rules that found something odd about who it says that it is. Not of a registration."""
+    assurance: Assurance | msgspec.UnsetType = msgspec.UNSET
+    """What was verified when it came. Not of a registration."""
+    policy: str = ""
+    """The policies that would judge it, where these become others."""
+
+
+async def show(registry: Registry, issuer: Issuer, client_id: str) -> ShownReview:
     """What is held of a client, beside what is in force, for whoever decides.
 
     Raises:
@@ -47,25 +79,26 @@ async def show(registry: Registry, issuer: Issuer, client_id: str) -> dict[str, 
         StoreUnavailable: the store does not answer.
     """
     _, held, client = await _found(registry, issuer, client_id)
-    shown: dict[str, Any] = {
-        "client_id": client_id,
-        "what": held.what,
-        "since": held.since,
-        "reason": held.why,
-        "digest": held.digest,
-        "expansions": list(held.kinds),
-        "metadata": held.metadata,
-        "client": client.public(),
-    }
-    if held.what != REGISTRATION:
-        shown |= {
-            "difference": events.difference(client.metadata, held.metadata),
-            "provenance": held.provenance,
-            "flags": list(held.flags),
-            "assurance": (held.admission or client.admission).shown.value,
-            "policy": held.policy,
-        }
-    return {name: value for name, value in shown.items() if value not in ([], {}, "")}
+    shown = ShownReview(
+        client_id=client_id,
+        what=held.what,
+        since=held.since,
+        reason=held.why,
+        digest=held.digest,
+        expansions=held.kinds,
+        metadata=held.metadata,
+        client=client.public(),
+    )
+    if held.what == REGISTRATION:
+        return shown
+    return msgspec.structs.replace(
+        shown,
+        difference=events.difference(client.metadata, held.metadata),
+        provenance=held.provenance,
+        flags=held.flags,
+        assurance=(held.admission or client.admission).shown,
+        policy=held.policy,
+    )
 
 
 class _Outcome(NamedTuple):

@@ -58,7 +58,7 @@ REVOKED: Final = rule(
 )
 
 
-class State(enum.StrEnum):
+class StatementState(enum.StrEnum):
     """What became of a statement."""
 
     ACTIVE = "ACTIVE"
@@ -81,18 +81,53 @@ class Statement(msgspec.Struct, frozen=True, omit_defaults=True):
     used_at: int = 0
     revoked_at: int = 0
 
-    def state(self, now: int) -> State:
+    def state(self, now: int) -> StatementState:
         """What became of it by now."""
         if self.revoked_at:
-            return State.REVOKED
+            return StatementState.REVOKED
         if self.used_at:
-            return State.USED
-        return State.EXPIRED if now >= self.expires_at else State.ACTIVE
+            return StatementState.USED
+        return StatementState.EXPIRED if now >= self.expires_at else StatementState.ACTIVE
 
-    def public(self, now: int) -> dict[str, Any]:
+    def public(self, now: int) -> ShownStatement:
         """The statement as operators see it."""
-        shown = {"jti": self.jti, "state": self.state(now).value, **msgspec.to_builtins(self), "once": self.once}
-        return {name: value for name, value in shown.items() if value not in (0, "")}
+        return ShownStatement(
+            jti=self.jti,
+            state=self.state(now),
+            software_id=self.software_id,
+            algorithm=self.algorithm,
+            issued_at=self.issued_at,
+            expires_at=self.expires_at,
+            members=Presented(self.members),
+            once=self.once,
+            used_at=self.used_at,
+            revoked_at=self.revoked_at,
+        )
+
+
+class ShownStatement(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A software statement as operators see it. Times are in seconds since 1970."""
+
+    jti: str
+    """Its identifier."""
+    state: StatementState
+    """What became of it."""
+    software_id: str
+    """The software that it is about."""
+    algorithm: str
+    """How it is signed."""
+    issued_at: int
+    """When it was issued."""
+    expires_at: int
+    """When it ends."""
+    members: Presented
+    """The client metadata that it attests."""
+    once: bool
+    """Whether it registers once and never again."""
+    used_at: int = 0
+    """When it was used, where it was."""
+    revoked_at: int = 0
+    """When it was revoked, where it was."""
 
 
 async def issue(

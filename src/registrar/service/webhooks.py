@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from registrar.domain import webhook
 from registrar.domain.settings import Webhook
-from registrar.domain.webhook import Message
+from registrar.domain.webhook import GivenUpMessage, Message, WaitingMessage
 from registrar.service import delivery, outbox
 from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.ports import Conflict, Drop, EventQuery, FetchError, Item, Put, StoredEvent
@@ -37,7 +38,53 @@ def find(registry: Registry, issuer: Issuer, name: str) -> Webhook:
     return found[name]
 
 
-async def public(registry: Registry, issuer: Issuer, name: str) -> dict[str, Any]:
+class WebhookState(enum.StrEnum):
+    """How a webhook fares."""
+
+    ENABLED = "enabled"
+    BEHIND = "behind"
+    """What is due waits for more than a minute."""
+    GONE = "gone"
+    """Its endpoint answered that it is gone (410), and is told nothing more until it is enabled."""
+
+
+class ShownWebhook(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A webhook as operators see it. Times are in seconds since 1970."""
+
+    webhook: str
+    """Its configured name."""
+    url: str
+    """Where it leads."""
+    events: tuple[str, ...]
+    """The kinds of events that it is told of, as they are configured."""
+    state: WebhookState
+    """How it fares."""
+    gone_at: int = 0
+    """When its endpoint answered that it is gone, where it did."""
+    waiting: int
+    """Messages that wait for it; beyond 2,000 they are not counted."""
+    given_up: int
+    """Messages that were given up; beyond 2,000 they are not counted."""
+    next_attempt_at: int = 0
+    """When the next of those that wait is tried."""
+
+
+class Trial(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What came of trying a webhook out."""
+
+    webhook: str
+    """Its configured name."""
+    identifier: str = msgspec.field(name="id")
+    """The `webhook-id` of the message."""
+    delivered: bool
+    """Whether it was taken."""
+    status: int = 0
+    """The status of its answer, where there was one."""
+    problem: str = ""
+    """What went wrong, where something did."""
+
+
+async def public(registry: Registry, issuer: Issuer, name: str) -> ShownWebhook:
     """What is shown of a webhook: where it leads, what waits for it, and since when it does.
 
     Raises:
@@ -50,16 +97,17 @@ async def public(registry: Registry, issuer: Issuer, name: str) -> dict[str, Any
     dead, _ = await _counted(registry, issuer, outbox.given_up(name))
     since = await delivery.gone(registry, issuer.name, name)
     next_at = outbox.time_of(oldest) // 1000 if oldest else 0
-    return {
-        "webhook": name,
-        "url": found.url,
-        "events": list(found.events),
-        "state": "gone" if since else "behind" if oldest and next_at * 1000 < now_ms - _DISORDER_MS else "enabled",
-        **({"gone_at": since} if since else {}),
-        "waiting": waits,
-        "given_up": dead,
-        **({"next_attempt_at": next_at} if oldest else {}),
-    }
+    behind = oldest and next_at * 1000 < now_ms - _DISORDER_MS
+    return ShownWebhook(
+        webhook=name,
+        url=found.url,
+        events=found.events,
+        state=WebhookState.GONE if since else WebhookState.BEHIND if behind else WebhookState.ENABLED,
+        gone_at=since,
+        waiting=waits,
+        given_up=dead,
+        next_attempt_at=next_at,
+    )
 
 
 async def _counted(registry: Registry, issuer: Issuer, kind: str) -> tuple[int, str]:
@@ -72,25 +120,40 @@ async def _counted(registry: Registry, issuer: Issuer, kind: str) -> tuple[int, 
     return number, first
 
 
-async def messages(
-    registry: Registry, issuer: Issuer, name: str, *, given_up: bool = True, after: str = ""
-) -> AsyncIterator[dict[str, Any]]:
-    """The messages that were given up, or that wait, in the order of their times; each with its `key`.
+async def given_up(registry: Registry, issuer: Issuer, name: str, after: str = "") -> AsyncIterator[GivenUpMessage]:
+    """The messages that were given up, in the order of the times at which they were; each with its `key`.
 
     Raises:
         Unknown: there is no such webhook.
         StoreUnavailable: the store does not answer.
     """
     find(registry, issuer, name)
-    kind = outbox.given_up(name) if given_up else outbox.waiting(name)
+    async for key, message in _messages(registry, issuer, outbox.given_up(name), after):
+        yield message.given_up(key, outbox.time_of(key) // 1000)
+
+
+async def waiting(registry: Registry, issuer: Issuer, name: str) -> AsyncIterator[WaitingMessage]:
+    """The messages that wait, the next ones first; each with its `key`.
+
+    Raises:
+        Unknown: there is no such webhook.
+        StoreUnavailable: the store does not answer.
+    """
+    find(registry, issuer, name)
+    async for key, message in _messages(registry, issuer, outbox.waiting(name)):
+        yield message.waiting(key, outbox.time_of(key) // 1000)
+
+
+async def _messages(
+    registry: Registry, issuer: Issuer, kind: str, after: str = ""
+) -> AsyncIterator[tuple[str, Message]]:
     while page := await registry.store.items(issuer.name, kind, after=after, limit=_PAGE):
         for one in page:
-            at = "given_up_at" if given_up else "next_attempt_at"
-            yield {"key": one.key, **outbox.decode(one.body).public(), at: outbox.time_of(one.key) // 1000}
+            yield one.key, outbox.decode(one.body)
         after = page[-1].key
 
 
-async def try_out(registry: Registry, issuer: Issuer, name: str) -> dict[str, Any]:
+async def try_out(registry: Registry, issuer: Issuer, name: str) -> Trial:
     """Send a message of the type `webhook.test` now, once, and tell what came of it.
 
     Raises:
@@ -108,10 +171,10 @@ async def try_out(registry: Registry, issuer: Issuer, name: str) -> dict[str, An
     try:
         sent = await delivery.send(registry, found, keys, identifier, body)
     except FetchError as problem:
-        return {"webhook": name, "id": identifier, "delivered": False, "problem": problem.reason}
+        return Trial(webhook=name, identifier=identifier, delivered=False, problem=problem.reason)
     taken = sent.status // 100 == 2  # noqa: PLR2004 (2xx)
-    said = {} if taken else {"problem": f"it answers with {sent.status}"}
-    return {"webhook": name, "id": identifier, "delivered": taken, "status": sent.status, **said}
+    said = "" if taken else f"it answers with {sent.status}"
+    return Trial(webhook=name, identifier=identifier, delivered=taken, status=sent.status, problem=said)
 
 
 async def enable(registry: Registry, issuer: Issuer, operator: Operator, name: str, reason: str = "") -> None:

@@ -18,6 +18,7 @@ from registrar.domain.terms import terms
 from registrar.service import last_use
 from registrar.service.ports import (
     TALLY,
+    Advance,
     Change,
     ClientQuery,
     Conflict,
@@ -282,6 +283,10 @@ class MemoryStore:
                 if one.most and (tally := self._tally(one.issuer)) and tally.version >= one.most:
                     raise Conflict(TALLY)
                 continue
+            if isinstance(one, Advance):
+                if self._version(one) >= one.most:
+                    raise Conflict(one.key)
+                continue
             if isinstance(one, (DropAll, Tell, Erase, Look)) or one.expected is None:
                 continue
             at = one.item if isinstance(one, Put) else one
@@ -306,6 +311,10 @@ class MemoryStore:
             elif isinstance(one, Count):
                 number = tally.version + 1 if (tally := self._tally(one.issuer)) else self._living(one.issuer)
                 self._keep(Item(one.issuer, TALLY, TALLY, b"", version=number))
+            elif isinstance(one, Advance):
+                key = (one.issuer, one.kind, one.key)
+                found = self._items.get(key) or Item(*key, b"")
+                self._keep(msgspec.structs.replace(found, version=self._version(one) + 1))
             elif isinstance(one, Erase):
                 self._events = [*_erased(self._events, one)]
             elif isinstance(one, DropAll):
@@ -313,6 +322,10 @@ class MemoryStore:
 
     def _keep(self, item: Item) -> None:
         self._items[item.issuer, item.kind, item.key] = item
+
+    def _version(self, at: Advance) -> int:
+        found = self._items.get((at.issuer, at.kind, at.key))
+        return found.version if found else 0
 
     def _tally(self, issuer: str) -> Item | None:
         return self._items.get((issuer, TALLY, TALLY))

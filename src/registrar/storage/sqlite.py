@@ -28,6 +28,7 @@ from registrar.service import last_use
 from registrar.service.metrics import Metrics
 from registrar.service.ports import (
     TALLY,
+    Advance,
     Change,
     ClientQuery,
     Conflict,
@@ -138,6 +139,12 @@ _AT_TALLY: Final = f"WHERE issuer = ?1 AND kind = '{TALLY}' AND key = '{TALLY}'"
 _LIVING: Final = f"SELECT version FROM item {_AT_TALLY}"  # noqa: S608 (as in clients)
 _COUNTED: Final = f"UPDATE item SET version = ?2 {_AT_TALLY}"  # noqa: S608 (as in clients)
 _COUNT_OFF: Final = f"UPDATE item SET version = version - 1 {_AT_TALLY}"  # noqa: S608 (as in clients)
+_ADVANCE: Final = (
+    f"INSERT INTO item ({_ITEM_COLUMNS}) SELECT ?1, ?2, ?3, x'', 1, '', '', 0 WHERE ?4 >= 1 "
+    "ON CONFLICT (issuer, kind, key) DO UPDATE SET version = version + 1 WHERE version < ?4"
+)
+_RETREAT: Final = "UPDATE item SET version = version - 1 WHERE issuer = ? AND kind = ? AND key = ?"
+_DROP_UNMADE: Final = f"{_DROP_ITEM} AND version = 0"
 # Both numbers are read from indexes alone: every tombstone has this term.
 _COUNT_ALL: Final = (
     f"INSERT INTO item ({_ITEM_COLUMNS}) SELECT ?1, '{TALLY}', '{TALLY}', x'', "  # noqa: S608 (as above)
@@ -460,10 +467,10 @@ class _Engine:
         spend: Spend | None,
         changes: Sequence[Change],
     ) -> None:
-        counts = [one for one in changes if isinstance(one, Count)]
-        others = [one for one in changes if one is not counts[0]] if counts else changes
-        if len(counts) == 1 and _lands(others):
-            self._create_counted(row, named, event, spend, counts[0])
+        numbers = [one for one in changes if isinstance(one, (Count, Advance))]
+        others = [one for one in changes if not isinstance(one, (Count, Advance))] if numbers else changes
+        if numbers and _lands(others):
+            self._create_counted(row, named, event, spend, numbers)
             self._make(others)
             return
         if not _lands(changes):
@@ -476,14 +483,23 @@ class _Engine:
         self._make(changes)
 
     def _create_counted(
-        self, row: tuple[Any, ...], named: tuple[str, ...], event: Event, spend: Spend | None, count: Count
+        self,
+        row: tuple[Any, ...],
+        named: tuple[str, ...],
+        event: Event,
+        spend: Spend | None,
+        numbers: Sequence[Count | Advance],
     ) -> None:
-        """The two refuse in turn: who is refused after being counted is counted off, which is cheaper than a savepoint."""
-        self._count(count)
+        """They refuse in turn: who is refused after being counted is counted off, which is cheaper than a savepoint."""
+        counted: list[Count | Advance] = []
         try:
+            for one in numbers:
+                self._count(one) if isinstance(one, Count) else self._advance(one)
+                counted.append(one)
             self._create(row, named, event, spend)
         except StoreError:
-            self._count_off(count.issuer)
+            for one in counted:
+                self._count_off(one.issuer) if isinstance(one, Count) else self._retreat(one)
             raise
 
     def _create(self, row: tuple[Any, ...], named: tuple[str, ...], event: Event, spend: Spend | None) -> None:
@@ -560,6 +576,8 @@ class _Engine:
                 self._place(one)
             elif isinstance(one, Count):
                 self._count(one)
+            elif isinstance(one, Advance):
+                self._advance(one)
             elif isinstance(one, Look):
                 self._db.executemany(_LOOK, one.dates)
             elif isinstance(one, Erase):
@@ -599,6 +617,16 @@ class _Engine:
             self._living[issuer] -= 1
             return
         self._db.execute(_COUNT_OFF, (issuer,))
+
+    def _advance(self, one: Advance) -> None:
+        self._db.execute(_ADVANCE, (one.issuer, one.kind, one.key, one.most))
+        if not self._db.changes():
+            raise Conflict(one.key)
+
+    def _retreat(self, one: Advance) -> None:
+        key = (one.issuer, one.kind, one.key)
+        self._db.execute(_RETREAT, key)
+        self._db.execute(_DROP_UNMADE, key)
 
     def _place(self, one: Place) -> None:
         try:
@@ -684,7 +712,8 @@ def _lands(changes: Sequence[Change]) -> bool:
 def _refuses_first(changes: Sequence[Change]) -> bool:
     """Whether only the first of several changes can be refused, when nothing has been written yet."""
     return all(
-        isinstance(one, (DropAll, Tell, Erase, Look)) or (not isinstance(one, (Place, Count)) and one.expected is None)
+        isinstance(one, (DropAll, Tell, Erase, Look))
+        or (not isinstance(one, (Place, Count, Advance)) and one.expected is None)
         for one in changes[1:]
     )
 

@@ -45,6 +45,8 @@ from registrar.domain.template import Template, TemplateState
 from registrar.service.last_use import LastUse, unused_since
 from registrar.service.ports import (
     TALLY,
+    Advance,
+    Change,
     ClientQuery,
     Conflict,
     Count,
@@ -1121,6 +1123,41 @@ class StoreTransactions(_Tier):
         )
         assert await _living(store) == len(["a2", "b1", "b2"])
 
+    async def test_a_version_is_raised_by_whoever_comes(self, store: Store) -> None:
+        """Whatever it was; the item is made where it is missing, and keeps what it holds. Who would go beyond changes nothing."""
+        await store.change([Put(an_item(version=5), 0)])
+        for key, most in (("i1", 6), ("new", 1), ("new", 2)):
+            await store.change([Advance("main", "code", key, most)])
+        for key, most in (("i1", 6), ("new", 1), ("other", 0)):
+            with pytest.raises(Conflict, match=f"^{key}$"):
+                await store.change([Put(an_item("i2"), 0), Advance("main", "code", key, most)], [an_event()])
+
+        assert await store.item("main", "code", "i1") == an_item(version=6)
+        assert await store.item("main", "code", "new") == Item("main", "code", "new", b"", version=2)
+        assert [await store.item("main", "code", key) for key in ("other", "i2")] == [None, None]
+        assert not await _events(store)
+
+    async def test_who_is_refused_for_another_reason_has_raised_nothing(self, store: Store) -> None:
+        """A client that is there already, or a token that is spent: neither number moves, and no item is left behind."""
+        token = a_token(max_uses=1)
+        await store.add_token(token, an_event("", kind="token.issued"))
+        numbers: list[Change] = [Count("main"), Advance("main", "cap", "there", 9), Advance("main", "cap", "new", 9)]
+        await store.create(a_client(), an_event(), _spend(token), numbers[:2])
+        for client_id, refusal in (("c1", Conflict), ("c2", TokenSpent)):
+            with pytest.raises(refusal):
+                await store.create(
+                    a_client(client_id), an_event(), _spend(token) if client_id == "c2" else None, numbers
+                )
+        full: list[Change] = [numbers[2], numbers[0], Advance("main", "cap", "there", 1)]
+        with pytest.raises(Conflict, match=r"^there$"):
+            await store.create(a_client("c2"), an_event(), changes=full)
+
+        there = await store.item("main", "cap", "there")
+        assert there is not None
+        assert there.version == 1
+        assert await store.item("main", "cap", "new") is None
+        assert await _living(store) == 1
+
     async def test_what_belongs_to_a_deleted_client_goes_with_it(self, store: Store) -> None:
         """Every kind of it, in the same transaction; what belongs to others stays."""
         await store.create(a_client(), an_event())
@@ -1309,6 +1346,26 @@ class StoreParallel(_Tier):
         both += [store.create(a_client(f"d{number:02}"), an_event(), changes=[Count("main")]) for number in range(20)]
         outcomes = await _outcomes(both)
         assert (_count(outcomes, None), await _living(store)) == (40, 20)
+
+    async def test_a_crowd_raises_a_version_to_the_last(self, store: Store) -> None:
+        """Of 50 that come at once as many pass as may, beside who puts the same item in its turn."""
+        outcomes = await _outcomes(
+            store.create(a_client(f"c{number:02}"), an_event(), changes=[Advance("main", "cap", "one", 20)])
+            for number in range(_CROWD)
+        )
+        passed = outcomes
+        assert (_count(outcomes, None), _count(outcomes, Conflict)) == (20, _CROWD - 20)
+        both = [store.change([Advance("main", "cap", "one", 1_000)]) for _ in range(10)]
+        both += [store.change([Put(Item("main", "cap", "one", b"", version=90), 20)])]
+        both += [store.change([Advance("main", "cap", "one", 1_000)]) for _ in range(10)]
+        outcomes = await _outcomes(both)
+        stored = await store.item("main", "cap", "one")
+        assert stored is not None
+        # Where it was put before anybody else came, all of them count from there; else it was refused.
+        assert stored.version == (90 + 20 if outcomes[10] is None else 20 + 20)
+        assert [one.client_id for one in await _clients(store, issuer="main")] == [
+            f"c{number:02}" for number in range(_CROWD) if passed[number] is None
+        ]
 
     async def test_of_concurrent_claims_one_wins(self, store: Store) -> None:
         """An identifier that may be used once is used once, whoever comes at the same moment."""

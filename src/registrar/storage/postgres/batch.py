@@ -19,6 +19,7 @@ from registrar.domain.credentials import Digest
 from registrar.domain.events import Event
 from registrar.service.ports import (
     TALLY,
+    Advance,
     Change,
     Conflict,
     Count,
@@ -63,6 +64,7 @@ class Write:
     erased: Sequence[Erase] = ()
     looks: Sequence[Look] = ()
     counts: Sequence[Count] = ()
+    advances: Sequence[Advance] = ()
     alone: Callable[[Any], Awaitable[None]] | None = None
 
     @classmethod
@@ -75,8 +77,18 @@ class Write:
         erased = [change for change in changes if isinstance(change, Erase)]
         looks = [change for change in changes if isinstance(change, Look)]
         counts = [change for change in changes if isinstance(change, Count)]
-        touches = [change for change in changes if not isinstance(change, Tell | Place | Erase | Look | Count)]
-        return cls([*told, *events], changes=touches, places=places, erased=erased, looks=looks, counts=counts, **rest)
+        advances = [change for change in changes if isinstance(change, Advance)]
+        touches = [change for change in changes if isinstance(change, Put | Drop | DropAll)]
+        return cls(
+            [*told, *events],
+            changes=touches,
+            places=places,
+            erased=erased,
+            looks=looks,
+            counts=counts,
+            advances=advances,
+            **rest,
+        )
 
     @property
     def client(self) -> tuple[str, str] | None:
@@ -93,6 +105,10 @@ class Write:
         """The items that it names."""
         return (_key(change) for change in self.changes if not isinstance(change, DropAll))
 
+    def advanced(self) -> Iterator[ItemKey]:
+        """The items of which it raises the version."""
+        return ((one.issuer, one.kind, one.key) for one in self.advances)
+
     @property
     def ends(self) -> bool:
         """Whether it deletes a client, which is counted off then."""
@@ -105,10 +121,11 @@ class Write:
 
 
 class Company:
-    """What is in a batch so far: each row is touched by one operation of it at the most."""
+    """What is in a batch so far: each row is touched by one operation of it at the most, but for those that all add to."""
 
     def __init__(self) -> None:
         self._rows: set[Hashable] = set()
+        self._advanced: set[Hashable] = set()
         self._items = self._sweeps = self._alone = self._counts = self._ends = False
 
     def admits(self, write: Write) -> bool:
@@ -121,14 +138,16 @@ class Company:
         rows: set[Hashable] = {write.client} if write.client else set()
         rows.update((one.writer, one.number, "") for one in write.places)
         rows.update((date.issuer, date.client_id) for one in write.looks for date in one.dates)
-        if write.changes:
+        if write.changes or write.advances:
             rows.update(write.items())
             if self._sweeps or (write.sweeps and self._items):
                 return False
-        if not self._rows.isdisjoint(rows):
+        advanced: set[Hashable] = {*write.advanced()}
+        if not (self._rows.isdisjoint(rows | advanced) and self._advanced.isdisjoint(rows)):
             return False
         self._rows |= rows or {None}
-        self._items = self._items or bool(write.changes)
+        self._advanced |= advanced
+        self._items = self._items or bool(write.changes or write.advances)
         self._sweeps = self._sweeps or write.sweeps
         self._counts = self._counts or bool(write.counts)
         self._ends = self._ends or write.ends
@@ -179,6 +198,8 @@ class Seen:
     """Places in the log that are taken."""
     tallies: dict[str, int] = field(default_factory=dict)
     """Issuer -> how many of its clients live."""
+    advanced: dict[ItemKey, int] = field(default_factory=dict)
+    """Items of which the versions are raised -> those."""
     uncounted: set[str] = field(default_factory=set)
     """Issuers of which the clients were counted for this batch; the first one more is not refused."""
 
@@ -193,6 +214,9 @@ def judge(write: Write, seen: Seen) -> Write:
     known = (one for one in write.counts if one.issuer not in seen.uncounted)
     if any(one.most and seen.tallies[one.issuer] >= one.most for one in known):
         raise Conflict(TALLY)
+    for key, advance in zip(write.advanced(), write.advances, strict=True):
+        if seen.advanced.get(key, 0) >= advance.most:
+            raise Conflict(advance.key)
     for one in write.places:
         if (one.writer, one.number) not in seen.unplaced or one.place in seen.taken:
             raise Conflict(str(one.place))
@@ -214,6 +238,8 @@ def judge(write: Write, seen: Seen) -> Write:
     for count in write.counts:
         seen.tallies[count.issuer] += 1
         seen.uncounted.discard(count.issuer)
+    for key in write.advanced():
+        seen.advanced[key] = seen.advanced.get(key, 0) + 1
     return replace(write, changes=changes, counts=[Count(count.issuer) for count in write.counts])
 
 
@@ -375,6 +401,13 @@ PARTS: Final[Mapping[str, Part]] = {
         f"WHERE item.issuer = given.issuer AND item.kind = '{TALLY}' AND item.key = '{TALLY}' "
         "AND (given.most = 0 OR item.version + given.asked <= given.most) RETURNING 1",
     ),
+    "advanced": Part(
+        {"issuer": "text", "kind": "text", "key": "text", "asked": "bigint", "most": "bigint"},
+        "INSERT INTO item (issuer, kind, key, body, version, client_id, owner, expires_at) "  # noqa: S608 (as above)
+        "SELECT given.issuer, given.kind, given.key, ''::bytea, given.asked, '', '', 0 FROM {given} WHERE given.asked <= given.most "
+        "ON CONFLICT (issuer, kind, key) DO UPDATE SET version = item.version + excluded.version "
+        f"WHERE item.version + excluded.version <= (SELECT given.most FROM {{given}} WHERE {_AT}) RETURNING 1",
+    ),
     # Reads the states as they were before the statement: one that was deleted already is not counted off again.
     "counted_off": Part(
         {"issuer": "text", "client_id": "text"},
@@ -431,6 +464,7 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
     found: list[Rows] = [{}]
     claims: dict[tuple[str, Digest], tuple[int, int]] = {}
     counts: dict[str, tuple[int, int]] = {}
+    advances: dict[ItemKey, tuple[int, int]] = {}
     first = found[0]
     for write in writes:
         if write.created:
@@ -450,6 +484,9 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
         for count in write.counts:
             asked, most = counts.get(count.issuer, (0, 0))
             counts[count.issuer] = asked + 1, min(count.most or most, most or count.most)
+        for key, advance in zip(write.advanced(), write.advances, strict=True):
+            asked, most = advances.get(key, (0, advance.most))
+            advances[key] = asked + 1, min(most, advance.most)
         if dates := [date for one in write.looks for date in one.dates]:
             first.setdefault("looked", []).extend(dates)
         for one in write.erased:
@@ -463,6 +500,8 @@ def steps(writes: Sequence[Write]) -> list[Rows]:
             found[number].setdefault(part, []).append(row)
     if claims:
         first["claimed"] = [(*token, *claim) for token, claim in sorted(claims.items())]
+    if advances:
+        first["advanced"] = [(*key, *advance) for key, advance in sorted(advances.items())]
     if counts:
         first["counted"] = [(issuer, *count) for issuer, count in sorted(counts.items())]
     return found

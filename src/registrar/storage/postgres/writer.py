@@ -322,6 +322,9 @@ async def _look(connection: Connection, writes: Sequence[Write]) -> Seen:
     if tokens := {write.token for write in writes if write.token}:
         rows = await connection.fetch(_TOKENS, *zip(*tokens, strict=True))
         seen.tokens = {(row[0], row[1]): SeenToken(*row[2:]) for row in rows}
+    if advanced := {key for write in writes for key in write.advanced()}:
+        rows = await connection.fetch(_ITEMS, *zip(*advanced, strict=True))
+        seen.advanced = {(row[0], row[1], row[2]): row[3] for row in rows}
     if items := {key for write in writes for key in write.items()}:
         rows = await connection.fetch(_ITEMS, *zip(*items, strict=True))
         seen.items = {(row[0], row[1], row[2]): SeenItem(*row[3:]) for row in rows}
