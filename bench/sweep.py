@@ -150,9 +150,8 @@ async def main() -> None:
             began = time.perf_counter()
             counts = await sweep.sweep(registry, rest=0.0001 if beside else 0)
             seconds = time.perf_counter() - began
-            print(
-                f"{counts.total():,} clients swept in {seconds:.1f} s ({counts.total() / seconds:,.0f}/s): {dict(counts)}"
-            )
+            steps = ", ".join(f"{step.value} {number:,}" for step, number in counts.most_common() if number)
+            print(f"{counts.total():,} clients swept in {seconds:.1f} s ({counts.total() / seconds:,.0f}/s): {steps}")
             if loading is not None:
                 stop.set()
                 ratio = told("beside the sweep", await loading, seconds) / usual

@@ -62,8 +62,18 @@ def test_misused(desk: Desk) -> None:
     """A selection has to be one."""
     assert "asks for something" in desk.refused("client", "bulk", "delete", "--yes")
     assert "asks for something" in desk.refused("client", "bulk", "delete", "--yes", "--all", "--owner", "x")
-    assert "NAME=VALUE" in desk.misused("client", "bulk", "delete", "--label", "tenant", "--yes")
+    assert "NAME=VALUE" in desk.misused("client", "bulk", "delete", "--labelled", "tenant", "--yes")
     assert "no job" in desk.refused("client", "bulk", "continue", "none")
+
+
+@pytest.mark.parametrize("option", ["--labelled", "--label"])
+def test_selecting_by_label(desk: Desk, option: str) -> None:
+    """By the option that `client list` has, and by the older one."""
+    token = desk.told("token", "issue", "--labelled", "tenant=acme")
+    desk.register(token=token["token"])
+    desk.register()
+    told = desk.told("client", "bulk", "delete", option, "tenant=acme", "--dry-run")
+    assert told["would_change"] == 1
 
 
 @pytest.mark.requirement("SEED-59")

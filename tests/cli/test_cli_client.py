@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -147,3 +150,14 @@ def test_create(desk: Desk) -> None:
 def test_create_is_judged(desk: Desk) -> None:
     """What would endanger people is refused, naming the member."""
     assert "redirect_uris[0]" in desk.refused("client", "create", "--redirect-uri", "javascript:x")
+
+
+def test_who_reads_may_have_seen_enough(desk: Desk) -> None:
+    """Output that nobody reads any more, as of `| head`, is no failure that an operator has to read about."""
+    desk.register()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as nobody:
+        command = [sys.executable, "-m", "registrar", "client", "export"]
+        ended = subprocess.run(command, cwd=desk.folder, stdout=nobody, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert ended.stderr == b""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from registrar.authorization import people
+from registrar.authorization import backchannel, logout, people
 from registrar.authorization.people import Unrecognised
-from registrar.service.ports import EventQuery
+from registrar.service.ports import EventQuery, Item, Put
 
 if TYPE_CHECKING:
     from conftest import Desk
@@ -118,3 +118,26 @@ def test_passwd_of_somebody_from_upstream(desk: Desk) -> None:
     subject = desk.told("user", "list")[0]["subject"]
 
     assert "which has the password" in desk.refused("user", "passwd", subject, "--password-file", "-", input=PASSWORD)
+
+
+@pytest.mark.parametrize("command", [["disable", "ann"], ["passwd", "ann", "--password-file", "-"], ["enable", "ann"]])
+def test_applications_hear_of_sessions_that_end(desk: Desk, command: list[str]) -> None:
+    """What they are to be told lies in the database with the change, for a server to send."""
+    subject = add(desk)
+    client = desk.register({"backchannel_logout_uri": "https://app.example/out"})
+    waiting: list[str] = []
+
+    async def signed_in(registry: Registry) -> None:
+        key = f"s1 {client['client_id']}"
+        known = Item("main", logout.KIND, key, b"{}", client_id=client["client_id"], owner=subject)
+        await registry.store.change([Put(known)])
+
+    async def look(registry: Registry) -> None:
+        waiting.extend(one.client_id for one in await registry.store.items("main", backchannel.WAITING))
+
+    if command[0] == "enable":
+        desk.done("user", "disable", "ann")
+    desk.open(signed_in)
+    desk.done("user", *command, input=f"{PASSWORD} two\n")
+    desk.open(look)
+    assert waiting == ([] if command[0] == "enable" else [client["client_id"]])

@@ -61,6 +61,9 @@ def test_what_waits_and_sending_again(told: Desk) -> None:
         "replayed": 0,
     }
     assert told.told("webhook", "replay", "gateway", "--given-up")["replayed"] == 0
+    assert "a running server sends it" in told.done("webhook", "replay", "gateway", "--id", message["id"])
+    assert "Nothing of that is there" in told.done("webhook", "replay", "gateway", "--id", f"evt_{'0' * 43}")
+    assert "is no identifier of a message" in told.refused("webhook", "replay", "gateway", "--id", f"evt_{'z' * 43}")
     ids = {one["id"] for one in told.told("webhook", "show", "gateway")["messages"]}
     assert ids == {message["id"]}
     assert client["client_id"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 
 import msgspec
 import pytest
@@ -68,8 +69,18 @@ def test_the_identifier_is_the_event_s() -> None:
 
     assert webhook.identifier(one) == webhook.identifier(same) != webhook.identifier(other)
     assert webhook.told_at(webhook.identifier(one)) == 5
-    for wrong in ("", "evt_", webhook.identifier(one)[1:], webhook.identifier(one) + "0"):
-        with pytest.raises(ValueError, match=r".*"):
+    good = webhook.identifier(one)
+    for wrong in (
+        "",
+        "evt_",
+        good[1:],
+        good + "0",
+        f"evt_{'z' * 43}",
+        f"evt_-{good[5:]}",
+        f"evt_0_{good[6:]}",
+        good + "\n",
+    ):
+        with pytest.raises(ValueError, match=rf"\A{re.escape(wrong)}\Z"):
             webhook.told_at(wrong)
 
 

@@ -80,7 +80,7 @@ async def test_a_job() -> None:
         ({"act": "suspend", "selection": {"all": "yes"}}, 400),
         ({"act": "rotate-secret", "selection": {"all": True}, "overlap": -1}, 400),
         ({"act": "delete", "selection": {}}, 409),
-        ({"act": "delete", "selection": {"all": True}, "reason": "x" * 501}, 409),
+        ({"act": "delete", "selection": {"all": True}, "reason": "x" * 501}, 400),
         ({"act": "delete", "selection": {"all": True, "owner": "x"}}, 409),
         ({"act": "delete", "selection": {"labels": {}}}, 409),
     ],

@@ -560,7 +560,7 @@ PLACES = {
     "service/token_issuers.py": 1,
     "authorization/request_object.py": 1,
     "authorization/upstream.py": 2,
-    "authorization/logout.py": 1,
+    "authorization/backchannel.py": 1,
 }
 """Where the server fetches: module and number of calls. A new place is added here by whoever has thought about it."""
 

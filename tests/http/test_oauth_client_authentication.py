@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections import Counter
 from urllib.parse import quote
 
+import anyio
+import msgspec
 import pytest
 from authorizing import APP, BATCH, authorizing, basic, call, code_for, exchange, token
 from registering import refused, register, without
 
+from registrar.authorization.call import Call
+from registrar.authorization.client_authentication import authenticate
+from registrar.domain.client import Client
+from registrar.domain.errors import ProtocolError
 from registrar.service import administration
-from registrar.service.attempts import FREE
+from registrar.service.attempts import FREE, LONGEST
 from registrar.service.last_use import at
+from registrar.storage.memory import MemoryStore
 from registrar.testing import served
 
 pytestmark = pytest.mark.anyio
@@ -176,3 +185,47 @@ async def test_secrets_that_ended() -> None:
         server.clock.advance(1000)
         late = await token(server, {**client, "client_secret": new}, "client_credentials")
         refused(late, "invalid_client", status=401)
+
+
+class Distant(MemoryStore):
+    """A store whose answers take a moment, as those of a database over a network."""
+
+    async def find(self, issuer: str, client_id: str) -> Client | None:
+        """The client, after others had their turn."""
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        return await super().find(issuer, client_id)
+
+
+async def test_of_many_guesses_at_once_one_is_looked_at() -> None:
+    """Whoever failed as often as they may is counted before anything is looked at: a burst is not looked at all the same."""
+    async with served(authorizing(), store=Distant()) as server:
+        client = await register(server, BATCH)
+        wrong = {**client, "client_secret": "guess"}
+        for _ in range(FREE):
+            refused(await token(server, wrong, "client_credentials"), "invalid_client", status=401)
+        server.clock.advance(LONGEST)
+
+        burst = await asyncio.gather(*(token(server, wrong, "client_credentials") for _ in range(50)))
+
+        assert Counter(one.status_code for one in burst) == {401: 1, 429: 49}
+        server.clock.advance(LONGEST)
+        assert (await token(server, client, "client_credentials")).status_code == 200
+        assert (await token(server, client, "client_credentials")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("address", "waits"), [("2001:db8:1:2::%x", True), ("2001:db8:1:%x::1", False), ("198.51.100.%d", False)]
+)
+async def test_whose_guesses_are_counted_together(address: str, waits: bool) -> None:
+    """Those of a /64 of IPv6, of which one household has 2^64 addresses; and of IPv4 each by itself."""
+    async with served(authorizing()) as server:
+        client = await register(server, BATCH)
+        guess = Call("https://as.example/token", {"client_id": client["client_id"], "client_secret": "guess"})
+        answers = []
+        for number in range(FREE + 1):
+            shown = msgspec.structs.replace(guess, address=address % number)
+            with pytest.raises(ProtocolError) as refusal:
+                await authenticate(server.registry, server.issuer, shown, server.clock.now)
+            answers.append(refusal.value.kind.name)
+        assert answers == ["invalid_client"] * FREE + ["too_many_attempts" if waits else "invalid_client"]

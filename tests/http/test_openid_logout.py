@@ -10,13 +10,16 @@ import pytest
 from authorizing import code_for, exchange
 from openid_connect import JWKS, RSA, alice, client_of, decrypted, openid, under_secret, verified
 
-from registrar.authorization import code, id_token, logout, sessions
+from registrar.authorization import backchannel, code, id_token, logout, people, sessions
+from registrar.authorization.backchannel import Notice
 from registrar.authorization.grant import Grant
 from registrar.authorization.request import Authentication
 from registrar.authorization.sessions import Visit
 from registrar.domain.errors import ProtocolError
-from registrar.service import clients
-from registrar.service.ports import FetchError
+from registrar.service import administration, clients
+from registrar.service.outbox import Queue
+from registrar.service.ports import FetchError, Item, StoreUnavailable
+from registrar.storage.memory import MemoryStore
 from registrar.testing import Documents, Served, served
 
 pytestmark = pytest.mark.anyio
@@ -83,7 +86,8 @@ async def test_hints_that_are_not_good_are_told() -> None:
         other, _ = await told(server, visit)
         client = await clients.find(server.registry, server.issuer, one["client_id"])
         assert client is not None
-        report = await logout.logout_token(server.registry, server.issuer, client, visit, server.clock.now)
+        notice = Notice(client.client_id, visit.person.subject, visit.session.session_id)
+        report = await backchannel.logout_token(server.registry, server.issuer, client, notice, server.clock.now)
         for bad in (
             {"id_token_hint": token, "client_id": other["client_id"]},
             {"id_token_hint": f"{token[:-4]}AAAA"},
@@ -180,9 +184,18 @@ async def test_a_logout_token_is_as_the_clients_id_tokens_are(members: dict[str,
         assert (token.claims["sub"] == visit.person.subject) is ("subject_type" not in members)
 
 
-async def test_telling_is_tried_a_few_times_and_waited_for_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session ends at once; a client that cannot be reached is tried as often as the setting says."""
-    monkeypatch.setattr(logout, "_WAITS", (0.0,))
+async def waiting(server: Served) -> list[Item]:
+    """What is still to be told."""
+    return list(await server.registry.store.items("main", backchannel.WAITING))
+
+
+async def tried_again(server: Served) -> None:
+    """What a server does every few seconds."""
+    await backchannel.tell_due(server.registry, server.issuer, Queue("main", backchannel.WAITING))
+
+
+async def test_telling_is_tried_a_few_times_and_waited_for_by_nobody() -> None:
+    """The session ends at once; a client that cannot be reached is tried later and later, as often as the setting says."""
     documents = Documents({HEARS: FetchError("its host cannot be reached")})
     async with served(openid(), fetch=documents) as server:
         visit = await visit_of(server)
@@ -190,7 +203,125 @@ async def test_telling_is_tried_a_few_times_and_waited_for_by_nobody(monkeypatch
         await logout.end(server.registry, server.issuer, visit)
         assert documents.posted == []
         await server.registry.errands.done()
-        assert len(documents.posted) == 3
+        for attempt, wait in enumerate((5, 300, 1_800, 7_200), 1):
+            assert len(documents.posted) == attempt
+            await tried_again(server)
+            assert len(documents.posted) == attempt  # not yet
+            server.clock.advance(int(wait * 1.1) + 1)
+            await tried_again(server)
+        assert len(documents.posted) == 5
+        assert await waiting(server) == []
+        tokens = [(await verified(server, form["logout_token"])).claims for _, form in documents.posted]
+        assert len({one["jti"] for one in tokens}) == 5  # each is signed when it is sent, and valid then
+        assert [one["exp"] - one["iat"] for one in tokens] == [120] * 5
+        assert tokens[4]["iat"] == server.clock.now
+
+
+async def test_a_client_that_hears_at_last_is_told_once() -> None:
+    """What it did not hear at first is told as soon as it is there again, by one of many servers."""
+    documents = Documents({HEARS: FetchError("its host cannot be reached")})
+    async with served(openid(), fetch=documents) as server:
+        visit = await visit_of(server)
+        await told(server, visit, backchannel_logout_uri=HEARS)
+        await logout.end(server.registry, server.issuer, visit)
+        await server.registry.errands.done()
+        documents.documents[HEARS] = b""
+        server.clock.advance(6)
+        await asyncio.gather(*(tried_again(server) for _ in range(8)))
+        assert len(documents.posted) == 2
+        assert await waiting(server) == []
+
+
+async def test_what_a_killed_process_had_to_tell_is_told_by_another() -> None:
+    """It was stored with the end of the session, so that nothing of it is lost; while it is being told nobody else does."""
+    documents = Documents({HEARS: b""})
+    async with served(openid(), fetch=documents) as server:
+        visit = await visit_of(server)
+        client, _ = await told(server, visit, backchannel_logout_uri=HEARS)
+        await logout.end(server.registry, server.issuer, visit)
+        await server.registry.errands.close()  # before anything was sent
+        assert documents.posted == []
+        assert await server.registry.store.items("main", logout.KIND) == []
+        await tried_again(server)
+        assert documents.posted == []
+        server.clock.advance(36)
+        await tried_again(server)
+        ((_, form),) = documents.posted
+        token = await verified(server, form["logout_token"])
+        assert (token.claims["aud"], token.claims["sid"]) == (client["client_id"], visit.session.session_id)
+        assert await waiting(server) == []
+
+
+async def test_what_cannot_be_stored_is_not_half_done() -> None:
+    """The session goes on, and nobody is told that it ended."""
+
+    class Full(MemoryStore):
+        full = False
+
+        async def change(self, changes: Any, events: Any = ()) -> None:
+            if self.full:
+                raise StoreUnavailable("the disk is full")
+            await super().change(changes, events)
+
+    documents, store = Documents({HEARS: b""}), Full()
+    async with served(openid(), store=store, fetch=documents) as server:
+        visit = await visit_of(server)
+        await told(server, visit, backchannel_logout_uri=HEARS)
+        store.full = True
+        with pytest.raises(StoreUnavailable):
+            await logout.end(server.registry, server.issuer, visit)
+        await server.registry.errands.done()
+        assert documents.posted == []
+        assert await store.item("main", "session", visit.item.key) is not None
+        assert await waiting(server) == []
+
+
+@pytest.mark.parametrize("act", ["disable", "password"])
+async def test_sessions_that_an_operator_ends_are_told_of(act: str) -> None:
+    """All sessions of that person, with what ended them, and nobody else's; a server sends it at its next look."""
+    documents = Documents({HEARS: b""})
+    async with served(openid(), fetch=documents) as server:
+        registry, issuer, person = server.registry, server.issuer, await alice(server)
+        visits = [await visit_of(server) for _ in range(2)]
+        clients_told = [(await told(server, visit, backchannel_logout_uri=HEARS))[0] for visit in visits]
+        bob = await people.add(registry, issuer, "bob", "correct horse battery")
+        _, other = await sessions.begin(registry, issuer, bob, amr=("pwd",))
+        await told(server, other, backchannel_logout_uri=HEARS)
+
+        changes = await logout.everywhere(registry, issuer, person.subject)
+        actor = server.operator.actor()
+        if act == "disable":
+            await people.set_disabled(registry, issuer, person, True, actor, changes)
+        else:
+            await people.set_password(registry, issuer, person, "another long password", actor, changes)
+        assert documents.posted == []
+        await tried_again(server)
+
+        tokens = [(await verified(server, form["logout_token"])).claims for _, form in documents.posted]
+        assert {(one["aud"], one["sid"]) for one in tokens} == {
+            (client["client_id"], visit.session.session_id) for client, visit in zip(clients_told, visits, strict=True)
+        }
+        assert await waiting(server) == []
+        assert [one.owner for one in await registry.store.items("main", logout.KIND)] == [bob.subject]
+
+
+async def test_a_client_that_is_gone_is_not_told() -> None:
+    """Deleted or suspended meanwhile: what was to be told of it goes."""
+    documents = Documents({HEARS: FetchError("its host cannot be reached")})
+    async with served(openid(), fetch=documents) as server:
+        visit = await visit_of(server)
+        deleted, _ = await told(server, visit, backchannel_logout_uri=HEARS)
+        suspended, _ = await told(server, visit, backchannel_logout_uri=HEARS)
+        await logout.end(server.registry, server.issuer, visit)
+        await server.registry.errands.done()
+        acting = (server.registry, server.issuer, server.operator)
+        await administration.delete(*acting, deleted["client_id"])
+        await administration.suspend(*acting, suspended["client_id"])
+        assert [one.client_id for one in await waiting(server)] == [suspended["client_id"]]
+        server.clock.advance(10)
+        await tried_again(server)
+        assert len(documents.posted) == 2
+        assert await waiting(server) == []
 
 
 async def test_a_client_that_does_not_answer_is_given_up() -> None:

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from registering import MEMBERS, PUBLIC, bearer, configured, events, issue, manage, post, register
+from registering import MEMBERS, PUBLIC, as_update, bearer, configured, events, issue, manage, on_disk, post, register
 
 from registrar.domain.access_token import ADMINISTRATION
 from registrar.domain.credentials import PresentedToken
+from registrar.domain.terms import term
 from registrar.http import admin
 from registrar.service import administration, labels
 from registrar.service.administration import Refused
+from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
 
 pytestmark = pytest.mark.anyio
 
 ON = "admin_api = true"
 QUOTA = "[issuer.main.labels]\nmost = { tenant = 2 }"
+HELD = """
+[policy.careful]
+extends = ["default"]
+[policy.careful.review]
+grants = ["client_credentials"]
+[policy.careful.changes]
+redirect_host = "review"
+"""
+MACHINE = {"grant_types": ["client_credentials"], "redirect_uris": []}
 
 
 async def call(server: Served, token: str, method: str, path: str, body: Any = None, **query: str) -> httpx2.Response:
@@ -90,6 +104,46 @@ async def test_a_label_may_have_so_many_clients() -> None:
         assert (await post(server, MEMBERS, token=value)).status_code == 201
 
 
+@pytest.mark.requirement("SEED-80")
+async def test_of_many_at_once_no_more_come_in_than_a_label_may_have(tmp_path: Path) -> None:
+    """Registrations and an operator's labelling beside them: the number holds exactly, and nobody is refused in vain."""
+    tables = "[issuer.main.labels]\nmost = { tenant = 10 }"
+    async with served(on_disk(tmp_path, tables=tables)) as server:
+        value, _ = await issue(server, labels={"tenant": "acme"}, max_uses=0)
+        moving = [await register(server, PUBLIC) for _ in range(6)]
+
+        async def labelled(client_id: str) -> int:
+            try:
+                await labels.label(server.registry, server.issuer, server.operator, client_id, {"tenant": "acme"})
+            except Refused:
+                return 403
+            return 201
+
+        async def registered() -> int:
+            return (await post(server, MEMBERS, token=value)).status_code
+
+        acts = [registered() for _ in range(12)] + [labelled(one["client_id"]) for one in moving]
+        answers = Counter(await asyncio.gather(*acts))
+
+        found = await server.registry.store.count(ClientQuery("main", terms=(term("label.tenant", "acme"),)))
+        assert (found, answers) == (10, {201: 10, 403: 8})
+
+
+async def test_a_full_label_ends_nobody() -> None:
+    """A client that was never used makes no room for another tenant member, under a cap that evicts beside it neither."""
+    tables = QUOTA + "\n[issuer.main.limits.clients]\ntoken = 3\n"
+    async with served(configured(tables=tables)) as server:
+        value, _ = await issue(server, labels={"tenant": "acme"}, max_uses=0)
+        made = [(await post(server, MEMBERS, token=value)).json() for _ in range(2)]
+        for _ in range(3):
+            refusal = await post(server, MEMBERS, token=value)
+            assert (refusal.status_code, refusal.json()["error"]) == (403, "access_denied")
+        for one in made:
+            found = await server.registry.store.find("main", one["client_id"])
+            assert found is not None
+            assert found.state == "active"
+
+
 @pytest.mark.requirement("SEED-59")
 @pytest.mark.parametrize("row", admin.ROUTES, ids=lambda row: f"{row.method} {row.path}")
 async def test_no_route_reaches_another_tenant(row: admin.Row) -> None:
@@ -140,8 +194,8 @@ DECIDED: dict[str, tuple[str, dict[str, Any] | None]] = {
     "POST webhooks/{}/enable": (CLOSED, REASON),
     "GET reviews": (OWN, None),
     "GET reviews/{}": (CLIENT, None),
-    "POST reviews/{}/approve": (CLIENT, REASON),
-    "POST reviews/{}/reject": (CLIENT, REASON),
+    "POST reviews/{}/approve": (CLIENT, {"digest": "0" * 64, **REASON}),
+    "POST reviews/{}/reject": (CLIENT, {"digest": "0" * 64, **REASON}),
     "GET clients": (OWN, None),
     "POST clients": (OWN, dict(PUBLIC)),
     "GET statistics": (OWN, None),
@@ -277,6 +331,57 @@ async def test_a_tenant_does_not_see_or_revoke_who_administers_all() -> None:
         assert chief not in ids
         assert (await call(server, token, "POST", f"tokens/{chief}/revoke", {})).status_code == 404
         assert (await call(server, value, "GET", "clients")).status_code == 200
+
+
+@pytest.mark.requirement("SEED-59")
+@pytest.mark.parametrize("what", ["registration", "update"])
+async def test_what_is_held_of_another_tenant_is_not_there(what: str) -> None:
+    """A registration or an update that waits: neither listed, nor shown, nor decided, by whoever knows all about it."""
+    async with served(configured(registration='policy = "careful"', issuer=ON, tables=HELD)) as server:
+        made = await of_tenant(
+            server, "other", client_name="Secret Project", **(MACHINE if what == "registration" else {})
+        )
+        if what == "update":
+            wider = [*MEMBERS["redirect_uris"], "https://elsewhere.example/cb"]
+            answer = await manage(server, made, "PUT", as_update(made, redirect_uris=wider))
+            assert answer.json()["pending_update"]
+        own, elsewhere = await tenant(server, "acme"), await tenant(server, "other")
+        (theirs,) = (await call(server, elsewhere, "GET", "reviews")).json()["reviews"]
+        assert (theirs["client_id"], theirs["what"]) == (made["client_id"], what)
+        decided, before = {"digest": theirs["digest"]}, await server.registry.store.find("main", made["client_id"])
+
+        assert (await call(server, own, "GET", "reviews")).json() == {"reviews": []}
+        for method, path, body in (
+            ("GET", "reviews/{}", None),
+            ("POST", "reviews/{}/approve", decided),
+            ("POST", "reviews/{}/reject", decided),
+        ):
+            answer = await call(server, own, method, path.replace("{}", made["client_id"]), body)
+            unknown = await call(server, own, method, path.replace("{}", "nobody"), body)
+            assert (answer.status_code, unknown.status_code) == (404, 404)
+            assert "no client" in unknown.json()["error_description"]
+            assert answer.text.replace(made["client_id"], "nobody") == unknown.text
+
+        assert await server.registry.store.find("main", made["client_id"]) == before
+        assert (await call(server, elsewhere, "GET", "reviews")).json()["reviews"] == [theirs]
+        approved = await call(server, elsewhere, "POST", f"reviews/{made['client_id']}/approve", decided)
+        assert (approved.status_code, approved.json()["state"]) == (200, "active")
+
+
+async def test_a_tenant_chooses_no_policy_instead_of_its_own() -> None:
+    """What it issues is judged by what judges it, and may be judged more severely; who administers all may choose."""
+    tables = '[policy.strict]\nextends = ["default"]\n[policy.loose]\nextends = ["default"]\n'
+    async with served(configured(registration='policy = "strict"', issuer=ON, tables=tables)) as server:
+        own, (chief, _) = await tenant(server, "acme"), await issue(server, scope=("dcr", "admin.tokens"), max_uses=0)
+        wanted = {"kind": "operator", "policy": "loose", "max_uses": 0}
+        told = [(await call(server, token, "POST", "tokens", wanted)).json() for token in (own, chief)]
+        assert [one["policy"] for one in told] == ["strict loose", "loose"]
+        made = (await post(server, MEMBERS, token=told[0]["token"])).json()
+        client = await server.registry.store.find("main", made["client_id"])
+        assert client is not None
+        assert client.policy == "strict loose"
+        plain = (await call(server, own, "POST", "tokens", {"kind": "operator"})).json()
+        assert "loose" not in plain["policy"]
 
 
 async def test_a_tenant_finds_its_deleted_clients() -> None:

@@ -17,9 +17,20 @@ from registrar.domain.credentials import KeyEncryptionKeys, PresentedToken
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Event
 from registrar.domain.metadata import Presented
-from registrar.service import administration, client_administration, management, registration
+from registrar.service import (
+    administration,
+    bulk,
+    client_administration,
+    management,
+    registration,
+    review,
+    statements,
+    templates,
+    webhooks,
+)
 from registrar.service.administration import Refused
 from registrar.service.audit import Caller
+from registrar.service.bulk import Act, Selection
 from registrar.service.ports import Change, EventQuery
 from registrar.storage.memory import MemoryStore
 from registrar.testing import OPEN, Served, served
@@ -210,6 +221,64 @@ class _Contended(MemoryStore):
 
 
 @pytest.mark.requirement("R7592-22")
+async def test_a_replaced_secret_works_no_longer_than_it_would_have() -> None:
+    """Its own end comes before that of a longer overlap, and the operator is told so."""
+    async with served(OPEN + "[issuer.main.client_secret]\nlifetime = 60\n") as server:
+        client = await registered(server)
+        ends = server.clock.now + 60
+        server.clock.advance(20)
+        _, after = await administration.rotate_secret(*acts(server, client), overlap=3_600)
+        current, old = after.credentials.secrets
+        assert (old.until, current.expires_at) == (ends, ends + 20)
+        server.clock.advance(40)
+        assert not after.credentials.secret_is(client["client_secret"], server.clock.now)
+
+
+@pytest.mark.parametrize("overlap", [-1, 10**10 + 1, 10**30])
+async def test_an_overlap_has_an_end(overlap: int) -> None:
+    """Whoever names one that no store could hold the end of is told, and no secret is replaced."""
+    async with served() as server:
+        client = await registered(server)
+        before = await record(server, client)
+        with pytest.raises(Refused, match="an overlap is"):
+            await administration.rotate_secret(*acts(server, client), overlap=overlap)
+        with pytest.raises(Refused, match="an overlap is"):
+            await bulk.start(*acts(server, client)[:3], Act.ROTATE_SECRET, Selection(everything=True), overlap=overlap)
+        assert await record(server, client) == before
+
+
+@pytest.mark.parametrize("reason", ["x" * 501, "bytes \udcff of a shell"])
+async def test_a_reason_is_a_short_text(reason: str) -> None:
+    """It goes into an event, which is kept for good and sent to every webhook: whatever is decided, none is longer."""
+    async with served() as server:
+        client = await registered(server)
+        acting = acts(server, client)
+        made = await templates.create(*acting[:3], "base", templates.Wanted(dict(MEMBERS)))
+        _, statement = await statements.issue(*acting[:3], {}, software_id="s")
+        before = len(await server.registry.store.events(EventQuery()))
+        template, jti = made.template.template_id, statement.jti
+        for act in (
+            administration.suspend(*acting, reason),
+            administration.resume(*acting, reason),
+            administration.delete(*acting, reason),
+            administration.rotate_secret(*acting, reason=reason),
+            administration.reissue_token(*acting, reason),
+            administration.issue_token(*acting[:3], label=reason),
+            administration.issue_token(*acting[:3], owner=reason),
+            bulk.start(*acting[:3], Act.SUSPEND, Selection(everything=True), reason=reason),
+            review.approve(*acting, reason=reason),
+            review.reject(*acting, reason=reason),
+            statements.revoke(*acting[:3], jti, reason),
+            templates.disable(*acting[:3], template, reason),
+            templates.delete(*acting[:3], template, reason),
+            webhooks.enable(*acting[:3], "gateway", reason),
+        ):
+            with pytest.raises(Refused, match=r"has 500 characters at the most|is text"):
+                await act
+        assert len(await server.registry.store.events(EventQuery())) == before
+        await administration.suspend(*acting, "x" * 500)
+
+
 async def test_contention_without_end_is_told() -> None:
     """After a few attempts the operator is told to try again, and the client gets temporarily_unavailable."""
     async with served(store=_Contended()) as server:

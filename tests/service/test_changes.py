@@ -782,7 +782,7 @@ HOSTILE = [
     "\u202egnp.exe",
     "=1+1",
     "'; DROP TABLE client; --",
-    "x" * 20_000,
+    "x" * 500,
     "\N{PILE OF POO}",
 ]
 

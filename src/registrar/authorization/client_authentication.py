@@ -19,7 +19,7 @@ from registrar.domain.client import Client, State
 from registrar.domain.coherence import TLS_SUBJECTS
 from registrar.domain.errors import ProtocolError
 from registrar.domain.jws import UnverifiedJWS
-from registrar.service import parts, sweep
+from registrar.service import attempts, parts, sweep
 from registrar.service.audit import Caller
 from registrar.service.key_sets import KeysUnavailable
 from registrar.service.registry import Issuer, Registry
@@ -50,14 +50,16 @@ async def authenticate(registry: Registry, issuer: Issuer, call: Call, now: int)
         StoreUnavailable: the store does not answer.
     """
     shown = read(call)
-    who = ("client", issuer.name, shown.client_id, call.address)
+    who = ("client", issuer.name, shown.client_id, attempts.network(call.address))
     tried = await registry.attempts.of(who, now)
-    if tried.wait:
-        raise ProtocolError("too_many_attempts", headers=[(b"retry-after", str(tried.wait).encode())])
+    # Who has failed so often is counted before anything is looked at, so that of many at once one is; nobody else pays for it.
+    counted = tried.failures >= attempts.FREE
+    if wait := await registry.attempts.took([who], now) if counted else 0:
+        raise ProtocolError("too_many_attempts", headers=[(b"retry-after", str(wait).encode())])
     try:
         client = await _authenticated(registry, issuer, call, shown, now)
     except ProtocolError as error:
-        if error.kind.name == "invalid_client":
+        if error.kind.name == "invalid_client" and not counted:
             await registry.attempts.failed(who, now)
         raise
     if tried.failures:

@@ -1,36 +1,24 @@
-"""Signing out (RP-Initiated Logout, Back-Channel Logout, Front-Channel Logout): of a session, and everywhere it was used."""
+"""Signing out (RP-Initiated Logout, Front-Channel Logout): of a session, and everywhere it was used."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import msgspec
 
-from registrar.authorization import clients, sessions, signing, subject
+from registrar.authorization import backchannel, clients, sessions, signing, subject
 from registrar.authorization.request import Authentication
 from registrar.authorization.sessions import Visit
 from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
-from registrar.domain.server_metadata import UNSIGNED
-from registrar.service.ports import Change, Drop, FetchError, Item, Put
+from registrar.service.ports import Change, Drop, Item, Put
 from registrar.service.registry import Issuer, Registry
 
 KIND: Final = "session_client"
 """That a client knows of a session: among the items of a store, found by the session's identifier and the client's."""
-
-EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
-TYPE: Final = "logout+jwt"
-LIFETIME: Final = 120
-"""Seconds that a logout token is valid (Back-Channel Logout §4)."""
-_WAITS: Final = (0.5, 5.0, 30.0)
-"""Seconds before the second attempt, the third, and every later one."""
 _PAGE: Final = 500
-
-log = logging.getLogger("registrar")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -145,7 +133,7 @@ def remembered(issuer: Issuer, client: Client, authentication: Authentication) -
 
 
 async def end(registry: Registry, issuer: Issuer, visit: Visit) -> list[str]:
-    """End a session; its clients are told behind the scenes, and nobody waits for them.
+    """End a session; its clients are told behind the scenes (`backchannel`), and nobody waits for them.
 
     Returns:
         The addresses that the page has to load in frames (Front-Channel Logout §3).
@@ -154,14 +142,33 @@ async def end(registry: Registry, issuer: Issuer, visit: Visit) -> list[str]:
         StoreUnavailable: the store does not answer; the session goes on.
     """
     participants = await _participants(registry, issuer, visit)
-    await sessions.end(registry, issuer, visit)
-    for client in participants:
-        if "backchannel_logout_uri" in client.metadata:
-            registry.errands.start(_tell(registry, issuer, client, visit), f"telling {client.client_id} of a sign-out")
-    await registry.store.change(
-        [Drop(issuer.name, KIND, f"{visit.session.session_id} {client.client_id}") for client in participants]
-    )
+    session_id, begun = visit.session.session_id, backchannel.began(registry, issuer)
+    notices = [
+        backchannel.notice(registry, issuer, client.client_id, visit.person.subject, session_id, begun)
+        for client in participants
+        if "backchannel_logout_uri" in client.metadata
+    ]
+    known = [Drop(issuer.name, KIND, f"{session_id} {client.client_id}") for client in participants]
+    await sessions.end(registry, issuer, visit, [*known, *notices])
+    for put in notices:
+        registry.errands.start(backchannel.tell_at_once(registry, issuer, put.item), "telling a client of a sign-out")
     return [_frame(issuer, client, visit) for client in participants if "frontchannel_logout_uri" in client.metadata]
+
+
+async def everywhere(registry: Registry, issuer: Issuer, subject: str) -> list[Change]:
+    """What has to be stored where all sessions of a person end by somebody else's doing; a server tells their clients.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    changes, after, now_ms = list[Change](), "", registry.clock()
+    while page := await registry.store.items(issuer.name, KIND, owner=subject, after=after, limit=_PAGE):
+        for item in page:
+            session_id, after = item.key.partition(" ")[0], item.key
+            changes.append(Drop(issuer.name, KIND, item.key))
+            if item.lives(now_ms // 1000):
+                changes.append(backchannel.notice(registry, issuer, item.client_id, subject, session_id, now_ms))
+    return changes
 
 
 async def _participants(registry: Registry, issuer: Issuer, visit: Visit) -> list[Client]:
@@ -170,46 +177,6 @@ async def _participants(registry: Registry, issuer: Issuer, visit: Visit) -> lis
     items = await registry.store.items(issuer.name, KIND, owner=visit.person.subject, after=prefix, limit=_PAGE)
     found = [await clients.find(registry, issuer, item.client_id) for item in items if item.key.startswith(prefix)]
     return [client for client in found if client is not None and client.in_reach]
-
-
-async def logout_token(registry: Registry, issuer: Issuer, client: Client, visit: Visit, now: int) -> str:
-    """What a client is told (Back-Channel Logout §2.4), signed as its ID tokens are, and never unsigned.
-
-    Raises:
-        ProtocolError: there is no key.
-        StoreUnavailable: the store does not answer.
-    """
-    registered = client.metadata.get("id_token_signed_response_alg", "RS256")
-    claims = {
-        "iss": issuer.url,
-        "sub": await subject.for_client(registry, issuer, client, visit.person.subject),
-        "aud": client.client_id,
-        "iat": now,
-        "exp": now + LIFETIME,
-        "jti": registry.entropy(16).hex(),
-        "events": {EVENT: {}},
-        "sid": visit.session.session_id,
-    }
-    algorithm = "RS256" if registered == UNSIGNED else registered
-    return await signing.secured(registry, issuer, client, claims, "id_token", TYPE, algorithm=algorithm)
-
-
-async def _tell(registry: Registry, issuer: Issuer, client: Client, visit: Visit) -> None:
-    """Send a logout token, a few times where that fails (Back-Channel Logout §2.5)."""
-    settings, uri = issuer.settings.openid, client.metadata["backchannel_logout_uri"]
-    token = await logout_token(registry, issuer, client, visit, registry.clock() // 1000)
-    for attempt in range(settings.logout_attempts):
-        if attempt:
-            await asyncio.sleep(_WAITS[min(attempt, len(_WAITS)) - 1])
-        try:
-            async with asyncio.timeout(settings.logout_seconds):
-                await registry.fetch.post(uri, {"logout_token": token})
-        except FetchError as problem:
-            log.info("%s was not told of a sign-out: %s", uri, problem)
-        except TimeoutError:
-            log.info("%s was not told of a sign-out within %g seconds", uri, settings.logout_seconds)
-        else:
-            return
 
 
 def _frame(issuer: Issuer, client: Client, visit: Visit) -> str:

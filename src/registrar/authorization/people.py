@@ -8,7 +8,6 @@ upstream. So a name is taken once, whoever asks at the same moment.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,8 @@ import msgspec
 from registrar.authorization import passwords
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Actor
-from registrar.service.ports import Conflict, DropAll, Item, Put, StoreUnavailable
+from registrar.service import attempts
+from registrar.service.ports import Change, Conflict, DropAll, Item, Put, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
 KIND: Final = "person"
@@ -175,7 +175,7 @@ async def authenticate(registry: Registry, issuer: Issuer, username: str, passwo
         StoreUnavailable: the store does not answer.
     """
     now = registry.clock() // 1000
-    place = network(address)
+    place = attempts.network(address)
     counted = (("person", issuer.name, place, _folded(username)), ("person", issuer.name, place))
     if wait := await registry.attempts.took(counted, now):
         raise ProtocolError("too_many_attempts", headers=[(b"retry-after", str(wait).encode())])
@@ -191,19 +191,15 @@ async def authenticate(registry: Registry, issuer: Issuer, username: str, passwo
     return person
 
 
-def network(address: str) -> str:
-    """Whose attempts are counted together: an IPv4 address, or the /64 that one household has of IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
-
-
-async def set_password(registry: Registry, issuer: Issuer, person: Person, password: str, actor: Actor) -> Person:
-    """Give a person another password; their sessions end.
+async def set_password(
+    registry: Registry,
+    issuer: Issuer,
+    person: Person,
+    password: str,
+    actor: Actor,
+    changes: Sequence[Change] = (),
+) -> Person:
+    """Give a person another password; their sessions end, with whatever has to be stored with that.
 
     Raises:
         Unacceptable: it is too short, or the account is not kept here.
@@ -213,17 +209,26 @@ async def set_password(registry: Registry, issuer: Issuer, person: Person, passw
         raise Unacceptable(f"{person.username} signs in at {person.upstream}, which has the password.")
     check_password(issuer, password)
     encoded = await passwords.hashed(password)
-    return await _change(registry, issuer, person, "password", actor, ("session",), password=encoded)
+    return await _change(registry, issuer, person, "password", actor, ("session",), changes, password=encoded)
 
 
-async def set_disabled(registry: Registry, issuer: Issuer, person: Person, disabled: bool, actor: Actor) -> Person:
+async def set_disabled(
+    registry: Registry,
+    issuer: Issuer,
+    person: Person,
+    disabled: bool,
+    actor: Actor,
+    changes: Sequence[Change] = (),
+) -> Person:
     """Disable or enable an account. With a disabled one go its sessions, and everything that was allowed under it.
+
+    `changes` is what has to be stored with that.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
     reason, ended = ("disabled", ("session", "grant", "code")) if disabled else ("enabled", ())
-    return await _change(registry, issuer, person, reason, actor, ended, disabled=disabled)
+    return await _change(registry, issuer, person, reason, actor, ended, changes, disabled=disabled)
 
 
 # --- people whom an upstream provider signs in ------------------------------------------------------------------------
@@ -325,6 +330,7 @@ async def _change(
     reason: str,
     actor: Actor,
     ended: Sequence[str],
+    changes: Sequence[Change],
     **values: Any,
 ) -> Person:
     """Replace values of a person as they are now, and end their items of some kinds."""
@@ -334,7 +340,7 @@ async def _change(
     for _ in range(_ATTEMPTS):
         changed = msgspec.structs.replace(person, version=person.version + 1, **values)
         try:
-            await registry.store.change([_put(changed, expected=person.version), *gone], [event])
+            await registry.store.change([_put(changed, expected=person.version), *gone, *changes], [event])
         except Conflict:
             person = await find(registry, issuer, person.subject) or person
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -131,15 +132,15 @@ async def current(registry: Registry, issuer: Issuer, presented: str) -> Visit |
     return Visit(session, person, item)
 
 
-async def end(registry: Registry, issuer: Issuer, visit: Visit) -> None:
-    """End a session.
+async def end(registry: Registry, issuer: Issuer, visit: Visit, changes: Sequence[Change] = ()) -> None:
+    """End a session, with whatever has to be stored with that.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
     actor = Actor("person", "session", person=visit.person.subject)
     event = registry.audit.event("person.signed_out", issuer.name, actor)
-    await registry.store.change([Drop(issuer.name, KIND, visit.item.key)], [event])
+    await registry.store.change([Drop(issuer.name, KIND, visit.item.key), *changes], [event])
 
 
 async def _seen(registry: Registry, item: Item, session: Session, now: int) -> None:

@@ -30,11 +30,14 @@ def _selecting(command: Any) -> Any:
     """The options that say which clients."""
     for names, meaning in (
         (("--all", "everything"), "Every client of the issuer."),
-        (("--label", "labels"), "Clients with this label, NAME=VALUE; may be repeated."),
+        (("--labelled", "--label", "labels"), "Clients with this label, NAME=VALUE; may be repeated."),
         (("--host",), "Clients that redirect to this host."),
         (("--class", "client_class"), "Clients of this class."),
         (("--policy",), "Clients that this policy judges."),
-        (("--statement-issuer",), "Clients that came with a statement of this [statement_issuer.NAME]."),
+        (
+            ("--statement", "--statement-issuer", "statement_issuer"),
+            "Clients that came with a statement of this [statement_issuer.NAME].",
+        ),
         (("--owner",), "Clients of this owner."),
         (("--token",), "Clients registered with the initial access token of this identifier."),
         (("--template",), "Instances of this template."),
@@ -54,7 +57,7 @@ def _selection(labels: tuple[str, ...], **asked: Any) -> Selection:
 
     pairs = [one.partition("=") for one in labels]
     if wrong := [name for name, equals, value in pairs if not (name and equals and value)]:
-        raise click.UsageError(f"--label is NAME=VALUE, and {wrong[0] or 'nothing'} is not")
+        raise click.UsageError(f"--labelled is NAME=VALUE, and {wrong[0] or 'nothing'} is not")
     return Selection(labels={name: value for name, _, value in pairs}, **asked)
 
 

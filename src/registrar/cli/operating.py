@@ -28,7 +28,7 @@ from registrar.service.administration import Operator, Refused, ReissuedToken
 from registrar.service.inventory import Filters
 from registrar.service.labels import parsed
 from registrar.service.last_use import at as last_use_at
-from registrar.service.ports import SigningKey, StoreUnavailable
+from registrar.service.ports import Change, SigningKey, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
 _PAGE = 500
@@ -78,6 +78,8 @@ def run(configuration: Configuration, issuer: str, act: Callable[[Desk], Awaitab
     except RegistrationError as refusal:
         faults = [f"{one.member}: {one.reason}{_instead(one.accepted)}" for one in refusal.faults]
         raise Failure("; ".join(faults)) from None
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough, as `head` has: no failure to tell of, and click ends without a word
     except (ConfigurationError, ProtocolError, StoreUnavailable, Refused, Unacceptable, OSError) as problem:
         raise Failure(str(problem)) from None
 
@@ -260,16 +262,24 @@ async def _person(desk: Desk, who: str) -> Person:
     return found
 
 
+async def _told_of_the_end(desk: Desk, person: Person) -> list[Change]:
+    from registrar.authorization import logout
+
+    return await logout.everywhere(desk.registry, desk.issuer, person.subject)
+
+
 async def change_access(desk: Desk, who: str, *, disabled: bool) -> Person:
-    """Disable or enable an account."""
+    """Disable or enable an account; applications are told of the sessions that end."""
     person = await _person(desk, who)
-    return await accounts.set_disabled(desk.registry, desk.issuer, person, disabled, desk.operator.actor())
+    told = await _told_of_the_end(desk, person) if disabled else []
+    return await accounts.set_disabled(desk.registry, desk.issuer, person, disabled, desk.operator.actor(), told)
 
 
 async def set_password(desk: Desk, who: str, password: str) -> Person:
-    """Give somebody another password."""
+    """Give somebody another password; applications are told of the sessions that end."""
     person = await _person(desk, who)
-    return await accounts.set_password(desk.registry, desk.issuer, person, password, desk.operator.actor())
+    told = await _told_of_the_end(desk, person)
+    return await accounts.set_password(desk.registry, desk.issuer, person, password, desk.operator.actor(), told)
 
 
 def person_row(person: Person) -> dict[str, Any]:

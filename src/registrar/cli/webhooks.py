@@ -133,7 +133,10 @@ def replay(
             count = await webhooks.replay_named(*acting, ids)
         else:
             count = await webhooks.replay(*acting, since_ms=since or 0, until_ms=until)
-        Output(as_json).record({"webhook": name, "replayed": count}, "In the outbox; a running server sends it.")
+        said = (
+            "In the outbox; a running server sends it." if count else "Nothing of that is there, or it is not wanted."
+        )
+        Output(as_json).record({"webhook": name, "replayed": count}, said)
 
     operating.run(configured(config, dev=dev), issuer, act)
 

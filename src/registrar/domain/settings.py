@@ -208,7 +208,10 @@ class OpenID:
         False, "Whether discovery carries `signed_metadata` too, the same document as a JWS (RFC 8414 §2.1)."
     )
     logout_seconds: float = _setting(5.0, "Seconds that a client may take to hear of a sign-out, in each attempt.")
-    logout_attempts: int = _setting(3, "How often a client is told of a sign-out before it is given up.")
+    logout_attempts: int = _setting(
+        5,
+        "How often a client is told of a sign-out before it is given up: at once, after 5 seconds, 5 minutes, half an hour, and so on as messages to webhooks are.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Final
@@ -32,6 +33,7 @@ _KEY_BYTES: Final = range(24, 65)
 _ED25519_BYTES: Final = (32, 64)
 """The seed alone, or with the public key behind it."""
 _DIGEST: Final = 16
+_IDENTIFIER: Final = re.compile(rf"evt_[0-9a-f]{{{11 + 2 * _DIGEST}}}")
 
 
 class SigningKeys:
@@ -125,10 +127,9 @@ def told_at(message: str) -> int:
     Raises:
         ValueError: it is no such identifier.
     """
-    prefix, _, rest = message.partition("_")
-    if prefix != "evt" or len(rest) != 11 + 2 * _DIGEST:
+    if not _IDENTIFIER.fullmatch(message):
         raise ValueError(message)
-    return int(rest[:11], 16)
+    return int(message[4:15], 16)
 
 
 _encode: Final = msgspec.json.Encoder().encode

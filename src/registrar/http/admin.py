@@ -7,10 +7,12 @@ and told in the same words. It is off unless the issuer's settings say `admin_ap
 from __future__ import annotations
 
 import asyncio
+import enum
 import hashlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -61,6 +63,8 @@ _LATEST: Final = 10**11
 """The last second that a request may name, some three thousand years from now."""
 _NAME: Final = 128
 """Characters of a segment of a path that the audit keeps."""
+_MESSAGE_LENGTH: Final = 1_000
+"""Characters of a message: enough for every list of what there is."""
 _MESSAGE: Final = {ord('"'): "'", ord("\\"): "/"}
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -215,8 +219,10 @@ def _row(method: str, path: str) -> tuple[Row, str]:
 
 
 def _said(problem: Exception) -> str:
-    """A message as an error may hold it (RFC 6749 §5.2)."""
-    return str(problem).encode("ascii", "replace").decode("ascii").translate(_MESSAGE)
+    """A message as an error may hold it (RFC 6749 §5.2); one that repeats a name of a path is cut off, as the audit has it."""
+    text = str(problem)
+    kept = text if len(text) <= _MESSAGE_LENGTH else f"{text[:_MESSAGE_LENGTH]}..."
+    return kept.encode("ascii", "replace").decode("ascii").translate(_MESSAGE)
 
 
 _Wanted = TypeVar("_Wanted")
@@ -231,17 +237,38 @@ def _read(call: Call, kind: type[_Wanted]) -> _Wanted:
     try:
         return msgspec.convert(call.body, kind)
     except msgspec.ValidationError as problem:
-        raise ProtocolError("invalid_request", shown(_said(problem))) from None
+        raise _not_taken(problem, kind) from None
+
+
+def _not_taken(problem: msgspec.ValidationError, kind: type) -> ProtocolError:
+    """What is wrong with a body or a query, and what would be taken in its place where that is one of a few."""
+    said = shown(_said(problem))
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    at = re.search(r"`\$\.(\w+)`", said)
+    accepted = _few(fields.get(at[1])) if at else [*fields] if "unknown field" in said else []
+    return ProtocolError("invalid_request", f"{said}. Accepted: {', '.join(accepted)}." if accepted else said)
+
+
+def _few(kind: Any) -> list[str]:
+    """The values of a type that has only a few."""
+    for one in (kind, *get_args(kind)):
+        if isinstance(one, type) and issubclass(one, enum.Enum):
+            return [member.value for member in one]
+    return [one for one in get_args(kind) if isinstance(one, str) and one]
 
 
 class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A body of which every member is known."""
 
 
+Why = Annotated[str, msgspec.Meta(max_length=administration.REASON)]
+"""A reason or another such text, of no more characters than an event holds of it."""
+
+
 class Reason(_Strict, frozen=True):
     """Why; it goes into the audit."""
 
-    reason: str = ""
+    reason: Why = ""
     """In the words of whoever acts."""
 
 
@@ -271,7 +298,7 @@ class TemplateWanted(_Strict, frozen=True):
     """The members that an instance may choose for itself."""
     policy: str = ""
     """The policies that judge it and its instances, with spaces between; the issuer's own by default."""
-    description: str = ""
+    description: Why = ""
     """What it is for, for people."""
     version: int | None = None
     """Where it is changed: the version that was seen."""
@@ -316,9 +343,9 @@ class TokenWanted(_Strict, frozen=True):
     """Its scopes, with spaces between."""
     policy: str = ""
     """The policy that judges what is registered with it; the issuer's own by default."""
-    label: str = ""
+    label: Why = ""
     """What it is called, for people."""
-    owner: str = ""
+    owner: Why = ""
     """The person whose it is."""
     max_uses: int = 1
     """How many registrations it is good for; 0 is unlimited."""
@@ -342,7 +369,7 @@ class RotationWanted(_Strict, frozen=True):
 
     overlap: Annotated[int, msgspec.Meta(ge=0, le=administration.LARGEST)] | None = None
     """Seconds for which the old one still works; the issuer's setting by default."""
-    reason: str = ""
+    reason: Why = ""
     """Why; it goes into the audit."""
 
 
@@ -353,7 +380,7 @@ class JobWanted(_Strict, frozen=True):
     """What is done to each."""
     selection: Selection
     """To which."""
-    reason: str = ""
+    reason: Why = ""
     """Why; it goes into the audit."""
     overlap: Annotated[int, msgspec.Meta(ge=0, le=administration.LARGEST)] | None = None
     """Seconds for which replaced secrets still work; the issuer's setting by default."""
@@ -595,7 +622,7 @@ class Decided(_Strict, frozen=True):
 
     digest: str
     """Of what was looked at: nothing else is decided about."""
-    reason: str = ""
+    reason: Why = ""
     """Why; it goes into the audit."""
 
 
@@ -661,7 +688,7 @@ def _filters(call: Call) -> Filters:
         labelled = labels.parsed(tuple(asked.pop("label", "").split()))
         found = msgspec.convert(asked, Filters, strict=False)
     except msgspec.ValidationError as problem:
-        raise ProtocolError("invalid_request", shown(_said(problem))) from None
+        raise _not_taken(problem, Filters) from None
     except Refused as problem:
         raise ProtocolError("invalid_request", _said(problem)) from None
     times = (found.created_from, found.created_before, found.unused_since, found.expires_before, found.keys_before)

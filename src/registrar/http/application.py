@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from registrar.authorization import backchannel
 from registrar.domain.credentials import Unreadable
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.server_metadata import ENDPOINTS, well_known_paths
@@ -254,6 +255,7 @@ class Application:
                 if self._registry.metrics is not None:
                     self._registry.errands.start(self._registry.metrics.watch_loop(), "the watch over the loop")
                 self._registry.errands.start(bulk.keep_working(self._registry), "what goes on with jobs")
+                self._registry.errands.start(backchannel.keep_telling(self._registry), "what tells of sign-outs")
                 for line in self._registry.webhooks.lines:
                     self._registry.errands.start(
                         delivery.keep_delivering(self._registry, *line), f"what delivers to the webhook {line[1]}"

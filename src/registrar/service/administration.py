@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -21,7 +21,7 @@ from registrar.policy import Contradiction, Policy
 from registrar.policy.evidence import ManagementProof
 from registrar.policy.rules.applied import Networks
 from registrar.service import issuance
-from registrar.service.ports import Conflict, NotFound
+from registrar.service.ports import Change, Conflict, NotFound
 from registrar.service.registry import Issuer, Registry
 
 _TOKEN_ID_BYTES: Final = 8
@@ -57,11 +57,49 @@ class Operator:
         return Actor("operator", known_by, self.token_id, self.person, self.address)
 
 
+_SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
+"""RFC 6749 §3.3."""
+_SCOPES: Final = 2_048
+"""Characters of the scopes of a token, as of those of a client."""
 _LABEL: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?")
 """Visible ASCII of at most 128 characters: what looks the same is the same."""
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+async def _nothing_more(_: Client) -> Sequence[Change]:
+    return ()
+
+
 LARGEST: Final = 10**10
 """The most seconds or uses that may be named: three centuries, and far below what a store can hold."""
+REASON: Final = 500
+"""Characters of a reason at the most: it goes into an event, which is kept for good and sent to every webhook."""
+
+
+def check_reason(reason: str, what: str = "reason") -> None:
+    """Refuse a reason that no event should hold.
+
+    Args:
+        reason: as somebody gave it.
+        what: what it is called, where it is another such text.
+
+    Raises:
+        Refused: it is too long, or no text: what a shell passes on may be any bytes.
+    """
+    if len(reason) > REASON:
+        raise Refused(f"a {what} has {REASON} characters at the most, and this one has {len(reason)}")
+    if any("\ud800" <= one <= "\udfff" for one in reason):
+        raise Refused(f"a {what} is text, and this one is not UTF-8")
+
+
+def check_overlap(overlap: int | None) -> None:
+    """Refuse an overlap that no store could hold the end of.
+
+    Raises:
+        Refused: it is negative or too long.
+    """
+    if overlap is not None and not 0 <= overlap <= LARGEST:
+        raise Refused(f"an overlap is a number of seconds from 0 to {LARGEST}")
 
 
 async def issue_token(
@@ -108,12 +146,18 @@ async def issue_token(
     Raises:
         Refused: a policy is not configured, two contradict each other, or a user's token has no owner.
     """
+    if len(said := " ".join(scope)) > _SCOPES or not _SCOPE.fullmatch(said):
+        raise Refused(f"scopes are ASCII words with spaces between, of {_SCOPES} characters at the most")
+    check_reason(label, "label of a token")
+    check_reason(owner, "name of an owner")
     now_ms = registry.clock()
     if under is not None:
         if beyond := under.beyond(scope):
             raise Refused(f"the token has not {beyond[0]}, and gives away no more than it has")
         scope = scope if set(scope) & set(under.ceiling) else (*scope, *under.ceiling)
-        policy = " ".join(dict.fromkeys([*under.policy.split(), *policy.split()]))
+        # Whoever administers within labels is judged by the issuer's policy, where by no other, and chooses none instead of it.
+        own = under.policy or (issuer.policy.name if under.within and policy else "")
+        policy = " ".join(dict.fromkeys([*own.split(), *policy.split()]))
         left = max(1, under.expires_at - now_ms // 1000)
         lifetime = min(lifetime or left, left) if under.expires_at else lifetime
         addresses, certificate = under.addresses or addresses, under.certificate or certificate
@@ -236,9 +280,16 @@ async def resume(registry: Registry, issuer: Issuer, operator: Operator, client_
 
 
 async def label(
-    registry: Registry, issuer: Issuer, operator: Operator, client_id: str, labels: Mapping[str, str]
+    registry: Registry,
+    issuer: Issuer,
+    operator: Operator,
+    client_id: str,
+    labels: Mapping[str, str],
+    counted: Callable[[Client], Awaitable[Sequence[Change]]] = _nothing_more,
 ) -> Client:
     """Label a client anew: an empty value takes a label away, and those that are not named stay.
+
+    What is stored with that is asked for each time that the client is looked at: `labels.label` counts with it.
 
     Raises:
         Refused: there is no such client, or no such label.
@@ -251,15 +302,16 @@ async def label(
         return msgspec.structs.replace(client, version=client.version + 1, updated_at=now, labels=after)
 
     said = ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
-    return await _change(registry, issuer, operator, client_id, "client.labelled", said, labelled)
+    return await _change(registry, issuer, operator, client_id, "client.labelled", said, labelled, counted)
 
 
 async def delete(registry: Registry, issuer: Issuer, operator: Operator, client_id: str, reason: str = "") -> Client:
     """Delete a client: a tombstone without credentials is left.
 
     Raises:
-        Refused: there is no such client.
+        Refused: there is no such client, or the reason is too long.
     """
+    check_reason(reason)
     now = registry.clock() // 1000
     return await _change(
         registry, issuer, operator, client_id, "client.deleted", reason, lambda client: tombstone(client, now)
@@ -283,6 +335,8 @@ async def rotate_secret(
     Raises:
         Refused: the client has no secret, or this server has no key-encryption key.
     """
+    check_reason(reason)
+    check_overlap(overlap)
     if not registry.keys:
         raise Refused("rotating a secret needs a key-encryption key (server.key_file)")
     now = registry.clock() // 1000
@@ -325,6 +379,7 @@ async def reissue_token(
         Refused: there is no such client, it is managed in another way or not at all, or its secret has to be kept under
             a key-encryption key and there is none.
     """
+    check_reason(reason)
     now = registry.clock() // 1000
     token, secret = issuance.mint_token(registry), ""
 
@@ -419,6 +474,7 @@ async def _move(
     target: State,
     reason: str,
 ) -> Client:
+    check_reason(reason)
     now = registry.clock() // 1000
 
     def moved(client: Client) -> Client:
@@ -447,6 +503,7 @@ async def _change(
     kind: str,
     reason: str,
     change: Callable[[Client], Client],
+    more: Callable[[Client], Awaitable[Sequence[Change]]] = _nothing_more,
 ) -> Client:
     for _ in range(_ATTEMPTS):
         before = await find(registry, issuer, client_id)
@@ -457,7 +514,7 @@ async def _change(
             kind, issuer.name, operator.actor(), endpoint=operator.door, client_id=client_id, detail={"reason": reason}
         )
         try:
-            await registry.store.update(after, [event], expected=before.version)
+            await registry.store.update(after, [event], expected=before.version, changes=await more(before))
         except Conflict:
             continue
         return after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -15,6 +16,17 @@ LONGEST: Final = 300
 """Seconds that it has to wait at the most."""
 FORGOTTEN: Final = 86_400
 """Seconds after the first failure in which all are forgotten."""
+
+
+def network(address: str) -> str:
+    """Whose attempts are counted together: an IPv4 address, or the /64 that one household has of IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
 
 
 class Tried(NamedTuple):

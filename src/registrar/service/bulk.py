@@ -38,8 +38,7 @@ _SKEW_MS: Final = 60_000
 nobody may slip through by it."""
 _AGAIN: Final = 15
 """Seconds after which a server looks for jobs that another one has left behind."""
-_REASON: Final = 500
-"""Characters of a reason at the most, which is repeated for every client."""
+_SELECTION: Final = 4_096
 _NAMED: Final = 20
 """Clients of which a job tells why they were left alone."""
 
@@ -101,11 +100,13 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
         """Refuse a selection of nothing, which would be one of everything.
 
         Raises:
-            Refused: nothing is asked.
+            Refused: nothing is asked, or more than an event should hold.
         """
         asked = msgspec.to_builtins(self)
         if not asked or ("all" in asked and len(asked) > 1):
             raise Refused(f"a selection asks for something: {', '.join(_NAMES)}; or for all, and nothing beside it")
+        if len(_encode(self)) > _SELECTION:
+            raise Refused(f"a selection has {_SELECTION} bytes at the most, as JSON: events tell of it")
 
     def query(self, issuer: str, before_ms: int = 0) -> ClientQuery:
         """The clients that an index finds; `holds` tells which of them are meant."""
@@ -290,8 +291,8 @@ async def start(
         StoreUnavailable: nothing was written down.
     """
     selection.check()
-    if len(reason) > _REASON:
-        raise Refused(f"a reason has {_REASON} characters at the most: it goes into the event of every client")
+    administration.check_reason(reason)
+    administration.check_overlap(overlap)
     if act is Act.ROTATE_SECRET and not registry.keys:
         raise Refused("rotating secrets needs a key-encryption key (server.key_file)")
     now_ms = registry.clock()

@@ -1,8 +1,9 @@
-"""Caps: how many clients may live at once, of one owner, token, software or address, and of an issuer in all.
+"""Caps: how many clients may live at once, of one owner, token, software, address or label, and of an issuer in all.
 
 Where a cap is full, the oldest of its clients that was never used makes room, and only where all are used is a new one
-refused. A cap must never be a way to lock others out, so each counts what one caller is answerable for: a `software_id`
-that nobody attested is counted together with the address that claims it.
+refused. A label's makes no room: what is labelled is somebody's by an operator's word, and not the next one's to end. A cap
+must never be a way to lock others out, so each counts what one caller is answerable for: a `software_id` that nobody
+attested is counted together with the address that claims it.
 
 Every registration under a cap raises the version of an item of that cap in the same transaction. A process that has counted
 the clients once knows from that version how many they are at the most, whoever else registers: while there is room by that
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import lru_cache
 from typing import Final
@@ -87,6 +88,13 @@ class Cap(msgspec.Struct, frozen=True):
     key: str
     terms: tuple[str, ...] | None = None
     """What finds its clients; where it is none, items do."""
+    evicts: bool = True
+    """Whether the oldest client that was never used makes room."""
+
+    @property
+    def whose(self) -> str:
+        """Of whom its clients are, in words."""
+        return _NAMES.get(self.name) or f"with this {self.name.partition('.')[2]}"
 
     def refuses(self, client: Client) -> bool:
         """Whether it may refuse a client, or have it make room for another."""
@@ -105,13 +113,16 @@ async def create(
     """Store a client within the caps of its issuer.
 
     Raises:
-        ProtocolError: `too_many_clients`; `temporarily_unavailable`, where others were faster all the time.
+        ProtocolError: `too_many_clients`; `access_denied`, naming a label that has as many as it may; or
+            `temporarily_unavailable`, where others were faster all the time.
         TokenSpent, Conflict, StoreUnavailable: as `Store.create`.
     """
-    if issuer.settings.limits.clients == _NO_CAPS:
+    settings, quotas = issuer.settings.limits.clients, of_labels(issuer, client.labels) if client.labels else []
+    if settings == _NO_CAPS and not quotas:
         await registry.store.create(client, event, spend, changes)
         return
-    caps, total = _caps(issuer, client, address), _total(issuer.name, issuer.settings.limits.clients.total)
+    # Those of labels first: nobody is to make room for one that is refused.
+    caps, total = [*quotas, *_caps(issuer, client, address)], _total(issuer.name, settings.total)
     for _ in range(_ATTEMPTS):
         counted = _room(registry, issuer, caps, total, client)
         try:
@@ -149,6 +160,27 @@ async def _in_turn(
             counted.append(await _counted(registry, issuer, total, client, turns))
         await registry.store.create(client, event, spend, (*changes, *counted))
     return True
+
+
+def of_labels(issuer: Issuer, given: Mapping[str, str]) -> list[Cap]:
+    """The caps of labels that a client counts for."""
+    most, found = issuer.settings.labels.most, list[Cap]()
+    for name, value in given.items() if most else ():
+        if value and (limit := most.get(name, 0)):
+            one = terms.term(f"label.{name}", value)
+            found.append(Cap(f"label.{name}", limit, _digest("label", one), (one,), evicts=False))
+    return found
+
+
+async def labelled(registry: Registry, issuer: Issuer, client: Client, given: Mapping[str, str]) -> list[Change]:
+    """The changes that count a client for labels that it did not have.
+
+    Raises:
+        ProtocolError: `access_denied`; a label has as many clients as it may.
+        StoreUnavailable: the store does not answer.
+    """
+    caps = of_labels(issuer, given)
+    return [change for cap in caps for change in await _moved(registry, issuer, cap, client)]
 
 
 def _caps(issuer: Issuer, client: Client, address: str) -> list[Cap]:
@@ -242,7 +274,7 @@ async def _moved(registry: Registry, issuer: Issuer, cap: Cap, client: Client) -
     if living >= cap.limit or living + 1 == near:
         living = await _count(registry, issuer, cap)
     while living >= cap.limit:
-        if not await _evict(registry, issuer, cap):
+        if not (cap.evicts and await _evict(registry, issuer, cap)):
             raise _full(cap)
         living -= 1
     if len(registry.caps) >= _REMEMBERED:
@@ -250,20 +282,24 @@ async def _moved(registry: Registry, issuer: Issuer, cap: Cap, client: Client) -
     before = version - living
     registry.caps[issuer.name, cap.key] = before, living
     if living + 1 == near:
-        await limits.warn(registry, issuer, f"clients.{cap.name}", f"{cap.limit} clients {_NAMES[cap.name]}")
+        await limits.warn(registry, issuer, f"clients.{cap.name}", f"{cap.limit} clients {cap.whose}")
     return [Advance(issuer.name, KIND, cap.key, before + cap.limit), *_noted(issuer, cap, client)]
 
 
 async def _count(registry: Registry, issuer: Issuer, cap: Cap) -> int:
     if cap.terms is not None:
-        return await registry.store.count(ClientQuery(issuer.name, terms=cap.terms))
+        most = 0 if cap.evicts else cap.limit
+        return await registry.store.count(ClientQuery(issuer.name, terms=cap.terms), most=most)
     return await registry.store.count_items(issuer.name, COUNTED, cap.key)
 
 
 def _full(cap: Cap) -> ProtocolError:
+    if not cap.evicts:
+        said = f"There are {cap.limit} clients {cap.whose} already, and no more may be."
+        return ProtocolError("access_denied", said)
     return ProtocolError(
         "too_many_clients",
-        f"There are {cap.limit} clients {_NAMES[cap.name]}, as many as may be, and all are in use.",
+        f"There are {cap.limit} clients {cap.whose}, as many as may be, and all are in use.",
     )
 
 
@@ -281,7 +317,7 @@ async def _counted(registry: Registry, issuer: Issuer, cap: Cap, client: Client,
         await turns.enter_async_context(registry.turns.of(cap.key))
         living = await _living(registry, issuer, now=True)
     if 0 < limits.near(cap.limit, issuer.settings.limits.near) <= living + 1:
-        await limits.warn_hourly(registry, issuer, f"clients.{TOTAL}", f"{cap.limit} clients {_NAMES[TOTAL]}")
+        await limits.warn_hourly(registry, issuer, f"clients.{TOTAL}", f"{cap.limit} clients {cap.whose}")
     if not cap.refuses(client):
         return Count(issuer.name)
     for _ in range(min(living - cap.limit + 1, _AT_ONCE)):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +18,7 @@ from registrar.domain.events import Actor
 from registrar.domain.settings import Webhook
 from registrar.domain.webhook import DELAYS, Message, SigningKeys
 from registrar.service import leases, outbox
+from registrar.service.outbox import Queue
 from registrar.service.ports import Change, Conflict, Drop, FetchError, Item, Put, Sent, StoreUnavailable, Tell
 from registrar.service.registry import Registry
 
@@ -29,8 +29,6 @@ _POLL: Final = 1.0
 _AGAIN: Final = 5.0
 """And after something went wrong here."""
 _PAGE: Final = 256
-_FARTHEST: Final = 604_800_000
-"""Milliseconds ahead that no attempt is put off to; one that lies further ahead was put there by a clock that was wrong."""
 _LEASE: Final = 10
 """Seconds at the least for which one process delivers before another may."""
 _GONE: Final = 410
@@ -82,8 +80,7 @@ class Line:
         self._registry, self._issuer, self._name = registry, issuer, name
         self._webhook: Webhook = registry.webhooks.configured[name]
         self._held_until = 0
-        self._latest_ms = math.inf
-        """The latest moment since the messages were last looked at that are too far ahead."""
+        self._queue = Queue(issuer, outbox.waiting(name))
         self._turns = asyncio.Semaphore(self._webhook.at_once)
         self._taking = asyncio.Lock()
 
@@ -94,9 +91,10 @@ class Line:
             StoreUnavailable: the store does not answer; what was not taken out of the outbox is tried again.
             NoKeys: there is nothing to sign with.
         """
-        if not await self._due(1) or not await self._hold():
+        store, clock = self._registry.store, self._registry.clock
+        if not await self._queue.due(store, clock(), 1) or not await self._hold():
             return False
-        due = await self._due(_PAGE)
+        due = await self._queue.due(store, clock(), _PAGE)
         if await gone(self._registry, self._issuer, self._name):
             await self._give_up(due)
             return True
@@ -106,18 +104,6 @@ class Line:
             if isinstance(failure, BaseException):
                 raise failure
         return True
-
-    async def _due(self, limit: int) -> list[Item]:
-        store, kind, now_ms = self._registry.store, outbox.waiting(self._name), self._registry.clock()
-        page = await store.items(self._issuer, kind, limit=limit)
-        due = [one for one in page if outbox.time_of(one.key) <= now_ms]
-        if now_ms >= self._latest_ms:
-            self._latest_ms = now_ms
-        elif strays := await store.items(self._issuer, kind, after=outbox.key(now_ms + _FARTHEST, ""), limit=limit):
-            due += strays  # at the start, and where the clock has gone back
-        else:
-            self._latest_ms = now_ms
-        return due
 
     async def leave(self) -> None:
         """Let another process go on at once: this one is ending."""

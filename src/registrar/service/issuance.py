@@ -195,6 +195,6 @@ def answer(issuer: Issuer, client: Client, issued: Issued) -> dict[str, Any]:
 
 
 def superseded(record: SecretRecord, until: int) -> SecretRecord:
-    """A secret that a newer one replaced: it authenticates until the overlap ends and is shown no more."""
-    end = min(until, record.until) if record.until else until
+    """A secret that a newer one replaced: it authenticates until the overlap or its own time ends, and is shown no more."""
+    end = min(one for one in (until, record.until, record.expires_at) if one)
     return msgspec.structs.replace(record, sealed=None, until=end)

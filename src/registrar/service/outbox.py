@@ -10,6 +10,7 @@ first of them is the next, and what waits for a slow endpoint is in nobody else'
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
@@ -30,6 +31,8 @@ decode: Final = msgspec.json.Decoder(Message).decode
 
 ABANDONED: Final = 5_184_000
 """Seconds after which a message goes that nobody tries to deliver: its webhook is configured no more."""
+_FARTHEST: Final = 604_800_000
+"""Milliseconds ahead that no attempt is put off to; one that lies further ahead was put there by a clock that was wrong."""
 
 
 def waiting(name: str) -> str:
@@ -56,6 +59,41 @@ def item(issuer: str, kind: str, message: Message, time_ms: int, kept: int = ABA
     """A message as it is stored, and kept for some seconds. It belongs to no client, whose end it may have to tell of."""
     expires_at = time_ms // 1000 + kept
     return Item(issuer, kind, key(time_ms, message.identifier), _encode(message), expires_at=expires_at)
+
+
+class Queue:
+    """Items of a kind in the order in which they are due.
+
+    Args:
+        issuer: whose.
+        kind: what they are called among the items of a store.
+    """
+
+    def __init__(self, issuer: str, kind: str) -> None:
+        self._issuer, self._kind = issuer, kind
+        self._latest_ms = math.inf
+        """The latest moment since those were last looked at that are too far ahead."""
+
+    async def due(self, store: Store, now_ms: int, limit: int) -> list[Item]:
+        """Those that are due, the first ones first.
+
+        Args:
+            store: where they lie.
+            now_ms: milliseconds since 1970.
+            limit: how many of them.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        page = await store.items(self._issuer, self._kind, limit=limit)
+        due = [one for one in page if time_of(one.key) <= now_ms]
+        if now_ms >= self._latest_ms:
+            self._latest_ms = now_ms
+        elif strays := await store.items(self._issuer, self._kind, after=key(now_ms + _FARTHEST, ""), limit=limit):
+            due += strays  # at the start, and where the clock has gone back
+        else:
+            self._latest_ms = now_ms
+        return due
 
 
 class Webhooks:

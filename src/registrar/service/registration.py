@@ -25,7 +25,6 @@ from registrar.service import (
     holding,
     instances,
     issuance,
-    labels,
     limits,
     replacement,
     sameness,
@@ -120,8 +119,6 @@ async def enter(
         flags=identity.flags(decision.findings),
         labels=dict(admitted.labels),
     )
-    if client.labels:
-        await labels.check_room(registry, issuer, client.labels)
     event = registry.audit.event(
         "client.registered",
         issuer.name,

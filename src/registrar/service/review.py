@@ -17,7 +17,15 @@ from registrar.domain.metadata import Registered
 from registrar.domain.software_statement import MEMBER
 from registrar.policy import Contradiction, Judge
 from registrar.service import changes, holding, statements, versions
-from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling, credentials_after
+from registrar.service.administration import (
+    NONE_YET,
+    Operator,
+    Refused,
+    Unknown,
+    check_ceiling,
+    check_reason,
+    credentials_after,
+)
 from registrar.service.holding import REGISTRATION, REPLACEMENT, Held, HeldKind
 from registrar.service.parts import SOFTWARE
 from registrar.service.ports import Change, Conflict, Drop, Item, NotFound
@@ -180,7 +188,7 @@ async def reject(
 
     Raises:
         Unknown: nothing is held of it.
-        Refused: it is not what was looked at; nothing happened.
+        Refused: it is not what was looked at, or the reason is too long; nothing happened.
         StoreUnavailable: the store does not answer.
     """
 
@@ -203,6 +211,7 @@ async def _decide(
     reason: str,
     decide: Callable[[Held, Client], Awaitable[_Outcome]],
 ) -> _Outcome:
+    check_reason(reason)
     for attempt in range(_ATTEMPTS):
         try:
             item, held, client = await _found(registry, issuer, client_id)

@@ -21,7 +21,7 @@ from registrar.domain.findings import rule
 from registrar.domain.metadata import Presented, parse
 from registrar.domain.software_statement import MEMBER, Attestation
 from registrar.service import keys
-from registrar.service.administration import LARGEST, Operator, Refused, Unknown
+from registrar.service.administration import LARGEST, Operator, Refused, Unknown, check_reason
 from registrar.service.ports import Change, Conflict, Item, Put, Tell
 from registrar.service.registry import Issuer, Registry
 
@@ -243,6 +243,7 @@ async def revoke(registry: Registry, issuer: Issuer, operator: Operator, jti: st
     Raises:
         Refused: there is no such statement, or it is revoked already.
     """
+    check_reason(reason)
     item = await _stored(registry, issuer, jti)
     before = _decode(item.body)
     if before.revoked_at:

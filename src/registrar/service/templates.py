@@ -23,7 +23,7 @@ from registrar.domain.metadata import MEMBERS, Presented, Registered, Role
 from registrar.domain.template import Template, TemplateState
 from registrar.policy import Contradiction, Decision, Facts, Judge
 from registrar.policy.evidence import UNSEEN
-from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling
+from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling, check_reason
 from registrar.service.parts import documents
 from registrar.service.ports import ClientQuery, Conflict, Item, Put
 from registrar.service.registration import unkept_secret
@@ -109,8 +109,10 @@ async def create(registry: Registry, issuer: Issuer, operator: Operator, templat
 
     Raises:
         RegistrationError: its metadata may not be registered; all faults are in it.
-        Refused: the name is taken, or was: a name is never used again; or the operator's token does not go so far.
+        Refused: the name is taken, or was: a name is never used again; the description is too long; or the operator's token
+            does not go so far.
     """
+    check_reason(wanted.description, "description")
     return await _create(registry, issuer, operator, template_id, wanted, "operator")
 
 
@@ -138,6 +140,7 @@ async def change(
         Refused: it is another version by now, deleted, or written in the configuration; or the operator's token does not
             go so far.
     """
+    check_reason(wanted.description, "description")
     before = await _living(registry, issuer, template_id)
     if before.origin == _BY_CONFIGURATION and not before.withdrawn:
         raise Refused(f"the template {template_id} is written in the configuration; change it there")
@@ -318,6 +321,7 @@ async def _move(
     state: TemplateState,
     reason: str,
 ) -> Changed:
+    check_reason(reason)
     if before.state is state and not before.withdrawn:
         raise Refused(f"the template {before.template_id} is {state} already")
     now = registry.clock() // 1000

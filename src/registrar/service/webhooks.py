@@ -10,10 +10,11 @@ from typing import Final
 import msgspec
 
 from registrar.domain import webhook
+from registrar.domain.findings import shown
 from registrar.domain.settings import Webhook
 from registrar.domain.webhook import GivenUpMessage, Message, WaitingMessage
 from registrar.service import delivery, outbox
-from registrar.service.administration import Operator, Refused, Unknown
+from registrar.service.administration import Operator, Refused, Unknown, check_reason
 from registrar.service.ports import Conflict, Drop, EventQuery, FetchError, Item, Put, StoredEvent
 from registrar.service.registry import Issuer, Registry
 
@@ -184,6 +185,7 @@ async def enable(registry: Registry, issuer: Issuer, operator: Operator, name: s
         Refused: there is no such webhook, or it is told already.
         StoreUnavailable: the store does not answer.
     """
+    check_reason(reason)
     find(registry, issuer, name)
     state = await registry.store.item(issuer.name, delivery.STATE, name)
     detail = {"webhook": name, "reason": reason}
@@ -290,7 +292,7 @@ async def replay_named(
     try:
         times = [webhook.told_at(one) for one in identifiers]
     except ValueError as problem:
-        raise Refused(f"{problem} is no identifier of a message; one begins with evt_") from None
+        raise Refused(f"{shown(str(problem))} is no identifier of a message, such as evt_ and 43 digits") from None
     since, until = min(times, default=0), max(times, default=0) + 1
     return await replay(
         registry, issuer, operator, name, since_ms=since, until_ms=until, wanted=tuple(dict.fromkeys(identifiers))

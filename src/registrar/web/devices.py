@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from registrar.authorization import device, people
+from registrar.authorization import device
 from registrar.authorization.device import DeviceRequest
 from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Actor
 from registrar.http.wire import Answer
+from registrar.service.attempts import network
 from registrar.web import deciding, signing_in
 from registrar.web.portrait import likeness
 from registrar.web.visitor import Visitor, render
@@ -85,4 +86,4 @@ async def _found(visitor: Visitor, user_code: str) -> tuple[Client, DeviceReques
 
 def _who(visitor: Visitor) -> tuple[str, str]:
     assert visitor.visit is not None
-    return visitor.visit.person.subject, people.network(visitor.address)
+    return visitor.visit.person.subject, network(visitor.address)

@@ -11,6 +11,7 @@ from registrar.authorization.people import Unacceptable, Unrecognised
 from registrar.authorization.upstream import Unusable
 from registrar.domain.errors import ProtocolError
 from registrar.http.wire import Answer
+from registrar.service.attempts import network
 from registrar.web import deciding
 from registrar.web.visitor import Visitor, redirect, render
 
@@ -128,7 +129,7 @@ async def sign_up(visitor: Visitor) -> Answer:
         if len(email) > _EMAIL or not people.is_email(email):
             return _sign_up_form(visitor, waiting, "That is no e-mail address.", 400)
         claims |= {"email": email, "email_verified": False}
-    who = ("sign_up", visitor.issuer.name, people.network(visitor.address))
+    who = ("sign_up", visitor.issuer.name, network(visitor.address))
     # An account each time is what a program would make.
     if wait := await visitor.registry.attempts.took([who], visitor.now):
         return _sign_up_form(visitor, waiting, f"Too many accounts at once. Try again in {wait} seconds.", 429)
