@@ -153,6 +153,12 @@ def signers(one: Signed, keys: Sequence[JWK]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def claimed(one: Signed) -> tuple[str, ...]:
+    """The `kid`s that the signatures of a checkpoint name, whether or not they are those keys'."""
+    found = (jws.read(f"{each.protected}.{one.payload}.{each.signature}").kid for each in one.signatures)
+    return tuple(str(kid) for kid in found if kid)
+
+
 def body(one: Signed) -> dict[str, Any]:
     """A checkpoint as it is published."""
     built: dict[str, Any] = msgspec.to_builtins(one)

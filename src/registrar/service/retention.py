@@ -145,6 +145,12 @@ def _old(times: Sequence[int], before: int, now: int) -> int:
     return last + 1
 
 
+def _newest(events: Sequence[StoredEvent], now: int) -> int:
+    """When the last event of a batch was written, in seconds since 1970, as far as its clock was right."""
+    times = [one.event.time_ms // 1000 for one in events]
+    return max((time for time in times if time <= now + leases.APART), default=max(times, default=0))
+
+
 async def prune(registry: Registry, before: int, *, actor: Actor = _SELF, endpoint: str = "retention") -> int:
     """Take away the events of the oldest batches of the log, while all of a batch are older; how many events.
 
@@ -167,14 +173,11 @@ async def prune(registry: Registry, before: int, *, actor: Actor = _SELF, endpoi
     place = count = 0
     while True:
         batches = [one for one in await registry.store.log(after=place, limit=_BATCHES) if one.place <= covered]
-        changes: list[Change] = []
-        until = place
-        for one in batches:
-            held = await registry.store.told(one.writer, one.number, one.number)
-            if any(event.event.time_ms >= before * 1000 for event in held):
-                break
-            changes += [Erase(event.sequence, whole=True) for event in held]
-            until = one.place
+        now = registry.clock() // 1000
+        held = [await registry.store.told(one.writer, one.number, one.number) for one in batches]
+        old = _old([_newest(events, now) for events in held], before, now)
+        changes: list[Change] = [Erase(event.sequence, whole=True) for events in held[:old] for event in events]
+        until = batches[old - 1].place if old else place
         if changes:
             # Signed, because it excuses what is missing: whoever can write events as a writer does could else write this.
             signed = await checkpoints.sign(registry, Pruned(log, until, before), PRUNED)

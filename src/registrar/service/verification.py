@@ -109,15 +109,19 @@ async def verify(
     Args:
         registry: its store is read, and nothing is written.
         kept: checkpoints that were kept elsewhere: a restored backup, or a log made anew, does not agree with them.
-        keys: the public keys of the audit, kept elsewhere; without them, those that the database has, which whoever has
-            the database could have replaced.
+        keys: the public keys of the audit, kept elsewhere; without them, those that a key-encryption key here opens, and
+            without any of those either, what the database says, which whoever has the database could have replaced.
         told: is told how many events are verified, and of how many.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
     store, report = registry.store, Report()
-    trusted = list(keys if keys is not None else (await checkpoints.published(registry))["keys"])
+    if keys is None:
+        keys = await checkpoints.own(registry) if registry.keys else (await checkpoints.published(registry))["keys"]
+    trusted = list(keys)
+    for kid in await checkpoints.misstated(registry):
+        report.found(f"key {kid}", "it is published as another one than it is")
     wanted = await _wanted(registry, report, kept)
     scan = _Scan()
     await _batches(store, report, scan, told)
@@ -328,6 +332,8 @@ async def _wanted(registry: Registry, report: Report, kept: Sequence[Signed]) ->
             report.found(f"checkpoint {place}", "it is none, or of another size")
         else:
             wanted.append(("checkpoint", one))
+    if (witnessed := await checkpoints.witnessed(registry)) is not None:
+        wanted.append(("the witnessed checkpoint", witnessed))
     try:
         latest = await checkpoints.latest(registry)
     except Tampered:
