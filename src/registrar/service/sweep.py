@@ -35,7 +35,7 @@ _PAGE: Final = 800
 _SLICE: Final = 200
 _AT_ONCE: Final = 32
 _REST: Final = 0.0001
-_ADOPTED: Final = 1_000
+_ADOPTED: Final = 200
 _GRANTS: Final = 100
 _TIME: Final = Actor("time", "none")
 
