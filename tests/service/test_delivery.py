@@ -407,6 +407,23 @@ async def test_replayed_from_the_log(tmp_path: Path) -> None:
         assert await webhooks.replay_named(*acting, []) == 0
 
 
+async def test_where_a_replay_begins_is_found_among_all_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked for the next event of an issuer that has few would read all of the others', some sixty times."""
+    async with following(tmp_path) as (server, _):
+        await register(server)
+        asked: list[tuple[EventQuery, int]] = []
+        events = server.registry.store.events
+
+        async def seen(query: EventQuery, *, after: int = 0, limit: int = 100) -> Any:
+            asked.append((query, limit))
+            return await events(query, after=after, limit=limit)
+
+        monkeypatch.setattr(server.registry.store, "events", seen, raising=False)
+        assert await webhooks.replay(server.registry, server.issuer, server.operator, "gateway", since_ms=1) == 1
+        assert {query for query, limit in asked if limit == 1} == {EventQuery()}
+        assert len(asked) < 70
+
+
 async def test_two_processes_deliver_once(tmp_path: Path) -> None:
     """One of them has the lease; when it leaves, the other goes on."""
     async with receiving() as receiver:

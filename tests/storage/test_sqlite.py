@@ -659,6 +659,29 @@ async def test_others_have_their_turn_between_pages(tmp_path: Path) -> None:
     await store.close()
 
 
+@pytest.mark.parametrize("held", [2, 3, 40])
+async def test_nobody_waits_while_much_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+    """What many people have allowed one client goes with it in one write, and on the loop only where it is little."""
+    monkeypatch.setattr("registrar.storage.sqlite._DROPPED", 3)
+    store = SQLiteStore(tmp_path / "registrar.db")
+    await store.create(a_client(), an_event())
+    await store.change([Put(an_item(f"i{at}", client_id="c1", owner=f"o{at}")) for at in range(held)])
+    await store.change([Put(an_item("other", client_id="c2", owner="ann"))])
+    threads: list[bool] = []
+
+    def seen(_: apsw.Cursor, sql: str, __: object) -> bool:
+        if sql.startswith("DELETE FROM item"):
+            threads.append(threading.current_thread() is threading.main_thread())
+        return True
+
+    store._engine._db.exec_trace = seen
+    await store.update(a_client(version=2, state=State.DELETED), [an_event(kind="client.deleted")], expected=1)
+    store._engine._db.exec_trace = None
+    assert threads == [held < 3]
+    assert [one.key for one in await store.items("main", "code")] == ["other"]
+    await store.close()
+
+
 async def test_a_store_that_closes_gives_up_what_it_looks_for(tmp_path: Path) -> None:
     """And what waits for its turn behind that: nobody waits for minutes to stop a server."""
     store = SQLiteStore(tmp_path / "registrar.db")

@@ -31,7 +31,7 @@ INTERVAL: Final = 60
 """Seconds between two rounds."""
 KIND: Final = "sweep"
 """The item that says how far those were looked at that had no date."""
-_PAGE: Final = 800
+_PAGE: Final = 400
 _SLICE: Final = 200
 _AT_ONCE: Final = 32
 _REST: Final = 0.0001
