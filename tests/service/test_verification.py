@@ -25,7 +25,7 @@ from registrar.domain.checkpoint import Signed
 from registrar.domain.events import Actor
 from registrar.policy.document import Document
 from registrar.service import checkpoints, receipts, retention, verification
-from registrar.service.ports import EventQuery, Item, Put
+from registrar.service.ports import Erase, EventQuery, Item, Put
 from registrar.service.registry import Registry
 from registrar.service.verification import Report
 from registrar.storage.copying import copy, open_rows
@@ -553,6 +553,33 @@ async def test_old_events_are_taken_away(registry: Registry, tmp_path: Path) -> 
     assert (await verification.verify(registry)).sound
     tampered(tmp_path, "DELETE FROM event WHERE kind <> 'audit.pruned'")
     assert "events are there, and" in told(await verification.verify(registry))
+
+
+async def test_what_was_taken_away_is_not_looked_for_again(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches stay when their events go: an hourly look at all of them would take ever longer."""
+    later, read, taken = registry.clock() // 1000 + 60, list[int](), list[int]()
+    told, change = registry.store.told, registry.store.change
+
+    async def seen(writer: str, first: int, last: int) -> Any:
+        read.append(first)
+        return await told(writer, first, last)
+
+    async def made(changes: Any, events: Any = ()) -> None:
+        taken.append(sum(isinstance(one, Erase) for one in changes))
+        await change(changes, events)
+
+    monkeypatch.setattr(registry.store, "told", seen)
+    monkeypatch.setattr(registry.store, "change", made)
+    monkeypatch.setattr(retention, "_EVENTS", 4)
+    count = await retention.prune(registry, later)
+    assert count == sum(taken) > max(taken)
+    assert max(taken) <= max(4, *[one.events for one in await registry.store.batches()])
+    assert read
+    read.clear()
+    assert await retention.prune(registry, later) == 0
+    assert read == []
+    report = await verification.verify(registry)
+    assert report.sound, report
 
 
 async def test_a_clock_that_was_wrong_keeps_nothing_for_ever(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ _PATIENCE_MS: Final = 5_000
 _MANY: Final = 100
 """Rows of a page after which others have their turn: whoever reads page after page never waits for anything else."""
 _DROPPED: Final = 250
-"""Items that are dropped on the loop at the most; each takes some ten microseconds."""
+"""Changes that are made and items that are dropped on the loop at the most; each takes some ten microseconds."""
 _FEW: Final = 1_000
 """Rows of an index that are counted on the loop; what may be more is counted beside it."""
 
@@ -228,9 +228,10 @@ class SQLiteStore:
         await self._write(changes, lambda: self._engine.change(changes, events))
 
     async def _write(self, changes: Sequence[Change], operation: Callable[[], None]) -> None:
-        """Write; beside the loop where much is dropped: what many people have allowed one client goes with it."""
+        """Write; beside the loop where that is much, as what many people have allowed one client is, which goes with it."""
         drops = [one for one in changes if isinstance(one, DropAll)]
-        await self._writes.write(Long(operation) if any(map(self._are_many, drops)) else operation)
+        many = len(changes) >= _DROPPED or any(map(self._are_many, drops))
+        await self._writes.write(Long(operation) if many else operation)
 
     def _are_many(self, drop: DropAll) -> bool:
         where, values = _whose(drop.client_id, drop.owner, drop.kind)
