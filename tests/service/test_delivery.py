@@ -135,6 +135,27 @@ async def test_tried_again_and_given_up(tmp_path: Path) -> None:
         assert (dead.attempts, dead.problem) == (len(DELAYS), "it answers with 500")
 
 
+async def test_an_endpoint_that_is_down_does_not_fill_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """However many messages a round could not deliver for the same reason, the log has a line of it, which names the first."""
+    caplog.set_level("INFO", "registrar")
+    async with following(tmp_path) as (server, receiver):
+        receiver.answer = says(500)
+        for _ in range(30):
+            await register(server)
+        first = (await server.registry.store.items("main", outbox.waiting("gateway")))[0]
+        caplog.clear()
+        assert await deliver(server)
+        (line,) = [one for one in caplog.messages if "gateway" in one]
+        named = outbox.decode(first.body).identifier
+        assert line == f"gateway was not told of 30 messages, {named} first: it answers with 500"
+        receiver.answer = says(410)
+        server.clock.advance(10)
+        caplog.clear()
+        assert await deliver(server)
+        assert [one.levelname for one in caplog.records if "gateway" in one.getMessage()] == ["WARNING"]
+        assert "is told no more of 30 messages" in caplog.text
+
+
 async def test_attempts_are_counted(tmp_path: Path) -> None:
     """By what came of them, where metrics are asked for."""
     async with (
