@@ -260,6 +260,14 @@ async def test_rows_of_another_type_are_found(
     assert expected in told(await verification.verify(registry))
 
 
+async def test_a_key_that_cannot_be_read_is_found(registry: Registry, tmp_path: Path) -> None:
+    """With the keys that were kept, everything else is verified all the same."""
+    keys = (await checkpoints.published(registry))["keys"]
+    tampered(tmp_path, "UPDATE signing_key SET record = x'00' WHERE issuer = '*'")
+    assert told(await verification.verify(registry, keys=keys)) == "keys: a key of the audit cannot be read"
+    assert "no key of the audit has signed it" in told(await verification.verify(registry))
+
+
 async def test_an_event_that_cannot_be_read_is_found(registry: Registry, tmp_path: Path) -> None:
     """Added at the end as a writer does, with a root and a link that are right."""
     db = apsw.Connection(str(tmp_path / "registrar.db"))
