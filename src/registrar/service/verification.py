@@ -357,6 +357,11 @@ def _checkpoints(
             report.found(where, "it is of another log: this one was begun anew")
         if not checkpoint.signers(one, trusted):
             report.found(where, "no key of the audit has signed it")
+        if said.unchained not in (None, report.unchained):
+            report.found(
+                where,
+                f"{said.unchained} events were from before there were chains, and {report.unchained} are said to be",
+            )
         if said.size > len(entries):
             report.found(where, f"the log has {len(entries)} batches alone: its end is missing")
             continue
