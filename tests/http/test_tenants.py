@@ -129,6 +129,34 @@ async def test_of_many_at_once_no_more_come_in_than_a_label_may_have(tmp_path: P
         assert (found, answers) == (10, {201: 10, 403: 8})
 
 
+@pytest.mark.requirement("SEED-59")
+@pytest.mark.parametrize("cap", ["owner", "software", "address"])
+async def test_no_tenant_fills_the_cap_of_another(cap: str) -> None:
+    """By naming its owner or software, or from its address: the other's clients stay, and it goes on registering."""
+    tables = f"[issuer.main.limits.clients]\n{cap} = 2\n"
+    members = {**PUBLIC, "software_id": "planner"}
+    text = configured(issuer=ON, tables=tables).replace("[server]", '[server]\ntrusted_proxies = ["127.0.0.1"]', 1)
+    async with served(text) as server:
+
+        async def come(token: str) -> httpx2.Response:
+            headers = {"x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https", **bearer(token)}
+            return await server.client.post("/register", json=members, headers=headers)
+
+        theirs, _ = await issue(server, labels={"tenant": "other"}, owner="alice", max_uses=0)
+        before = (await come(theirs)).json()
+        own = await tenant(server, "acme")
+        wanted = {"kind": "operator", "owner": "alice", "max_uses": 0}
+        issued = (await call(server, own, "POST", "tokens", wanted)).json()["token"]
+        for _ in range(5):
+            assert (await come(issued)).status_code == 201
+        client = await server.registry.store.find("main", before["client_id"])
+        assert client is not None
+        assert client.state == "active"
+        assert (await come(theirs)).status_code == 201
+        living = await server.registry.store.count(ClientQuery("main", terms=(term("label.tenant", "acme"),)))
+        assert living == 2
+
+
 async def test_a_full_label_ends_nobody() -> None:
     """A client that was never used makes no room for another tenant member, under a cap that evicts beside it neither."""
     tables = QUOTA + "\n[issuer.main.limits.clients]\ntoken = 3\n"

@@ -162,6 +162,15 @@ ATTACKS: dict[str, tuple[str, str]] = {
         "UPDATE item SET body = CAST(replace(CAST(body AS TEXT), '\"payload\":\"e', '\"payload\":\"f') AS BLOB) WHERE kind = 'checkpoint' AND key <> 'head'",
         "it is none, or of another size",
     ),
+    "an event added as one from before there were chains": (
+        (
+            "INSERT INTO audit_unchained VALUES ('early'); "
+            "INSERT INTO event (sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal) "
+            "SELECT (SELECT max(sequence) + 1 FROM event), 'early', 1, 0, issuer, kind, time_ms, client_id, body, personal "
+            "FROM event WHERE client_id = 'c3-1'"
+        ),
+        "0 events were from before there were chains, and 1 are said to be",
+    ),
     "the head of the log gone": (
         "DELETE FROM item WHERE kind = 'checkpoint' AND key = 'head'",
         "batches have places in it, and there is no checkpoint",
@@ -251,6 +260,14 @@ async def test_rows_of_another_type_are_found(
     assert expected in told(await verification.verify(registry))
 
 
+async def test_a_key_that_cannot_be_read_is_found(registry: Registry, tmp_path: Path) -> None:
+    """With the keys that were kept, everything else is verified all the same."""
+    keys = (await checkpoints.published(registry))["keys"]
+    tampered(tmp_path, "UPDATE signing_key SET record = x'00' WHERE issuer = '*'")
+    assert told(await verification.verify(registry, keys=keys)) == "keys: a key of the audit cannot be read"
+    assert "no key of the audit has signed it" in told(await verification.verify(registry))
+
+
 async def test_an_event_that_cannot_be_read_is_found(registry: Registry, tmp_path: Path) -> None:
     """Added at the end as a writer does, with a root and a link that are right."""
     db = apsw.Connection(str(tmp_path / "registrar.db"))
@@ -292,7 +309,7 @@ async def test_a_log_made_anew_is_not_signed(registry: Registry, tmp_path: Path)
     assert head.signed is not None
     said = msgspec.structs.replace(head.signed.checkpoint, root=checkpoint.text(growing.root))
     forged = Signed(checkpoint.text(msgspec.json.encode(said)), head.signed.signatures)
-    body = msgspec.json.encode(checkpoints.Head(head.log, head.size, tuple(growing.peaks), forged))
+    body = msgspec.json.encode(checkpoints.Head(head.log, head.size, tuple(growing.peaks), forged, head.unchained))
     db = apsw.Connection(str(tmp_path / "registrar.db"))
     db.execute("UPDATE item SET body = ? WHERE kind = 'checkpoint' AND key = 'head'", (body,))
     db.close()
@@ -519,6 +536,8 @@ async def test_events_from_before_there_were_chains(tmp_path: Path) -> None:
         assert (report.unchained, report.events) == (1, EVENTS + 1)
         tampered(tmp_path, "UPDATE event SET writer = 'early', batch = 2 WHERE client_id = 'c3-1'")
         assert not (await verification.verify(registry)).sound  # nothing becomes old afterwards
+        tampered(tmp_path, "DELETE FROM event WHERE writer = 'early'")
+        assert "1 events were from before there were chains, and 0 are" in told(await verification.verify(registry))
     finally:
         await registry.store.close()
 
@@ -618,7 +637,7 @@ async def test_a_key_that_was_added_signs_nothing(registry: Registry) -> None:
     compact = jws.serialize_compact(header, msgspec.json.encode(said), own, algorithms=["Ed25519"])
     forged = checkpoint.signed(compact)
     assert checkpoint.signers(forged, (await checkpoints.published(registry))["keys"]) == ("theirs",)
-    head = checkpoints.Head(said.log, said.size, tuple(growing.peaks), forged)
+    head = checkpoints.Head(said.log, said.size, tuple(growing.peaks), forged, said.unchained)
     held = await registry.store.item("*", checkpoints.KIND, "head")
     assert held is not None
     await registry.store.change([Put(msgspec.structs.replace(held, body=msgspec.json.encode(head)))])

@@ -37,6 +37,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Its root, in base64url."""
     time: int
     """Seconds since 1970."""
+    unchained: int | None = None
+    """Events from before there were chains, which nothing else holds: from then on, none are added; None: nobody counted."""
 
 
 class Signature(msgspec.Struct, frozen=True):

@@ -48,6 +48,8 @@ class Head(msgspec.Struct, frozen=True):
     peaks: tuple[bytes, ...] = ()
     signed: Signed | None = None
     """The last checkpoint."""
+    unchained: int | None = None
+    """Events from before there were chains, counted once."""
 
     @property
     def wrong(self) -> str:
@@ -58,7 +60,8 @@ class Head(msgspec.Struct, frozen=True):
             said, root = self.signed.checkpoint, merkle.Growing(self.size, self.peaks).root
         except (Malformed, ValueError):
             return "it cannot be read"
-        if (self.log, self.size, checkpoint.text(root)) != (said.log, said.size, said.root):
+        own = (self.log, self.size, checkpoint.text(root), self.unchained)
+        if own != (said.log, said.size, said.root, said.unchained):
             return "it is not that of its checkpoint"
         return ""
 
@@ -91,9 +94,10 @@ async def make(registry: Registry) -> Signed | None:
             growing.append(chain.entry(one))
             changes.append(Place(one.writer, one.number, growing.size))
         now = registry.clock() // 1000
-        said = Checkpoint(before.log, growing.size, checkpoint.text(growing.root), now)
+        early = before.unchained if before.unchained is not None else (await registry.store.tally())[2]
+        said = Checkpoint(before.log, growing.size, checkpoint.text(growing.root), now, early)
         made = checkpoint.signed(await sign(registry, said))
-        after = Head(before.log, growing.size, tuple(growing.peaks), made)
+        after = Head(before.log, growing.size, tuple(growing.peaks), made, early)
         changes.append(Put(Item(EVERYWHERE, KIND, _HEAD, _encode(after), version + 1), version, now))
         changes.append(Put(Item(EVERYWHERE, KIND, _key(growing.size), _encode(made))))
         changes += await tree.puts(registry.store, growing.nodes)

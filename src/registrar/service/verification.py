@@ -117,11 +117,7 @@ async def verify(
         StoreUnavailable: the store does not answer.
     """
     store, report = registry.store, Report()
-    if keys is None:
-        keys = await checkpoints.own(registry) if registry.keys else (await checkpoints.published(registry))["keys"]
-    trusted = list(keys)
-    for kid in await checkpoints.misstated(registry):
-        report.found(f"key {kid}", "it is published as another one than it is")
+    trusted = await _trusted(registry, report, keys)
     wanted = await _wanted(registry, report, kept)
     scan = _Scan()
     await _batches(store, report, scan, told)
@@ -136,6 +132,18 @@ async def verify(
     await _nodes(store, report, nodes)
     await _beyond(registry, report, scan)
     return report
+
+
+async def _trusted(registry: Registry, report: Report, kept: Sequence[JWK] | None) -> list[JWK]:
+    """The keys that count; those that are stored are held to what they are."""
+    own: Sequence[JWK] = []
+    try:
+        for kid in await checkpoints.misstated(registry):
+            report.found(f"key {kid}", "it is published as another one than it is")
+        own = await checkpoints.own(registry) if registry.keys else (await checkpoints.published(registry))["keys"]
+    except (msgspec.DecodeError, TypeError):
+        report.found("keys", "a key of the audit cannot be read")
+    return list(own if kept is None else kept)
 
 
 class _Scan(msgspec.Struct):
@@ -357,6 +365,11 @@ def _checkpoints(
             report.found(where, "it is of another log: this one was begun anew")
         if not checkpoint.signers(one, trusted):
             report.found(where, "no key of the audit has signed it")
+        if said.unchained not in (None, report.unchained):
+            report.found(
+                where,
+                f"{said.unchained} events were from before there were chains, and {report.unchained} are said to be",
+            )
         if said.size > len(entries):
             report.found(where, f"the log has {len(entries)} batches alone: its end is missing")
             continue
