@@ -15,7 +15,7 @@ from registrar.domain.access_token import ADMINISTRATION
 from registrar.domain.credentials import PresentedToken
 from registrar.domain.terms import term
 from registrar.http import admin
-from registrar.service import administration, labels
+from registrar.service import administration, inventory, labels
 from registrar.service.administration import Refused
 from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
@@ -67,6 +67,38 @@ async def test_a_token_labels_what_it_registers() -> None:
         found = await call(server, token, "GET", "clients", label="tenant=acme")
         assert [one["client_id"] for one in found.json()["clients"]] == [made["client_id"]]
         assert (await call(server, token, "GET", "clients", label="tenant=other")).json()["clients"] == []
+
+
+async def test_a_page_of_a_tenants_tokens_looks_at_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are of others; where a page found few, it says where to go on, and none is told twice."""
+    monkeypatch.setattr(inventory, "LOOKS", 3)
+    monkeypatch.setattr(admin, "_TOKENS", 2)
+    async with served(configured(issuer=ON)) as server:
+        own = await tenant(server, "acme")
+        for name in ("other", "other", "other", "other", "acme", "other", "acme"):
+            await issue(server, labels={"tenant": name})
+        read, tokens = list[int](), server.registry.store.tokens
+
+        async def seen(*given: Any, **more: Any) -> Any:
+            read.append(more["limit"])
+            return await tokens(*given, **more)
+
+        monkeypatch.setattr(server.registry.store, "tokens", seen)
+        found, after, pages = list[str](), "", 0
+        while True:
+            page = (await call(server, own, "GET", "tokens", after=after)).json()
+            assert sum(read) <= 4
+            read.clear()
+            found, after, pages = (
+                [*found, *(one["token_id"] for one in page["tokens"])],
+                page.get("after", ""),
+                pages + 1,
+            )
+            if not after:
+                break
+        assert len(found) == len(set(found)) == 3
+        assert pages == 3
+        assert found == sorted(found)
 
 
 async def test_an_operator_labels() -> None:
