@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,32 @@ def test_events_are_exported(desk: Desk, form: str) -> None:
         claims = jws.verify(read, keys, ["Ed25519"]).claims
         assert claims["sub"] == client_id
         assert list(claims["events"]) == ["urn:registrar:event:client.registered"]
+
+
+def test_what_is_sealed_is_exported_once(desk: Desk, kept: Path) -> None:
+    """In the order of the log, from where the last export ended: each event in one of them, and none in two."""
+
+    def export(after: str, *more: str) -> tuple[list[str], str]:
+        result = desk.run("audit", "export", "--sealed", "--after", after, *more)
+        assert result.exit_code == 0
+        end = re.fullmatch(r"up to place (\d+) of the log; --sealed --after \1 goes on from there\n", result.stderr)
+        assert end is not None
+        return result.stdout.splitlines(), end[1]
+
+    first, end = export("0")
+    desk.register()
+    assert export(end) == ([], end)  # no checkpoint covers it yet
+    desk.done("audit", "checkpoint")
+    second, last = export(end)
+    assert second
+    assert export(last) == ([], last)
+    assert export("999999")[0] == []
+    every = desk.done("audit", "export").splitlines()
+    assert sorted([*first, *second]) == sorted(every)
+    only, _ = export("0", "--kind", "client.registered", "--issuer", "main", "--since", "2020-01-01")
+    assert [json.loads(line)["event"]["kind"] for line in only] == ["client.registered"] * 2
+    assert export("0", "--since", LATER)[0] == []
+    del kept
 
 
 def test_an_audit_is_verified(desk: Desk, kept: Path) -> None:
@@ -208,6 +235,10 @@ def test_what_the_registry_did_itself_is_listed(desk: Desk, kept: Path) -> None:
     assert "audit.pruned" in desk.done("audit", "show", str(rows[0]["sequence"]))
     assert "audit.pruned" in desk.done("audit", "export", "--format", "jsonl")
     assert desk.told("audit", "list", "--kind", "audit.pruned", "--issuer", "main") == []
+    from registrar.domain import jws
+
+    (token,) = desk.done("audit", "export", "--format", "set", "--kind", "audit.pruned").splitlines()
+    assert jws.read(token).claims["iss"] == "urn:registrar:registry"
     assert "at main" in desk.refused("audit", "show", str(rows[0]["sequence"]), "--issuer", "main")
     del kept
 

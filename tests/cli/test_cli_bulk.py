@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from registrar.service import bulk
+
 if TYPE_CHECKING:
     from conftest import Desk
+    from registrar.service.bulk import Job
 
 
 def states(desk: Desk) -> list[str]:
@@ -64,6 +68,26 @@ def test_misused(desk: Desk) -> None:
     assert "asks for something" in desk.refused("client", "bulk", "delete", "--yes", "--all", "--owner", "x")
     assert "NAME=VALUE" in desk.misused("client", "bulk", "delete", "--labelled", "tenant", "--yes")
     assert "no job" in desk.refused("client", "bulk", "continue", "none")
+
+
+def test_broken_off(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who presses Ctrl-C is told how it goes on, and it does; how many clients were looked at is a number."""
+    desk.register()
+    page_done = bulk._page_done
+
+    async def interrupted(*arguments: Any) -> Job:
+        signal.raise_signal(signal.SIGINT)
+        return await page_done(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bulk, "_page_done", interrupted)
+        ended = desk.run("client", "bulk", "suspend", "--all", "--yes")
+    (job,) = desk.told("client", "bulk", "list")
+    assert (ended.exit_code, job["state"]) == (1, "open")
+    assert f"`registrar client bulk continue {job['job_id']}` goes on" in ended.stderr
+    printed = desk.done("client", "bulk", "continue", job["job_id"])
+    assert "looked_at    1\n" in printed
+    assert states(desk) == ["suspended"]
 
 
 @pytest.mark.parametrize("option", ["--labelled", "--label"])

@@ -37,6 +37,18 @@ def test_a_key_is_replaced(desk: Desk) -> None:
     assert [one["label"] for one in desk.told("key-file", "list")] == [new]
 
 
+def test_what_a_killed_command_left_behind_goes(desk: Desk) -> None:
+    """It holds keys, and a key that is retired must be nowhere; an operator's own copy is left alone."""
+    path = next(desk.folder.rglob("*.key"))
+    left, copy = path.with_name(f".{path.name}.4711.unfinished"), path.with_name(f".{path.name}.20261126")
+    for one in (left, copy):
+        one.write_text(path.read_text())
+    desk.told("key-file", "rotate")
+    assert not left.exists()
+    assert copy.exists()
+    assert [one.name for one in path.parent.iterdir() if one.name.endswith(".unfinished")] == []
+
+
 def test_on_several_machines(desk: Desk) -> None:
     """A key is known everywhere before it wraps anywhere."""
     (first,) = desk.told("key-file", "list")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from joserfc import jws
 from joserfc.jwk import ECKey
 from real_server import Start, configuration
 from registering import MEMBERS, as_update, bearer, configured, issue, manage, register
@@ -136,6 +137,35 @@ async def test_a_published_checkpoint_has_the_way_from_an_earlier_one() -> None:
             answer = await server.client.get(url, params={"from": wrong})
             assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request"), wrong
         assert (await server.client.get(f"{url}?from={after.size}&from=x&y=%ff")).json()["proof"] == []
+
+
+async def test_what_witnesses_have_signed_is_not_lost() -> None:
+    """While they sign, newer checkpoints are made: theirs is published beside those, and receipts lead to it."""
+    witness = ECKey.generate_key("P-256")
+    public = {**witness.as_dict(private=False), "kid": witness.thumbprint()}
+    async with served(configured()) as server:
+        url = "/.well-known/registrar-audit"
+        made = await register(server, MEMBERS)
+        old = await checkpoints.make(server.registry)
+        assert old is not None
+        header = {"alg": "ES256", "kid": public["kid"], "typ": checkpoint.TYPE}
+        own = checkpoint.signed(jws.serialize_compact(header, checkpoint.payload(old), witness, algorithms=["ES256"]))
+        later = await register(server, MEMBERS)
+        new = await checkpoints.make(server.registry)
+        assert "witnessed" not in (await server.client.get(url)).json()
+        both = await checkpoints.cosigned(server.registry, own)
+        told = (await server.client.get(url)).json()
+        assert checkpoint.read(json.dumps(told["checkpoint"]).encode()) == new
+        assert checkpoint.read(json.dumps(told["witnessed"]).encode()) == both
+        for client, signer in ((made, public), (later, told["keys"][0])):
+            answer = await server.client.get(
+                f"/receipts/{client['client_id']}", headers=bearer(client["registration_access_token"])
+            )
+            verified = receipts.verify(answer.text, [*told["keys"], public])
+            assert signer["kid"] in verified.witnesses
+        # The same again, or one that was signed before it, takes nothing away.
+        assert await checkpoints.cosigned(server.registry, own) == both
+        assert await checkpoints.witnessed(server.registry) == both
 
 
 async def test_a_receipt_is_for_its_client_alone() -> None:

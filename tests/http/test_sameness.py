@@ -68,6 +68,20 @@ async def test_anything_else_is_another_client(change: dict[str, Any]) -> None:
         assert (await register(server, {**AGENT, **change}))["client_id"] != first["client_id"]
 
 
+async def test_what_was_given_to_another_tenant_is_not_the_same() -> None:
+    """A token that labels for one tenant is not answered with a client that an operator has labelled for another since."""
+    async with served(agents()) as server:
+        token, _ = await issue(server, labels={"tenant": "acme"}, max_uses=0)
+        first = (await post(server, AGENT, token=token)).json()
+        assert (await post(server, AGENT, token=token)).json()["client_id"] == first["client_id"]
+        await administration.label(
+            server.registry, server.issuer, server.operator, first["client_id"], {"tenant": "other"}
+        )
+        second = (await post(server, AGENT, token=token)).json()
+        assert second["client_id"] != first["client_id"]
+        assert (await post(server, AGENT, token=token)).json()["client_id"] == second["client_id"]
+
+
 async def test_clients_with_secrets_are_never_the_same() -> None:
     """Nor are those with keys, nor any under a policy that does not say so."""
     async with served(agents()) as server:

@@ -15,7 +15,7 @@ from registrar.domain.access_token import ADMINISTRATION
 from registrar.domain.credentials import PresentedToken
 from registrar.domain.terms import term
 from registrar.http import admin
-from registrar.service import administration, labels
+from registrar.service import administration, inventory, labels
 from registrar.service.administration import Refused
 from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
@@ -67,6 +67,38 @@ async def test_a_token_labels_what_it_registers() -> None:
         found = await call(server, token, "GET", "clients", label="tenant=acme")
         assert [one["client_id"] for one in found.json()["clients"]] == [made["client_id"]]
         assert (await call(server, token, "GET", "clients", label="tenant=other")).json()["clients"] == []
+
+
+async def test_a_page_of_a_tenants_tokens_looks_at_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are of others; where a page found few, it says where to go on, and none is told twice."""
+    monkeypatch.setattr(inventory, "LOOKS", 3)
+    monkeypatch.setattr(admin, "_TOKENS", 2)
+    async with served(configured(issuer=ON)) as server:
+        own = await tenant(server, "acme")
+        for name in ("other", "other", "other", "other", "acme", "other", "acme"):
+            await issue(server, labels={"tenant": name})
+        read, tokens = list[int](), server.registry.store.tokens
+
+        async def seen(*given: Any, **more: Any) -> Any:
+            read.append(more["limit"])
+            return await tokens(*given, **more)
+
+        monkeypatch.setattr(server.registry.store, "tokens", seen)
+        found, after, pages = list[str](), "", 0
+        while True:
+            page = (await call(server, own, "GET", "tokens", after=after)).json()
+            assert sum(read) <= 4
+            read.clear()
+            found, after, pages = (
+                [*found, *(one["token_id"] for one in page["tokens"])],
+                page.get("after", ""),
+                pages + 1,
+            )
+            if not after:
+                break
+        assert len(found) == len(set(found)) == 3
+        assert pages == 3
+        assert found == sorted(found)
 
 
 async def test_an_operator_labels() -> None:
@@ -127,6 +159,34 @@ async def test_of_many_at_once_no_more_come_in_than_a_label_may_have(tmp_path: P
 
         found = await server.registry.store.count(ClientQuery("main", terms=(term("label.tenant", "acme"),)))
         assert (found, answers) == (10, {201: 10, 403: 8})
+
+
+@pytest.mark.requirement("SEED-59")
+@pytest.mark.parametrize("cap", ["owner", "software", "address"])
+async def test_no_tenant_fills_the_cap_of_another(cap: str) -> None:
+    """By naming its owner or software, or from its address: the other's clients stay, and it goes on registering."""
+    tables = f"[issuer.main.limits.clients]\n{cap} = 2\n"
+    members = {**PUBLIC, "software_id": "planner"}
+    text = configured(issuer=ON, tables=tables).replace("[server]", '[server]\ntrusted_proxies = ["127.0.0.1"]', 1)
+    async with served(text) as server:
+
+        async def come(token: str) -> httpx2.Response:
+            headers = {"x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https", **bearer(token)}
+            return await server.client.post("/register", json=members, headers=headers)
+
+        theirs, _ = await issue(server, labels={"tenant": "other"}, owner="alice", max_uses=0)
+        before = (await come(theirs)).json()
+        own = await tenant(server, "acme")
+        wanted = {"kind": "operator", "owner": "alice", "max_uses": 0}
+        issued = (await call(server, own, "POST", "tokens", wanted)).json()["token"]
+        for _ in range(5):
+            assert (await come(issued)).status_code == 201
+        client = await server.registry.store.find("main", before["client_id"])
+        assert client is not None
+        assert client.state == "active"
+        assert (await come(theirs)).status_code == 201
+        living = await server.registry.store.count(ClientQuery("main", terms=(term("label.tenant", "acme"),)))
+        assert living == 2
 
 
 async def test_a_full_label_ends_nobody() -> None:

@@ -401,6 +401,31 @@ async def test_a_replacement_that_narrows_takes_back_what_is_held(software: Soft
         assert len(await told(server, "review.superseded")) == 1
 
 
+@pytest.mark.requirement("SEED-59")
+@pytest.mark.parametrize("grants", [["authorization_code"], []])
+async def test_what_another_tenant_has_is_not_replaced(software: Software, url: str, grants: list[str]) -> None:
+    """Nor ended, by whoever shows a statement of the same software and a token of theirs; its own tenant's token may."""
+    async with serve(software, replacing(software), url) as server:
+        mine, theirs = [
+            (await administration.issue_token(*acts(server), labels={"tenant": name}, max_uses=0))[0]
+            for name in ("acme", "other")
+        ]
+
+        async def sent(token: str, **members: Any) -> Any:
+            body = {**APP, "software_statement": software.statement(**members)}
+            return await server.client.post("/register", json=body, headers={"authorization": f"Bearer {token}"})
+
+        first = (await sent(mine)).json()
+        before = await stored(server, first)
+        refusal = await sent(theirs, grant_types=grants)
+        assert (refusal.status_code, refusal.json()["error"]) == (403, "access_denied")
+        assert first["client_id"] not in refusal.text
+        assert await stored(server, first) == before
+        answer = await sent(mine, grant_types=grants)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["client_id"] == first["client_id"]
+
+
 async def test_a_replacement_of_what_waits_is_what_is_looked_at(software: Software, url: str) -> None:
     """A registration that is held may be sent anew; it still waits, and not as another client."""
     async with serve(software, replacing(software, EVERY), url) as server:

@@ -135,6 +135,27 @@ async def test_tried_again_and_given_up(tmp_path: Path) -> None:
         assert (dead.attempts, dead.problem) == (len(DELAYS), "it answers with 500")
 
 
+async def test_an_endpoint_that_is_down_does_not_fill_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """However many messages a round could not deliver for the same reason, the log has a line of it, which names the first."""
+    caplog.set_level("INFO", "registrar")
+    async with following(tmp_path) as (server, receiver):
+        receiver.answer = says(500)
+        for _ in range(30):
+            await register(server)
+        first = (await server.registry.store.items("main", outbox.waiting("gateway")))[0]
+        caplog.clear()
+        assert await deliver(server)
+        (line,) = [one for one in caplog.messages if "gateway" in one]
+        named = outbox.decode(first.body).identifier
+        assert line == f"gateway was not told of 30 messages, {named} first: it answers with 500"
+        receiver.answer = says(410)
+        server.clock.advance(10)
+        caplog.clear()
+        assert await deliver(server)
+        assert [one.levelname for one in caplog.records if "gateway" in one.getMessage()] == ["WARNING"]
+        assert "is told no more of 30 messages" in caplog.text
+
+
 async def test_attempts_are_counted(tmp_path: Path) -> None:
     """By what came of them, where metrics are asked for."""
     async with (
@@ -384,6 +405,23 @@ async def test_replayed_from_the_log(tmp_path: Path) -> None:
         with pytest.raises(Refused, match="evt_"):
             await webhooks.replay_named(*acting, ["msg_1"])
         assert await webhooks.replay_named(*acting, []) == 0
+
+
+async def test_where_a_replay_begins_is_found_among_all_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked for the next event of an issuer that has few would read all of the others', some sixty times."""
+    async with following(tmp_path) as (server, _):
+        await register(server)
+        asked: list[tuple[EventQuery, int]] = []
+        events = server.registry.store.events
+
+        async def seen(query: EventQuery, *, after: int = 0, limit: int = 100) -> Any:
+            asked.append((query, limit))
+            return await events(query, after=after, limit=limit)
+
+        monkeypatch.setattr(server.registry.store, "events", seen, raising=False)
+        assert await webhooks.replay(server.registry, server.issuer, server.operator, "gateway", since_ms=1) == 1
+        assert {query for query, limit in asked if limit == 1} == {EventQuery()}
+        assert len(asked) < 70
 
 
 async def test_two_processes_deliver_once(tmp_path: Path) -> None:

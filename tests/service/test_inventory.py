@@ -14,7 +14,8 @@ from registrar.config.key_file import create_key_file
 from registrar.domain.client import Admission, Assurance, State
 from registrar.domain.credentials import Credentials, SecretRecord
 from registrar.domain.metadata import Registered
-from registrar.service import inventory
+from registrar.service import inventory, templates
+from registrar.service.administration import Operator
 from registrar.service.inventory import Filters, page
 from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
@@ -130,6 +131,38 @@ async def test_the_newest_come_first_where_that_is_asked(server: Served, limit: 
                 break
             after = got.after
         assert seen == expected
+
+
+@pytest.mark.parametrize("state", [State.ACTIVE, State.DELETED, State.PENDING])
+async def test_a_state_that_is_rare_is_not_looked_for_among_all_clients(
+    server: Served, monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    """No statement has to skip the clients of other states: their term finds them, or so many are looked at."""
+    asked: list[ClientQuery] = []
+    clients = server.registry.store.clients
+
+    async def seen(query: ClientQuery, **more: Any) -> Any:
+        asked.append(query)
+        return await clients(query, **more)
+
+    monkeypatch.setattr(server.registry.store, "clients", seen)
+    await found(server, state=state)
+    await inventory.statistics(server.registry, server.issuer, Filters(state=state))
+    assert all(one.terms or not one.state for one in asked)
+    assert all(one.terms for one in asked) == (state is not State.ACTIVE)
+
+
+async def test_instances_of_a_deleted_template_are_found_among_the_deleted(server: Served) -> None:
+    """They have no term that says so: they ended with their template, and nothing was written of each."""
+    operator = Operator("ann", "test")
+    acting = (server.registry, server.issuer, operator)
+    wanted = {"client_name": "Field", "redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "none"}
+    await templates.create(*acting, "field", templates.Wanted(wanted))
+    await add(server, "i", template="field")
+    assert await found(server, state=State.DELETED) == "h"
+    await templates.delete(*acting, "field")
+    assert await found(server, state=State.DELETED) == "hi"
+    assert (await inventory.statistics(server.registry, server.issuer, Filters(state=State.DELETED))).clients == 2
 
 
 async def test_the_work_of_a_page_is_bounded(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from registrar.domain.client import Client
+from registrar.service import checkpoints, receipts
 from registrar.service.ports import ClientQuery, EventQuery, Fetched, FetchError
 from registrar.testing import FrozenClock, Served, served
 from registrar.testing.directory import Directory, listening, new_key, signed
@@ -124,6 +125,30 @@ async def test_a_statement_is_believed(fresh: Directory) -> None:
             headers={"authorization": f"Bearer {client['registration_access_token']}"},
         )
         assert read.json() == client
+
+
+async def test_what_a_statement_made_of_it_is_shown(fresh: Directory) -> None:
+    """To operators, in the audit and in the receipt: who was let in by a statement is not told as open; until it is left out."""
+    async with believing(fresh) as server:
+        client = (await post(server, fresh.statement(**ATTESTED))).json()
+        own = {"authorization": f"Bearer {client['registration_access_token']}"}
+
+        async def told() -> tuple[str, ...]:
+            record = await stored(server, client["client_id"])
+            query = EventQuery("main", client_id=client["client_id"])
+            events = await server.registry.store.events(query)
+            of_it = [one.event for one in events if one.event.kind in ("client.registered", "client.updated")]
+            body = json.loads(of_it[-1].body)
+            return record.admission.shown, str(record.public().assurance), body["assurance"]
+
+        assert await told() == ("statement",) * 3
+        receipt = await server.client.get(f"/receipts/{client['client_id']}", headers=own)
+        keys = (await checkpoints.published(server.registry))["keys"]
+        assert receipts.verify(receipt.text, keys).claims["assurance"] == "statement"
+        plain = {**CLIENT, "client_id": client["client_id"]}
+        answer = await server.client.put(f"/register/{client['client_id']}", headers=own, json=plain)
+        assert answer.status_code == 200, answer.text
+        assert await told() == ("open",) * 3
 
 
 @pytest.mark.requirement("R7591-32")

@@ -14,6 +14,8 @@ from typing import Any
 import apsw
 import msgspec
 import pytest
+from joserfc import jws
+from joserfc.jwk import OKPKey
 
 from postgresql import PostgreSQL
 from registrar.config import Configuration, assemble, parse
@@ -23,7 +25,7 @@ from registrar.domain.checkpoint import Signed
 from registrar.domain.events import Actor
 from registrar.policy.document import Document
 from registrar.service import checkpoints, receipts, retention, verification
-from registrar.service.ports import EventQuery
+from registrar.service.ports import Erase, EventQuery, Item, Put
 from registrar.service.registry import Registry
 from registrar.service.verification import Report
 from registrar.storage.copying import copy, open_rows
@@ -160,6 +162,15 @@ ATTACKS: dict[str, tuple[str, str]] = {
         "UPDATE item SET body = CAST(replace(CAST(body AS TEXT), '\"payload\":\"e', '\"payload\":\"f') AS BLOB) WHERE kind = 'checkpoint' AND key <> 'head'",
         "it is none, or of another size",
     ),
+    "an event added as one from before there were chains": (
+        (
+            "INSERT INTO audit_unchained VALUES ('early'); "
+            "INSERT INTO event (sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal) "
+            "SELECT (SELECT max(sequence) + 1 FROM event), 'early', 1, 0, issuer, kind, time_ms, client_id, body, personal "
+            "FROM event WHERE client_id = 'c3-1'"
+        ),
+        "0 events were from before there were chains, and 1 are said to be",
+    ),
     "the head of the log gone": (
         "DELETE FROM item WHERE kind = 'checkpoint' AND key = 'head'",
         "batches have places in it, and there is no checkpoint",
@@ -249,6 +260,14 @@ async def test_rows_of_another_type_are_found(
     assert expected in told(await verification.verify(registry))
 
 
+async def test_a_key_that_cannot_be_read_is_found(registry: Registry, tmp_path: Path) -> None:
+    """With the keys that were kept, everything else is verified all the same."""
+    keys = (await checkpoints.published(registry))["keys"]
+    tampered(tmp_path, "UPDATE signing_key SET record = x'00' WHERE issuer = '*'")
+    assert told(await verification.verify(registry, keys=keys)) == "keys: a key of the audit cannot be read"
+    assert "no key of the audit has signed it" in told(await verification.verify(registry))
+
+
 async def test_an_event_that_cannot_be_read_is_found(registry: Registry, tmp_path: Path) -> None:
     """Added at the end as a writer does, with a root and a link that are right."""
     db = apsw.Connection(str(tmp_path / "registrar.db"))
@@ -290,7 +309,7 @@ async def test_a_log_made_anew_is_not_signed(registry: Registry, tmp_path: Path)
     assert head.signed is not None
     said = msgspec.structs.replace(head.signed.checkpoint, root=checkpoint.text(growing.root))
     forged = Signed(checkpoint.text(msgspec.json.encode(said)), head.signed.signatures)
-    body = msgspec.json.encode(checkpoints.Head(head.log, head.size, tuple(growing.peaks), forged))
+    body = msgspec.json.encode(checkpoints.Head(head.log, head.size, tuple(growing.peaks), forged, head.unchained))
     db = apsw.Connection(str(tmp_path / "registrar.db"))
     db.execute("UPDATE item SET body = ? WHERE kind = 'checkpoint' AND key = 'head'", (body,))
     db.close()
@@ -355,6 +374,19 @@ async def test_a_forged_checkpoint_is_found(registry: Registry) -> None:
     assert (await verification.verify(registry, kept=[made])).sound
     report = await verification.verify(registry, keys=[])
     assert "no key of the audit has signed it" in told(report)
+
+
+async def test_a_witnessed_checkpoint_is_verified_too(registry: Registry) -> None:
+    """It is what receipts lead to: put there by another hand, it is found."""
+    made = await checkpoints.latest(registry)
+    assert made is not None
+    said = msgspec.structs.replace(made.checkpoint, root=checkpoint.text(merkle.EMPTY))
+    forged = Signed(checkpoint.text(msgspec.json.encode(said)), made.signatures)
+    item = Item("*", checkpoints.WITNESSED, checkpoints.WITNESSED, msgspec.json.encode(forged))
+    await registry.store.change([Put(item)])
+    found = told(await verification.verify(registry))
+    assert f"the witnessed checkpoint of {said.size} batches: no key of the audit has signed it" in found
+    assert f"the witnessed checkpoint of {said.size} batches: the log does not have this root" in found
 
 
 async def test_old_checkpoints_verify_after_the_key_was_replaced(registry: Registry) -> None:
@@ -504,6 +536,8 @@ async def test_events_from_before_there_were_chains(tmp_path: Path) -> None:
         assert (report.unchained, report.events) == (1, EVENTS + 1)
         tampered(tmp_path, "UPDATE event SET writer = 'early', batch = 2 WHERE client_id = 'c3-1'")
         assert not (await verification.verify(registry)).sound  # nothing becomes old afterwards
+        tampered(tmp_path, "DELETE FROM event WHERE writer = 'early'")
+        assert "1 events were from before there were chains, and 0 are" in told(await verification.verify(registry))
     finally:
         await registry.store.close()
 
@@ -538,6 +572,98 @@ async def test_old_events_are_taken_away(registry: Registry, tmp_path: Path) -> 
     assert (await verification.verify(registry)).sound
     tampered(tmp_path, "DELETE FROM event WHERE kind <> 'audit.pruned'")
     assert "events are there, and" in told(await verification.verify(registry))
+
+
+async def test_what_was_taken_away_is_not_looked_for_again(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches stay when their events go: an hourly look at all of them would take ever longer."""
+    later, read, taken = registry.clock() // 1000 + 60, list[int](), list[int]()
+    told, change = registry.store.told, registry.store.change
+
+    async def seen(writer: str, first: int, last: int) -> Any:
+        read.append(first)
+        return await told(writer, first, last)
+
+    async def made(changes: Any, events: Any = ()) -> None:
+        taken.append(sum(isinstance(one, Erase) for one in changes))
+        await change(changes, events)
+
+    monkeypatch.setattr(registry.store, "told", seen)
+    monkeypatch.setattr(registry.store, "change", made)
+    monkeypatch.setattr(retention, "_EVENTS", 4)
+    count = await retention.prune(registry, later)
+    assert count == sum(taken) > max(taken)
+    assert max(taken) <= max(4, *[one.events for one in await registry.store.batches()])
+    assert read
+    read.clear()
+    assert await retention.prune(registry, later) == 0
+    assert read == []
+    report = await verification.verify(registry)
+    assert report.sound, report
+
+
+async def test_a_clock_that_was_wrong_keeps_nothing_for_ever(tmp_path: Path) -> None:
+    """Events that are dated ahead of now go with their neighbours; by themselves, with nothing old behind them, they stay."""
+    create_key_file(tmp_path / "registrar.key")
+    registry = assemble(configured(tmp_path))
+    now = registry.clock() // 1000
+    for client_id, days in (("old", 9), ("ahead", -4_000), ("older", 8), ("far ahead", -8_000), ("young", 1)):
+        time_ms = (now - days * 86_400) * 1000
+        event = registry.audit.event("client.suspended", "main", ACTOR, client_id=client_id, time_ms=time_ms)
+        await registry.store.record(event)
+    await checkpoints.make(registry)
+    assert await retention.prune(registry, now - 10 * 86_400) == 0
+    assert await retention.prune(registry, now - 7 * 86_400) == 3
+    left = [one.event.client_id for one in await registry.store.events(EventQuery("main"))]
+    assert left == ["far ahead", "young"]
+    assert (await verification.verify(registry)).sound
+    await registry.store.close()
+
+
+async def test_a_key_that_was_added_signs_nothing(registry: Registry) -> None:
+    """Whoever can write the database can add a public key of their own; it counts neither here nor for what is signed next."""
+    made = await checkpoints.latest(registry)
+    (genuine,) = await registry.store.keys("*")
+    assert made is not None
+    own = OKPKey.generate_key("Ed25519")
+    public = {**own.as_dict(private=False), "kid": "theirs", "use": "sig", "alg": "Ed25519"}
+    added = msgspec.structs.replace(genuine, kid="theirs", generation=0, public=msgspec.json.encode(public))
+    event = registry.audit.event("issuer.key_created", "*", ACTOR, detail={"kid": "theirs"})
+    await registry.store.add_key(added, event)
+    growing = merkle.Growing()
+    for _ in range(made.checkpoint.size):
+        growing.append(merkle.leaf(b"another"))
+    said = msgspec.structs.replace(made.checkpoint, root=checkpoint.text(growing.root))
+    header = {"alg": "Ed25519", "kid": "theirs", "typ": checkpoint.TYPE}
+    compact = jws.serialize_compact(header, msgspec.json.encode(said), own, algorithms=["Ed25519"])
+    forged = checkpoint.signed(compact)
+    assert checkpoint.signers(forged, (await checkpoints.published(registry))["keys"]) == ("theirs",)
+    head = checkpoints.Head(said.log, said.size, tuple(growing.peaks), forged, said.unchained)
+    held = await registry.store.item("*", checkpoints.KIND, "head")
+    assert held is not None
+    await registry.store.change([Put(msgspec.structs.replace(held, body=msgspec.json.encode(head)))])
+    with pytest.raises(checkpoints.Tampered, match="that opens here"):
+        await checkpoints.make(registry)
+    assert "no key of the audit has signed it" in told(await verification.verify(registry))
+
+
+async def test_the_log_goes_on_after_a_key_encryption_key_was_lost(registry: Registry, tmp_path: Path) -> None:
+    """Nothing is signed on top of what nothing here can vouch for, until an operator says so by rotating the key."""
+    keys = (await checkpoints.published(registry))["keys"]
+    (tmp_path / "registrar.key").unlink()
+    create_key_file(tmp_path / "registrar.key")
+    later = assemble(configured(tmp_path))
+    with pytest.raises(checkpoints.Tampered):
+        await checkpoints.make(later)
+    assert not (await verification.verify(later)).sound
+    assert (await verification.verify(later, keys=keys)).sound
+    await checkpoints.rotate(later, ACTOR, "test")
+    made = await checkpoints.make(later)
+    assert made is not None
+    newer = (await checkpoints.published(later))["keys"]
+    assert (await verification.verify(later, keys=newer)).sound
+    await write(later, 8)
+    assert (await checkpoints.make(later)) != made
+    await later.store.close()
 
 
 async def test_what_is_missing_is_excused_by_a_signature_alone(registry: Registry, tmp_path: Path) -> None:

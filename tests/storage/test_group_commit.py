@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from registrar.service.ports import Conflict, StoreError, StoreUnavailable
-from registrar.storage.group_commit import BATCH, GroupCommit
+from registrar.storage.group_commit import BATCH, GroupCommit, Long
 
 pytestmark = pytest.mark.anyio
 
@@ -208,6 +208,35 @@ async def test_an_unannounced_failure_is_its_writers_alone(ledger: Ledger, commi
     assert [type(one) for one in outcomes] == [StoreUnavailable if place == at else type(None) for place in range(3)]
     assert str(outcomes[at]) == "ValueError: no such thing"
     assert ledger.lines == ["a", "b"]
+
+
+async def test_what_takes_its_time_is_done_beside_the_loop(ledger: Ledger, commits: GroupCommit) -> None:
+    """The loop goes on meanwhile, and the operations keep their order."""
+    began, going = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        began.set()
+        assert going.wait(30)
+        ledger.pending.append("slow")
+
+    writes = submit(commits, ledger.line("first"), Long(slowly), ledger.line("last"))
+    await asyncio.to_thread(began.wait, 30)
+    assert ledger.lines == []
+    going.set()
+    assert await gather(writes) == [None] * 3
+    assert ledger.batches == [["first", "slow", "last"]]
+
+
+@pytest.mark.parametrize("problem", [Conflict("taken"), RuntimeError("broken")])
+async def test_what_fails_beside_the_loop_is_its_writers_alone(
+    ledger: Ledger, commits: GroupCommit, problem: Exception
+) -> None:
+    """As everywhere: refused, or failed in a way that nobody had announced."""
+    writes = submit(commits, ledger.line("a"), Long(ledger.line("b", problem)), ledger.line("c"))
+    first, second, third = await gather(writes)
+    assert (first, third) == (None, None)
+    assert isinstance(second, StoreError)
+    assert ledger.lines == ["a", "c"]
 
 
 async def test_a_caller_that_goes_away_takes_nobody_along(ledger: Ledger, commits: GroupCommit) -> None:

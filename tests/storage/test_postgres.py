@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -80,6 +81,67 @@ class TestReplicas(StoreParallel):
     def store(self, opened: Open) -> Any:
         """A caller that comes to another replica each time."""
         return Replicas(opened(), opened(), opened())
+
+
+# --- what is read ------------------------------------------------------------------------------------------------------
+
+_MANY = 60_000
+_FILL = f"""
+INSERT INTO client (issuer, client_id, version, state, owner, token_id, template, due_at, record)
+SELECT 'main', 'c' || lpad(i::text, 6, '0'), 1, 'active', '', '', '', 0, '{{}}' FROM generate_series(1, {_MANY}) AS i;
+INSERT INTO client_term SELECT 'main', 'label.tenant=t' || i % 3, 'c' || lpad(i::text, 6, '0') FROM generate_series(1, {_MANY}) AS i;
+INSERT INTO client_term SELECT 'main', 'owner=o' || i, 'c' || lpad(i::text, 6, '0') FROM generate_series(1, {_MANY}) AS i;
+INSERT INTO initial_access_token SELECT 'main', 't' || lpad(i::text, 6, '0'), i::text::bytea, 0, 0, 0, 0, '{{}}'
+FROM generate_series(1, {_MANY}) AS i;
+ANALYZE;
+"""
+
+
+@pytest.fixture(scope="module")
+def large(postgres: Server) -> Iterator[str]:
+    """The URL of a registry in which reading everything shows."""
+    with postgres.database("migrated") as url:
+        asyncio.run(postgres.execute(_FILL, url.rpartition("/")[2]))
+        yield url
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.clients(ClientQuery("main", terms=("owner=o19000",))),
+        lambda store: store.clients(ClientQuery("main", terms=("owner=none",))),
+        lambda store: store.clients(ClientQuery("main", State.ACTIVE, terms=("owner=o19000",))),
+        lambda store: store.clients(ClientQuery("main", terms=("label.tenant=t1", "owner=o19000"), newest=True)),
+        lambda store: store.clients(
+            ClientQuery("main", terms=("label.tenant=t1",)), after=("main", "c015000"), limit=5
+        ),
+        lambda store: store.clients(ClientQuery("main", terms=("label.tenant=t1",), newest=True), limit=5),
+        lambda store: store.clients(ClientQuery("main"), after=("main", "c015000"), limit=5),
+        lambda store: store.count(ClientQuery("main", terms=("owner=o19000",))),
+        lambda store: store.count(ClientQuery("main", terms=("label.tenant=t1",)), most=5),
+        lambda store: store.tokens("main", after=("main", "t015000"), limit=5),
+    ],
+)
+@pytest.mark.parametrize("planned", ["force_custom_plan", "force_generic_plan"])
+async def test_few_pages_are_looked_at(
+    large: str, ask: Callable[[PostgresStore], Awaitable[object]], planned: str
+) -> None:
+    """However many there are, and whether or not the planner knows the values: a page is as quick in a large registry."""
+    store, told = PostgresStore(large), await asyncpg.connect(large)
+
+    async def explained(sql: str, *values: Any) -> list[tuple[int]]:
+        await told.execute(f"SET plan_cache_mode = {planned}")
+        [(plan,)] = await told.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *values)
+        whole = json.loads(plan)[0]["Plan"]
+        read.append(whole["Shared Hit Blocks"] + whole["Shared Read Blocks"])
+        return [(0,)] if "count(*)" in sql else []
+
+    read: list[int] = []
+    store._rows = explained  # type: ignore[method-assign]
+    await ask(store)
+    assert max(read) <= 25
+    await told.close()
+    await store.close()
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -65,12 +65,36 @@ def _query(desk: operating.Desk, kind: str, client_id: str) -> EventQuery:
 async def _events(
     desk: operating.Desk, query: EventQuery, since: datetime | None, until: datetime | None, after: int = 0
 ) -> AsyncIterator[StoredEvent]:
-    first, end = (int(one.replace(tzinfo=UTC).timestamp() * 1000) if one else None for one in (since, until))
+    between = _between(since, until)
     while page := await desk.registry.store.events(query, after=after, limit=_PAGE):
         after = page[-1].sequence
         for one in page:
-            if (first is None or one.event.time_ms >= first) and (end is None or one.event.time_ms < end):
+            if between(one):
                 yield one
+
+
+async def _sealed(desk: operating.Desk, query: EventQuery, after: int, size: int) -> AsyncIterator[StoredEvent]:
+    """Events in the order of the log, from the batch after a place up to the size of a checkpoint."""
+    store = desk.registry.store
+    asked = (query.issuer, query.kind, query.client_id)
+    while page := [one for one in await store.log(after=after, limit=_PAGE) if one.place <= size]:
+        for batch in page:
+            for one in await store.told(batch.writer, batch.number, batch.number):
+                has = (one.event.issuer, one.event.kind, one.event.client_id)
+                if all(wanted in (None, given) for wanted, given in zip(asked, has, strict=True)):
+                    yield one
+        after = page[-1].place
+
+
+def _between(first: datetime | None, end: datetime | None) -> Callable[[StoredEvent], bool]:
+    """Whether an event is of a time."""
+    begin, until = (int(one.replace(tzinfo=UTC).timestamp() * 1000) if one else None for one in (first, end))
+
+    def between(one: StoredEvent) -> bool:
+        time = one.event.time_ms
+        return (begin is None or time >= begin) and (until is None or time < until)
+
+    return between
 
 
 def _row(stored: StoredEvent) -> dict[str, Any]:
@@ -145,6 +169,12 @@ def show_event(config: Path | None, dev: bool, issuer: str, as_json: bool, seque
 )
 @click.option("--personal", is_flag=True, help="Whom events name too, where that is not erased.")
 @click.option("--after", type=click.IntRange(min=0), default=0, help="The sequence number after which to go on.")
+@click.option(
+    "--sealed",
+    is_flag=True,
+    help="What a checkpoint covers alone, in the order of the log, of which --after is then a place: nothing is left out "
+    "or told twice, however many processes write.",
+)
 def export_events(
     config: Path | None,
     dev: bool,
@@ -157,6 +187,7 @@ def export_events(
     form: str,
     personal: bool,
     after: int,
+    sealed: bool,
 ) -> None:
     """Write events to standard output, for other systems."""
     from registrar.cli import operating
@@ -165,7 +196,16 @@ def export_events(
     del as_json
 
     async def act(desk: operating.Desk) -> None:
-        found = _events(desk, _query(desk, kind, client_id), since, until, after)
+        query = _query(desk, kind, client_id)
+        if not sealed:
+            await write(desk, _events(desk, query, since, until, after))
+            return
+        latest, between = await checkpoints.latest(desk.registry), _between(since, until)
+        size = max(latest.checkpoint.size if latest else 0, after)
+        await write(desk, (one async for one in _sealed(desk, query, after, size) if between(one)))
+        click.echo(f"up to place {size} of the log; --sealed --after {size} goes on from there", err=True)
+
+    async def write(desk: operating.Desk, found: AsyncIterator[StoredEvent]) -> None:
         if form == "set":
             _signs(desk)
             await checkpoints.ensure_key(desk.registry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -233,6 +234,11 @@ async def _ran(desk: Desk, job: Job, file: int | None) -> Job:
             )
         except StoreUnavailable as problem:
             raise Failure(f"{problem}; `registrar client bulk continue {job.job_id}` goes on") from None
+        except (
+            asyncio.CancelledError
+        ):  # Ctrl-C: what is done stays done, and who stopped it may not mean to leave it there
+            click.echo(f"Broken off; `registrar client bulk continue {job.job_id}` goes on.", err=True)
+            raise
 
 
 def _secrets_file(path: Path | None, flags: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -54,20 +54,24 @@ def show_review(config: Path | None, dev: bool, issuer: str, as_json: bool, clie
     operating.run(configured(config, dev=dev), issuer, act)
 
 
+_DIGEST: Final = "Of what was looked at, as `show` prints it; nothing else is decided about"
+
+
 def _deciding(command: Any) -> Any:
     command = click.option("--reason", default="", help="Why; it goes into the audit.")(command)
-    command = click.option(
-        "--digest", default="", help="Of what was looked at, as `show` prints it; nothing else is decided about then."
-    )(command)
     return click.argument("client_id")(common(command))
 
 
 @review.command("approve")
+@click.option("--digest", required=True, help=f"{_DIGEST}.")
 @_deciding
 def approve(
     config: Path | None, dev: bool, issuer: str, as_json: bool, client_id: str, digest: str, reason: str
 ) -> None:
-    """Put what is held of a client into force, exactly as it is shown."""
+    """Put what is held of a client into force, exactly as it was looked at.
+
+    The client may send another update between looking and approving; that one is not approved unseen.
+    """
     from registrar.cli import operating
     from registrar.service import review as reviews
 
@@ -82,6 +86,7 @@ def approve(
 
 
 @review.command("reject")
+@click.option("--digest", default="", help=f"{_DIGEST} then.")
 @_deciding
 def reject(
     config: Path | None, dev: bool, issuer: str, as_json: bool, client_id: str, digest: str, reason: str

@@ -142,7 +142,9 @@ def _changing(path: Path) -> Iterator[list[bytes]]:
             fcntl.flock(folder, fcntl.LOCK_EX)
             keys = list(_read(path))
             yield keys
-            unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+            for left in path.parent.glob(f".{path.name}.*.unfinished"):
+                left.unlink(missing_ok=True)  # by a command that was killed: what is retired must be gone
+            unfinished = _unfinished(path)
             try:
                 _write(unfinished, keys)
                 unfinished.replace(path)
@@ -161,7 +163,7 @@ def create_key_file(path: Path) -> None:
     The file appears whole or not at all: a program that is killed half-way must not leave an empty one behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = _unfinished(path)
     unfinished.unlink(missing_ok=True)
     try:
         _write(unfinished, [os.urandom(KEY_BYTES)])
@@ -169,6 +171,10 @@ def create_key_file(path: Path) -> None:
             path.hardlink_to(unfinished)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.unfinished")
 
 
 def _write(path: Path, keys: Sequence[bytes]) -> None:

@@ -37,6 +37,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Its root, in base64url."""
     time: int
     """Seconds since 1970."""
+    unchained: int | None = None
+    """Events from before there were chains, which nothing else holds: from then on, none are added; None: nobody counted."""
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -151,6 +153,12 @@ def signers(one: Signed, keys: Sequence[JWK]) -> tuple[str, ...]:
         except (Malformed, Refused):
             continue
     return tuple(dict.fromkeys(found))
+
+
+def claimed(one: Signed) -> tuple[str, ...]:
+    """The `kid`s that the signatures of a checkpoint name, whether or not they are those keys'."""
+    found = (jws.read(f"{each.protected}.{one.payload}.{each.signature}").kid for each in one.signatures)
+    return tuple(str(kid) for kid in found if kid)
 
 
 def body(one: Signed) -> dict[str, Any]:

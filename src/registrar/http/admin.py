@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec.structs import asdict
 
-from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessToken, Kind, TokenStatus
+from registrar.domain.access_token import ADMINISTRATION, SCOPE, InitialAccessToken, Kind, ShownToken, TokenStatus
 from registrar.domain.client import Assurance, Client, ClientInformation, ShownClient
 from registrar.domain.errors import BearerError, ProtocolError, RegistrationError
 from registrar.domain.findings import shown
@@ -59,6 +59,8 @@ PREFIX: Final = "/admin/api/"
 
 _SURVEYED: Final = 10_000
 """Clients that a dry run over HTTP looks at."""
+_TOKENS: Final = 200
+"""Initial access tokens that are read at once where those within labels are looked for."""
 _LATEST: Final = 10**11
 """The last second that a request may name, some three thousand years from now."""
 _NAME: Final = 128
@@ -505,24 +507,21 @@ async def _revoke_statement(call: Call) -> ShownStatement:
 
 
 async def _list_tokens(call: Call) -> answers.Tokens:
-    limit = _limit(call)
-    if call.token.within:
-        found = [one for one in await _tokens_within(call) if one.token_id > call.query.get("after", "")][:limit]
-    else:
-        after = (call.issuer.name, call.query.get("after", ""))
-        found = list(await call.registry.store.tokens(call.issuer.name, after=after, limit=limit))
-    rows = [one.public(call.now) for one in found]
-    return answers.Tokens(tokens=rows, after=_after(rows, "token_id", limit))
+    rows, looked, limit = list[ShownToken](), 0, _limit(call)
+    async for one in _tokens(call, call.query.get("after", ""), _TOKENS if call.token.within else limit):
+        looked += 1
+        if _token_within(call, one):
+            rows.append(one.public(call.now))
+        if len(rows) == limit or looked == inventory.LOOKS:  # a page ends there, full or not
+            return answers.Tokens(tokens=rows, after=one.token_id)
+    return answers.Tokens(tokens=rows)
 
 
-async def _tokens_within(call: Call) -> list[InitialAccessToken]:
-    """The tokens that register within the labels of the one that asks, and administer nothing beyond them."""
-    found: list[InitialAccessToken] = []
-    after = (call.issuer.name, "")
-    while page := await call.registry.store.tokens(call.issuer.name, after=after, limit=answers.MOST):
-        found += [one for one in page if _token_within(call, one)]
-        after = (page[-1].issuer, page[-1].token_id)
-    return found
+async def _tokens(call: Call, after: str, size: int) -> AsyncIterator[InitialAccessToken]:
+    while page := await call.registry.store.tokens(call.issuer.name, after=(call.issuer.name, after), limit=size):
+        for one in page:
+            yield one
+        after = page[-1].token_id
 
 
 def _token_within(call: Call, one: InitialAccessToken) -> bool:
@@ -557,7 +556,9 @@ async def _issue_token(call: Call) -> Created[answers.IssuedToken]:
 
 async def _revoke_token(call: Call) -> answers.RevokedToken | Accepted[answers.RevokedWithClients]:
     asked = _read(call, RevocationWanted)
-    if call.token.within and call.name not in [one.token_id for one in await _tokens_within(call)]:
+    if call.token.within and not any(
+        [_token_within(call, one) async for one in _tokens(call, "", _TOKENS) if one.token_id == call.name]
+    ):
         raise Unknown(f"there is no initial access token {call.name} at {call.issuer.name}")
     if asked.cascade and "admin.clients" not in call.token.scope:
         raise BearerError("insufficient_scope", "What becomes of clients needs the scope admin.clients.")

@@ -153,6 +153,8 @@ async def jwks(exchange: Exchange) -> Answer:
 async def audit(exchange: Exchange) -> Answer:
     """The newest checkpoint of the audit, to be kept by whoever wants to hold the registry to it, and its public keys.
 
+    And the newest one that witnesses have signed, where there is one: it is older, for they needed their time.
+
     With the size of an earlier one in the query (`from`), also the proof that the log has only grown since: a witness needs
     it before signing, and nobody at the registry.
 
@@ -164,6 +166,8 @@ async def audit(exchange: Exchange) -> Answer:
     if signed is None:
         raise ProtocolError("not_found", "There is no checkpoint of the audit yet.")
     members = {"checkpoint": checkpoint.body(signed), **await checkpoints.published(registry)}
+    if (witnessed := await checkpoints.witnessed(registry)) is not None:
+        members["witnessed"] = checkpoint.body(witnessed)
     if given := parse_qs(exchange.scope["query_string"].decode("latin-1"), keep_blank_values=True).get("from"):
         size = int(given[0]) if _SIZE.fullmatch(given[0]) else 0
         try:

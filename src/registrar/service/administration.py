@@ -146,7 +146,7 @@ async def issue_token(
     Raises:
         Refused: a policy is not configured, two contradict each other, or a user's token has no owner.
     """
-    if len(said := " ".join(scope)) > _SCOPES or not _SCOPE.fullmatch(said):
+    if len(said := " ".join(scope)) > _SCOPES or (scope and not _SCOPE.fullmatch(said)):
         raise Refused(f"scopes are ASCII words with spaces between, of {_SCOPES} characters at the most")
     check_reason(label, "label of a token")
     check_reason(owner, "name of an owner")

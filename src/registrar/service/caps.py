@@ -216,9 +216,11 @@ async def _joined(registry: Registry, issuer: Issuer, before: Client, after: Cli
 def _caps(issuer: Issuer, client: Client, address: str) -> list[Cap]:
     settings = issuer.settings.limits.clients
     admission, found = client.admission, list[Cap]()
+    # Within its labels: no tenant uses up the cap of another by naming its owner, nor has its clients make room.
+    within = tuple(terms.term(f"label.{name}", value) for name, value in sorted(client.labels.items()))
     if settings.owner and admission.owner:
         one = terms.term("owner", admission.owner)
-        found.append(Cap("owner", settings.owner, _digest("owner", one), (one,)))
+        found.append(Cap("owner", settings.owner, _digest("owner", one, *within), (one, *within)))
     if settings.token and admission.token_id:
         one = terms.term("token", admission.token_id)
         found.append(Cap("token", settings.token, _digest("token", one), (one,)))
@@ -226,12 +228,12 @@ def _caps(issuer: Issuer, client: Client, address: str) -> list[Cap]:
     if settings.software and (software := client.metadata.get("software_id")):
         one = terms.term("software", software)
         if client.provenance.get("software_id", "").startswith("attested:"):
-            both = (one, terms.term("statement", admission.statement_issuer))
+            both = (one, terms.term("statement", admission.statement_issuer), *within)
             found.append(Cap("software", settings.software, _digest("software", *both), both))
         elif who:
-            found.append(Cap("software", settings.software, _digest("software", one, who)))
+            found.append(Cap("software", settings.software, _digest("software", one, who, *within)))
     if settings.address and who:
-        found.append(Cap("address", settings.address, _digest("address", who)))
+        found.append(Cap("address", settings.address, _digest("address", who, *within)))
     return found
 
 

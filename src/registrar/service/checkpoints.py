@@ -16,7 +16,7 @@ from registrar.domain import chain, checkpoint, merkle
 from registrar.domain.checkpoint import ALGORITHM, TYPE, Checkpoint, Signed
 from registrar.domain.credentials import Unreadable
 from registrar.domain.events import Actor
-from registrar.domain.jws import Malformed
+from registrar.domain.jws import JWK, Malformed
 from registrar.service import keys, leases, tree
 from registrar.service.leases import EVERYWHERE
 from registrar.service.ports import Change, Conflict, Item, Place, Put, StoreUnavailable
@@ -25,6 +25,8 @@ from registrar.service.registry import Registry
 KIND: Final = "checkpoint"
 """Items that are checkpoints, by their size; and the head of the log."""
 _HEAD: Final = "head"
+WITNESSED: Final = "checkpoint.witnessed"
+"""The item that is the newest checkpoint with signatures of others: before they have signed, there is a newer one."""
 _ACTOR: Final = Actor("operator", "local")
 _PAGE: Final = 500
 
@@ -46,6 +48,8 @@ class Head(msgspec.Struct, frozen=True):
     peaks: tuple[bytes, ...] = ()
     signed: Signed | None = None
     """The last checkpoint."""
+    unchained: int | None = None
+    """Events from before there were chains, counted once."""
 
     @property
     def wrong(self) -> str:
@@ -56,7 +60,8 @@ class Head(msgspec.Struct, frozen=True):
             said, root = self.signed.checkpoint, merkle.Growing(self.size, self.peaks).root
         except (Malformed, ValueError):
             return "it cannot be read"
-        if (self.log, self.size, checkpoint.text(root)) != (said.log, said.size, said.root):
+        own = (self.log, self.size, checkpoint.text(root), self.unchained)
+        if own != (said.log, said.size, said.root, said.unchained):
             return "it is not that of its checkpoint"
         return ""
 
@@ -89,9 +94,10 @@ async def make(registry: Registry) -> Signed | None:
             growing.append(chain.entry(one))
             changes.append(Place(one.writer, one.number, growing.size))
         now = registry.clock() // 1000
-        said = Checkpoint(before.log, growing.size, checkpoint.text(growing.root), now)
+        early = before.unchained if before.unchained is not None else (await registry.store.tally())[2]
+        said = Checkpoint(before.log, growing.size, checkpoint.text(growing.root), now, early)
         made = checkpoint.signed(await sign(registry, said))
-        after = Head(before.log, growing.size, tuple(growing.peaks), made)
+        after = Head(before.log, growing.size, tuple(growing.peaks), made, early)
         changes.append(Put(Item(EVERYWHERE, KIND, _HEAD, _encode(after), version + 1), version, now))
         changes.append(Put(Item(EVERYWHERE, KIND, _key(growing.size), _encode(made))))
         changes += await tree.puts(registry.store, growing.nodes)
@@ -159,12 +165,26 @@ async def cosigned(registry: Registry, one: Signed) -> Signed:
         raise Conflict(key)
     both = checkpoint.joined(before, one)
     changes: list[Change] = [Put(Item(EVERYWHERE, KIND, key, _encode(both), held.version + 1), held.version)]
+    own = {key["kid"] for key in (await published(registry))["keys"]}
+    if not own.issuperset(checkpoint.claimed(both)):
+        before, version = await _witnessed(registry)
+        if before is None or before.checkpoint.size <= both.checkpoint.size:
+            changes.append(Put(Item(EVERYWHERE, WITNESSED, WITNESSED, _encode(both), version + 1), version))
     newest, version = await _head(registry)
     if newest.signed is not None and newest.signed.payload == one.payload:
         after = msgspec.structs.replace(newest, signed=both)
         changes.append(Put(Item(EVERYWHERE, KIND, _HEAD, _encode(after), version + 1), version))
     await registry.store.change(changes)
     return both
+
+
+async def witnessed(registry: Registry) -> Signed | None:
+    """The newest checkpoint that others have signed too; None where there is none.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    return (await _witnessed(registry))[0]
 
 
 async def published(registry: Registry) -> dict[str, Any]:
@@ -174,6 +194,41 @@ async def published(registry: Registry) -> dict[str, Any]:
         StoreUnavailable: the store does not answer.
     """
     return {"keys": [msgspec.json.decode(key.public) for key in await registry.store.keys(EVERYWHERE)]}
+
+
+async def misstated(registry: Registry) -> list[str]:
+    """The `kid`s of keys of the audit that are published as other ones than they are.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    mine = {key["kid"]: key for key in await own(registry)}
+    stored = {key.kid: key.public for key in await registry.store.keys(EVERYWHERE)}
+    return [kid for kid, public in stored.items() if kid in mine and _encode(mine[kid]) != _sorted(public)]
+
+
+def _sorted(public: bytes) -> bytes:
+    try:
+        return _encode(msgspec.json.decode(public))
+    except msgspec.DecodeError:
+        return b""
+
+
+async def own(registry: Registry) -> list[JWK]:
+    """The public halves of those keys of the audit of which a key-encryption key here opens the private half.
+
+    A row with a public key is soon written by whoever can write the database; one that opens is not.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    found: list[JWK] = []
+    for key in await registry.store.keys(EVERYWHERE):
+        try:
+            found.append(keys.verifying(registry, key))
+        except Unreadable:
+            continue
+    return found
 
 
 async def ensure_key(registry: Registry) -> None:
@@ -189,6 +244,9 @@ async def ensure_key(registry: Registry) -> None:
 async def rotate(registry: Registry, actor: Actor, endpoint: str) -> str:
     """A new key, which signs from now on; the old ones stay, to verify with. Its `kid`.
 
+    It signs the last checkpoint too, where that is signed with a key that nothing here opens any more: whoever rotates
+    because a key-encryption key was lost says so that the log goes on.
+
     Raises:
         Conflict: another process rotates.
         StoreUnavailable: the store does not answer.
@@ -198,6 +256,12 @@ async def rotate(registry: Registry, actor: Actor, endpoint: str) -> str:
     registry.opened.forget(EVERYWHERE)
     if made is None:
         raise Conflict("audit key")
+    found, version = await _head(registry)
+    mine, all_of_them = await own(registry), (await published(registry))["keys"]
+    if found.signed and not checkpoint.signers(found.signed, mine) and checkpoint.signers(found.signed, all_of_them):
+        again = checkpoint.signed(await sign(registry, found.signed.checkpoint), found.signed)
+        after = msgspec.structs.replace(found, signed=again)
+        await registry.store.change([Put(Item(EVERYWHERE, KIND, _HEAD, _encode(after), version + 1), version)])
     return made.kid
 
 
@@ -232,6 +296,8 @@ async def keep(registry: Registry, seconds: int) -> None:
                 if made is not None and not whole:
                     await tree.complete(registry.store, made.checkpoint.size)
                     whole = True
+        except Tampered as problem:
+            log.critical("the audit is sealed no more: %s", problem)
         except (StoreUnavailable, Unreadable) as problem:
             log.warning("there is no new checkpoint of the audit: %s", problem)
 
@@ -246,14 +312,22 @@ async def _head(registry: Registry) -> tuple[Head, int]:
         raise Tampered("the head of the log of the audit cannot be read") from None
 
 
+async def _witnessed(registry: Registry) -> tuple[Signed | None, int]:
+    held = await registry.store.item(EVERYWHERE, WITNESSED, WITNESSED)
+    try:
+        return (checkpoint.read(held.body) if held else None), held.version if held else 0
+    except Malformed:
+        return None, held.version if held else 0
+
+
 async def _genuine(registry: Registry) -> tuple[Head, int]:
     """The head, where it is what a key of the audit has signed, and where a beginning is one."""
     found, version = await _head(registry)
     if found.signed is None and await registry.store.log(limit=1):
         raise Tampered("the head of the log of the audit is gone, and batches have places in it")
     wrong = found.wrong
-    if not wrong and found.signed and not checkpoint.signers(found.signed, (await published(registry))["keys"]):
-        wrong = "no key of the audit has signed it"
+    if not wrong and found.signed and not checkpoint.signers(found.signed, await own(registry)):
+        wrong = "no key of the audit has signed it that opens here"
     if wrong:
         raise Tampered(f"the head of the log of the audit was changed: {wrong}; `registrar audit verify` tells more")
     return found, version

@@ -81,6 +81,8 @@ class Line:
         self._webhook: Webhook = registry.webhooks.configured[name]
         self._held_until = 0
         self._queue = Queue(issuer, outbox.waiting(name))
+        self._untold: dict[tuple[int, str, str], list[str]] = {}
+        """What the log has to say of this round: level, sentence and problem -> the identifiers of messages."""
         self._turns = asyncio.Semaphore(self._webhook.at_once)
         self._taking = asyncio.Lock()
 
@@ -95,6 +97,12 @@ class Line:
         if not await self._queue.due(store, clock(), 1) or not await self._hold():
             return False
         due = await self._queue.due(store, clock(), _PAGE)
+        try:
+            return await self._round(due)
+        finally:
+            self._tell_log()
+
+    async def _round(self, due: list[Item]) -> bool:
         if await gone(self._registry, self._issuer, self._name):
             await self._give_up(due)
             return True
@@ -104,6 +112,18 @@ class Line:
             if isinstance(failure, BaseException):
                 raise failure
         return True
+
+    def _tell_log(self) -> None:
+        """One line for all that failed alike: an endpoint that is down must not fill the log with what waits for it."""
+        for (level, said, problem), identifiers in self._untold.items():
+            which = (
+                identifiers[0] if len(identifiers) == 1 else f"{len(identifiers)} messages, {min(identifiers)} first"
+            )
+            log.log(level, "%s %s %s: %s", self._name, said, which, problem)
+        self._untold.clear()
+
+    def _note(self, level: int, said: str, message: Message) -> None:
+        self._untold.setdefault((level, said, message.problem or "it is gone"), []).append(message.identifier)
 
     async def leave(self) -> None:
         """Let another process go on at once: this one is ending."""
@@ -161,7 +181,7 @@ class Line:
         self._count("again")
         delay = webhook.jittered(max(DELAYS[message.attempts], retry_after), self._registry.entropy(2))
         again = outbox.item(item.issuer, item.kind, message, self._registry.clock() + delay)
-        log.info("%s was not told of %s: %s", self._name, message.identifier, message.problem)
+        self._note(logging.INFO, "was not told of", message)
         await self._change(Drop(item.issuer, item.kind, item.key, item.version), Put(again))
 
     async def _give_up(self, items: list[Item], message: Message | None = None) -> None:
@@ -176,7 +196,7 @@ class Line:
                 Drop(one.issuer, one.kind, one.key, one.version),
                 Put(outbox.item(one.issuer, kind, held, now_ms, kept)),
             ]
-            log.warning("%s is not told of %s any more: %s", self._name, held.identifier, held.problem or "it is gone")
+            self._note(logging.WARNING, "is told no more of", held)
         await self._change(*changes)
 
     async def _disable(self) -> None:

@@ -15,14 +15,15 @@ import msgspec
 
 from registrar.domain import terms
 from registrar.domain.client import Client, State
+from registrar.domain.template import TemplateState
 from registrar.domain.terms import term
-from registrar.service import caps, last_use
+from registrar.service import caps, last_use, templates
 from registrar.service.ports import ClientQuery, Conflict, Drop, Item, NotFound, Put
 from registrar.service.registry import Issuer, Registry
 
 LOOKS: Final = 2_000
 """Clients that one page looks at."""
-_PAGE: Final = 500
+_PAGE: Final = 200
 _DAY: Final = 86_400
 REINDEXED: Final = "reindexed"
 """The kind and the key of the item that says how far the terms were written anew; it is there while they are."""
@@ -85,9 +86,11 @@ class Filters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
         found = [term(name, value) for name, value in named.items() if value]
         if self.state in (State.PENDING, State.SUSPENDED):
             found.append(term("state", self.state.value))
+        # Of the states no more is asked than which terms they have: whoever looks for one that is rare would look at all
+        # clients at once.
         return ClientQuery(
             issuer,
-            self.state,
+            self.state if found and self.state is State.DELETED else None,
             template=self.template or None,
             terms=tuple(found),
             created_from=self.created_from * 1000,
@@ -99,7 +102,8 @@ class Filters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
         secret = client.credentials.secrets[0] if client.credentials.secrets else None
         ends = [one for one in (client.expires_at, secret.expires_at if secret else 0) if one]
         return (
-            (not self.policy or self.policy in client.policy.split())
+            (self.state is None or client.state is self.state)
+            and (not self.policy or self.policy in client.policy.split())
             and (not self.text or self.text.casefold() in str(client.metadata.get("client_name", "")).casefold())
             and (not self.expires_before or any(one < self.expires_before for one in ends))
             and (not self.keys_before or (secret is not None and secret.issued_at < self.keys_before))
@@ -139,7 +143,8 @@ async def page(
     Raises:
         StoreUnavailable: the store does not answer.
     """
-    query, found, looked = msgspec.structs.replace(filters.query(issuer.name), newest=newest), list[Client](), 0
+    query, found, looked = await _query(registry, issuer, filters), list[Client](), 0
+    query = msgspec.structs.replace(query, newest=newest)
     # Where everything that an index gives is meant, no more is read than is shown.
     size = max(limit, _PAGE) if filters.looks else limit
     while looked < LOOKS:
@@ -153,6 +158,20 @@ async def page(
             return Page(found, "")
         looked, after = looked + len(few), few[-1].client_id
     return Page(found, after)
+
+
+async def _query(registry: Registry, issuer: Issuer, filters: Filters) -> ClientQuery:
+    """What an index knows of what is asked: of the deleted their term too, unless a template was deleted.
+
+    Its instances are deleted with it, and nothing is written of each.
+    """
+    query = filters.query(issuer.name)
+    if filters.state is not State.DELETED or query.terms or query.template:
+        return query
+    async for one in templates.every(registry, issuer):
+        if one.state is TemplateState.DELETED:
+            return query
+    return msgspec.structs.replace(query, state=State.DELETED, terms=(term("state", State.DELETED.value),))
 
 
 async def _held(registry: Registry, issuer: Issuer, filters: Filters, few: Sequence[Client]) -> list[Client]:
@@ -224,7 +243,7 @@ async def statistics(registry: Registry, issuer: Issuer, filters: Filters | None
         StoreUnavailable: the store does not answer.
     """
     filters, now = filters or Filters(), registry.clock() // 1000
-    query, counts = filters.query(issuer.name), dict[str, Counter[str]]()
+    query, counts = await _query(registry, issuer, filters), dict[str, Counter[str]]()
     total = looked = 0
     after, few = "", list[Client]()
     while looked < SURVEYED:

@@ -180,10 +180,27 @@ def opened(registry: Registry, issuer: str, stored: Sequence[SigningKey]) -> dic
     signers: dict[str, Signer] = {}
     for algorithm, key in newest.items():
         if (found := known.get(key.kid)) is None:
-            private = registry.keys.unwrap(key.private, context(issuer, key.kid, "signing_key", 0))
-            found = Signer(key.kid, JWKRegistry.import_key(msgspec.json.decode(private)))
+            found = Signer(key.kid, JWKRegistry.import_key(_private(registry, key)))
         signers[algorithm] = found
     return signers
+
+
+def verifying(registry: Registry, key: SigningKey) -> dict[str, Any]:
+    """The public half of a key, taken from its private half: what is stored as its public one need not be.
+
+    Raises:
+        Unreadable: its key-encryption key is missing, or it is the key of something else.
+    """
+    from joserfc.jwk import JWKRegistry
+
+    public = JWKRegistry.import_key(_private(registry, key)).as_dict(private=False)
+    return {**public, "kid": key.kid, "use": "sig", "alg": key.algorithm}
+
+
+def _private(registry: Registry, key: SigningKey) -> dict[str, Any]:
+    opened = registry.keys.unwrap(key.private, context(key.issuer, key.kid, "signing_key", 0))
+    private: dict[str, Any] = msgspec.json.decode(opened)
+    return private
 
 
 def _public(key: SigningKey) -> dict[str, Any]:

@@ -121,14 +121,19 @@ async def _event(registry: Registry, client: Client) -> StoredEvent | None:
 async def prove(registry: Registry, stored: StoredEvent) -> Proof | None:
     """The way from an event to the newest checkpoint; None where none covers it yet.
 
+    To the newest one that witnesses have signed, where that covers it: whoever trusts them needs no other.
+
     Raises:
         StoreUnavailable: the store does not answer.
         Tampered: what is stored does not lead there.
     """
-    signed = await checkpoints.latest(registry)
+    ends = await checkpoints.witnessed(registry), await checkpoints.latest(registry)
     held = await registry.store.batches(after=(stored.writer, stored.batch - 2), limit=2)
     own = next((one for one in held if (one.writer, one.number) == (stored.writer, stored.batch)), None)
-    if signed is None or own is None or not 0 < own.place <= signed.checkpoint.size:
+    if own is None or not own.place:
+        return None
+    signed = next((one for one in ends if one is not None and own.place <= one.checkpoint.size), None)
+    if signed is None:
         return None
     before = next((one.link for one in held if one.number == own.number - 1), chain.BEGINNING)
     bodies = [one.event.body for one in await registry.store.told(own.writer, own.number, own.number)]

@@ -87,7 +87,7 @@ async def replace(
     of it changes nothing, its credentials neither.
 
     Raises:
-        ProtocolError: `access_denied`, where the operator suspended the client.
+        ProtocolError: `access_denied`, where the operator suspended the client, or its labels are not those of the token.
         RegistrationError: it is a change that the policy refuses, it is of another template than what the software has,
             or the statement was used by another request.
     """
@@ -96,6 +96,7 @@ async def replace(
         before = await held(registry, issuer, parts, now)
         if before is None:  # it ended meanwhile; whoever tries again registers it anew
             break
+        _check_labels(admitted, before)
         before = await sweep.used(registry, issuer, before, caller)
         if before.state is State.SUSPENDED or before.suspended_by_template:
             raise ProtocolError("access_denied", "This client is suspended; its operator can tell why.")
@@ -145,6 +146,18 @@ async def replace(
     raise ProtocolError("temporarily_unavailable")
 
 
+def _check_labels(admitted: Admitted, before: Client) -> None:
+    """Refuse to touch what the software has at another tenant: a token that labels registers within its labels.
+
+    Raises:
+        ProtocolError: `access_denied`.
+    """
+    if not admitted.labels.items() <= before.labels.items():
+        raise ProtocolError(
+            "access_denied", "This software has a registration already, which has not the labels of this token."
+        )
+
+
 def _stricter(issuer: Issuer, policy: Policy, before: str) -> Policy:
     """A policy with what the one before it holds and refuses: coming in by another way is no way round that."""
     try:
@@ -167,6 +180,7 @@ async def cancel(registry: Registry, issuer: Issuer, admitted: Admitted, parts: 
     """End what the software has.
 
     Raises:
+        ProtocolError: `access_denied`; its labels are not those of the token.
         RegistrationError: it has nothing, or the statement was used by another request.
     """
     statement = parts.facts.statement
@@ -175,6 +189,7 @@ async def cancel(registry: Registry, issuer: Issuer, admitted: Admitted, parts: 
         before = await held(registry, issuer, parts, now)
         if before is None or statement is None:
             raise RegistrationError([NOTHING_TO_END.refuse("grant_types")])
+        _check_labels(admitted, before)
         if await _written(registry, "client.deleted", tombstone(before, now), before, admitted, parts, caller):
             ended = {"client_id": before.client_id, "grant_types": [], MEMBER: statement.compact}
             return Registration(ended, new=False)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from itertools import accumulate
 from typing import Final
 
 import msgspec
 
 from registrar.domain.credentials import Unreadable
-from registrar.domain.events import Actor
+from registrar.domain.events import Actor, Event
 from registrar.service import checkpoints, leases, passage
 from registrar.service.leases import EVERYWHERE
 from registrar.service.ports import Change, Conflict, Erase, EventQuery, Item, Put, StoredEvent, StoreUnavailable
@@ -23,7 +24,11 @@ from registrar.service.registry import Registry
 KIND: Final = "forgotten"
 """The item that says how far whom an issuer's events name was erased."""
 _PAGE: Final = 500
+TAKEN: Final = "pruned"
+"""The item that says how far in the log events were taken away."""
 _BATCHES: Final = 100
+_EVENTS: Final = 2_000
+"""Events that one write takes away, or those of one batch: whoever registers meanwhile waits for it."""
 _EVERY: Final = 3_600
 _SELF: Final = Actor("operator", "local")
 PRUNED: Final = "registrar-pruned"
@@ -94,8 +99,8 @@ async def _pages(registry: Registry, query: EventQuery) -> AsyncIterator[list[St
         yield list(page)
 
 
-class _Forgotten(msgspec.Struct, frozen=True):
-    """How far whom an issuer's events name was erased, by sequence numbers: what is done is not read again every hour."""
+class _Until(msgspec.Struct, frozen=True):
+    """How far something was done, by sequence numbers or places in the log: what is done is not read again every hour."""
 
     until: int = 0
 
@@ -114,15 +119,13 @@ async def forget(registry: Registry, issuer: str, before: int) -> int:
     count = 0
     while True:
         held = await registry.store.item(issuer, KIND, KIND)
-        after = msgspec.json.decode(held.body, type=_Forgotten).until if held else 0
+        after = _until(held)
         page = await registry.store.events(EventQuery(issuer), after=after, limit=_PAGE)
         old = _old([one.event.time_ms // 1000 for one in page], before, registry.clock() // 1000)
         if not old:
             return count
         found: list[Change] = [Erase(one.sequence) for one in page[:old] if one.event.personal]
-        body = msgspec.json.encode(_Forgotten(page[old - 1].sequence))
-        version = held.version if held else 0
-        noted = Put(Item(issuer, KIND, KIND, body, version + 1), version)
+        noted = _noted(issuer, KIND, page[old - 1].sequence, held)
         detail = {"count": len(found), "since": before}
         event = registry.audit.event("audit.redacted", issuer, _SELF, endpoint="retention", detail=detail)
         try:
@@ -130,6 +133,15 @@ async def forget(registry: Registry, issuer: str, before: int) -> int:
         except Conflict:
             return count  # another process is at it
         count += len(found)
+
+
+def _until(held: Item | None) -> int:
+    return msgspec.json.decode(held.body, type=_Until).until if held else 0
+
+
+def _noted(issuer: str, kind: str, until: int, held: Item | None) -> Put:
+    version = held.version if held else 0
+    return Put(Item(issuer, kind, kind, msgspec.json.encode(_Until(until)), version + 1), version)
 
 
 def _old(times: Sequence[int], before: int, now: int) -> int:
@@ -143,6 +155,12 @@ def _old(times: Sequence[int], before: int, now: int) -> int:
         if before <= time <= now + leases.APART:
             return at
     return last + 1
+
+
+def _newest(events: Sequence[StoredEvent], now: int) -> int:
+    """When the last event of a batch was written, in seconds since 1970, as far as its clock was right."""
+    times = [one.event.time_ms // 1000 for one in events]
+    return max((time for time in times if time <= now + leases.APART), default=max(times, default=0))
 
 
 async def prune(registry: Registry, before: int, *, actor: Actor = _SELF, endpoint: str = "retention") -> int:
@@ -164,27 +182,34 @@ async def prune(registry: Registry, before: int, *, actor: Actor = _SELF, endpoi
     if latest is None:
         return 0
     log, covered = latest.checkpoint.log, latest.checkpoint.size
-    place = count = 0
+    count = 0
     while True:
+        noted = await registry.store.item(EVERYWHERE, TAKEN, TAKEN)
+        place = _until(noted)
         batches = [one for one in await registry.store.log(after=place, limit=_BATCHES) if one.place <= covered]
-        changes: list[Change] = []
-        until = place
-        for one in batches:
-            held = await registry.store.told(one.writer, one.number, one.number)
-            if any(event.event.time_ms >= before * 1000 for event in held):
-                break
-            changes += [Erase(event.sequence, whole=True) for event in held]
-            until = one.place
+        now = registry.clock() // 1000
+        held = [await registry.store.told(one.writer, one.number, one.number) for one in batches]
+        old = _few(held[: _old([_newest(events, now) for events in held], before, now)])
+        if not old:
+            return count
+        changes: list[Change] = [Erase(event.sequence, whole=True) for events in held[:old] for event in events]
+        until, told = batches[old - 1].place, list[Event]()
         if changes:
             # Signed, because it excuses what is missing: whoever can write events as a writer does could else write this.
             signed = await checkpoints.sign(registry, Pruned(log, until, before), PRUNED)
             detail = {"count": until, "since": before, "signed": signed}
-            event = registry.audit.event("audit.pruned", EVERYWHERE, actor, endpoint=endpoint, detail=detail)
-            await registry.store.change(changes, [event])
-            count += len(changes)
-        if not batches or until != batches[-1].place:
-            return count
-        place = until
+            told.append(registry.audit.event("audit.pruned", EVERYWHERE, actor, endpoint=endpoint, detail=detail))
+        try:
+            await registry.store.change([_noted(EVERYWHERE, TAKEN, until, noted), *changes], told)
+        except Conflict:
+            return count  # another process is at it
+        count += len(changes)
+
+
+def _few(held: Sequence[Sequence[StoredEvent]]) -> int:
+    """How many of the first of some batches have so few events that they are taken away together."""
+    sums = accumulate(map(len, held))
+    return max(min(1, len(held)), sum(number <= _EVENTS for number in sums))
 
 
 def needed(registry: Registry, days: int) -> bool:

@@ -77,7 +77,8 @@ async def held(
     if client is None or client.expired(registry.clock() // 1000):
         return item, None
     works_or_waits = client.usable or client.state is State.PENDING
-    return item, client if works_or_waits and key(judge, admitted, client.metadata) == same else None
+    within = admitted.labels.items() <= client.labels.items()  # an operator may have given it to another tenant since
+    return item, client if works_or_waits and within and key(judge, admitted, client.metadata) == same else None
 
 
 def answer(client: Client, metadata: Registered) -> dict[str, Any]:

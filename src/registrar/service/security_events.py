@@ -7,12 +7,15 @@ from typing import Any, Final
 import msgspec
 
 from registrar.service import checkpoints
+from registrar.service.leases import EVERYWHERE
 from registrar.service.ports import StoredEvent
 from registrar.service.registry import Registry
 
 TYPE: Final = "secevent+jwt"
 """RFC 8417 §2.3."""
 _URN: Final = "urn:registrar:event:"
+_REGISTRY: Final = "urn:registrar:registry"
+"""Who tells what is of no issuer: of the keys of the audit, and of what was taken away."""
 
 
 async def token(registry: Registry, stored: StoredEvent) -> str:
@@ -24,8 +27,9 @@ async def token(registry: Registry, stored: StoredEvent) -> str:
     """
     body: dict[str, Any] = msgspec.json.decode(stored.event.body)
     issuer = registry.issuers.get(stored.event.issuer)
+    itself = _REGISTRY if stored.event.issuer == EVERYWHERE else stored.event.issuer
     claims: dict[str, Any] = {
-        "iss": issuer.url if issuer else stored.event.issuer,
+        "iss": issuer.url if issuer else itself,
         "iat": registry.clock() // 1000,
         "toe": stored.event.time_ms // 1000,
         # The same event has the same identifier in every export.

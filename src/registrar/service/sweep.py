@@ -31,11 +31,11 @@ INTERVAL: Final = 60
 """Seconds between two rounds."""
 KIND: Final = "sweep"
 """The item that says how far those were looked at that had no date."""
-_PAGE: Final = 800
+_PAGE: Final = 400
 _SLICE: Final = 200
 _AT_ONCE: Final = 32
 _REST: Final = 0.0001
-_ADOPTED: Final = 1_000
+_ADOPTED: Final = 200
 _GRANTS: Final = 100
 _TIME: Final = Actor("time", "none")
 

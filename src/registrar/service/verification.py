@@ -109,15 +109,15 @@ async def verify(
     Args:
         registry: its store is read, and nothing is written.
         kept: checkpoints that were kept elsewhere: a restored backup, or a log made anew, does not agree with them.
-        keys: the public keys of the audit, kept elsewhere; without them, those that the database has, which whoever has
-            the database could have replaced.
+        keys: the public keys of the audit, kept elsewhere; without them, those that a key-encryption key here opens, and
+            without any of those either, what the database says, which whoever has the database could have replaced.
         told: is told how many events are verified, and of how many.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
     store, report = registry.store, Report()
-    trusted = list(keys if keys is not None else (await checkpoints.published(registry))["keys"])
+    trusted = await _trusted(registry, report, keys)
     wanted = await _wanted(registry, report, kept)
     scan = _Scan()
     await _batches(store, report, scan, told)
@@ -132,6 +132,18 @@ async def verify(
     await _nodes(store, report, nodes)
     await _beyond(registry, report, scan)
     return report
+
+
+async def _trusted(registry: Registry, report: Report, kept: Sequence[JWK] | None) -> list[JWK]:
+    """The keys that count; those that are stored are held to what they are."""
+    own: Sequence[JWK] = []
+    try:
+        for kid in await checkpoints.misstated(registry):
+            report.found(f"key {kid}", "it is published as another one than it is")
+        own = await checkpoints.own(registry) if registry.keys else (await checkpoints.published(registry))["keys"]
+    except (msgspec.DecodeError, TypeError):
+        report.found("keys", "a key of the audit cannot be read")
+    return list(own if kept is None else kept)
 
 
 class _Scan(msgspec.Struct):
@@ -328,6 +340,8 @@ async def _wanted(registry: Registry, report: Report, kept: Sequence[Signed]) ->
             report.found(f"checkpoint {place}", "it is none, or of another size")
         else:
             wanted.append(("checkpoint", one))
+    if (witnessed := await checkpoints.witnessed(registry)) is not None:
+        wanted.append(("the witnessed checkpoint", witnessed))
     try:
         latest = await checkpoints.latest(registry)
     except Tampered:
@@ -351,6 +365,11 @@ def _checkpoints(
             report.found(where, "it is of another log: this one was begun anew")
         if not checkpoint.signers(one, trusted):
             report.found(where, "no key of the audit has signed it")
+        if said.unchained not in (None, report.unchained):
+            report.found(
+                where,
+                f"{said.unchained} events were from before there were chains, and {report.unchained} are said to be",
+            )
         if said.size > len(entries):
             report.found(where, f"the log has {len(entries)} batches alone: its end is missing")
             continue

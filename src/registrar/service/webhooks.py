@@ -265,7 +265,7 @@ async def replay(
     """
     found = find(registry, issuer, name)
     end = until_ms or registry.clock() + 1
-    count, after = 0, await _before(registry, issuer, since_ms - _DISORDER_MS)
+    count, after = 0, await _before(registry, since_ms - _DISORDER_MS)
     while page := await registry.store.events(EventQuery(issuer.name), after=after, limit=_PAGE):
         after = page[-1].sequence
         chosen = [one for one in page if one.event.kind in found.kinds and since_ms <= one.event.time_ms < end]
@@ -299,12 +299,15 @@ async def replay_named(
     )
 
 
-async def _before(registry: Registry, issuer: Issuer, time_ms: int) -> int:
-    """A place in the log before which nothing is as late as this; sequence numbers grow with time, whatever they are."""
+async def _before(registry: Registry, time_ms: int) -> int:
+    """A place in the log before which nothing is as late as this; sequence numbers grow with time, whatever they are.
+
+    Those of all issuers tell it: the next event of one that has few may lie behind all others.
+    """
     low, high = 0, _LAST
     while low < high - 1:
         middle = (low + high) // 2
-        page = await registry.store.events(EventQuery(issuer.name), after=middle, limit=1)
+        page = await registry.store.events(EventQuery(), after=middle, limit=1)
         if page and page[0].event.time_ms < time_ms:
             low = page[0].sequence
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 from registrar.service.metrics import Metrics
@@ -16,10 +17,21 @@ from registrar.service.ports import StoreError, StoreUnavailable
 from registrar.service.tracing import Tracer
 from registrar.storage.batches import BATCH, Batches, Waiter, settle, told
 
-__all__ = ["BATCH", "Engine", "GroupCommit", "Operation"]
+__all__ = ["BATCH", "Engine", "GroupCommit", "Long", "Operation"]
 
 Operation = Callable[[], None]
 """The statements of one write. It raises a StoreError only in a state in which it has changed nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Long:
+    """An operation that takes its time, and so is done on the thread: what is written waits for it, and nobody else."""
+
+    operation: Operation
+
+    def __call__(self) -> None:
+        """Run it."""
+        self.operation()
 
 
 class Engine(Protocol):
@@ -88,7 +100,10 @@ class GroupCommit(Batches[Operation]):
         try:
             if not engine.try_begin():
                 await loop.run_in_executor(self._thread, engine.begin)
-            outcomes = [_outcome(operation) for operation, _ in batch]
+            outcomes = [
+                await loop.run_in_executor(self._thread, _outcome, one) if type(one) is Long else _outcome(one)
+                for one, _ in batch
+            ]
             await loop.run_in_executor(self._thread, engine.commit)
         except Exception:
             engine.rollback()

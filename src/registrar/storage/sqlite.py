@@ -6,10 +6,12 @@ corrupt a database in WAL mode when several connections write and checkpoint, an
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -54,7 +56,7 @@ from registrar.service.ports import (
 )
 from registrar.service.tracing import Tracer
 from registrar.storage import records
-from registrar.storage.group_commit import GroupCommit
+from registrar.storage.group_commit import GroupCommit, Long
 from registrar.storage.migrations import newer, scripts
 
 OLDEST: Final = (3, 51, 3)
@@ -64,6 +66,12 @@ _PAGE_BYTES: Final = 8192
 _CHECKPOINT_PAGES: Final = 500
 _CACHE_KIB: Final = 16_384
 _PATIENCE_MS: Final = 5_000
+_MANY: Final = 100
+"""Rows of a page after which others have their turn: whoever reads page after page never waits for anything else."""
+_DROPPED: Final = 250
+"""Changes that are made and items that are dropped on the loop at the most; each takes some ten microseconds."""
+_FEW: Final = 1_000
+"""Rows of an index that are counted on the loop; what may be more is counted beside it."""
 
 _INSERT_CLIENT: Final = (
     "INSERT INTO client (issuer, client_id, version, state, owner, token_id, template, due_at, record) "
@@ -116,6 +124,7 @@ _TOLD: Final = (
     "JOIN event AS one ON one.sequence BETWEEN first.sequence AND first.sequence + held.events - 1 "
     "WHERE first.writer = ? AND first.batch BETWEEN ? AND ? AND first.position = 0 ORDER BY first.batch, one.position"
 )
+_FEW_OF_TERM: Final = f"SELECT count(*) FROM (SELECT 1 FROM client_term WHERE issuer = ? AND term = ? LIMIT {_FEW})"  # noqa: S608 (a number of our own)
 _CLAIM: Final = (
     "UPDATE initial_access_token SET uses = uses + 1 WHERE issuer = ? AND digest = ? AND revoked_at = 0 "
     "AND (max_uses = 0 OR uses < max_uses) AND (expires_at = 0 OR expires_at > ?)"
@@ -178,6 +187,7 @@ class SQLiteStore:
         except (apsw.Error, OSError) as problem:
             raise StoreUnavailable(f"{path}: {problem}") from problem
         self._writes = GroupCommit(self._engine, queue, metrics, tracer)
+        self._searches = _Searches(path)
 
     async def create(
         self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()
@@ -212,10 +222,22 @@ class SQLiteStore:
     ) -> None:
         if client.state is State.DELETED:
             changes = [*changes, DropAll(client.issuer, client.client_id)]
-        await self._writes.write(lambda: self._engine.update(client, events, expected, changes))
+        await self._write(changes, lambda: self._engine.update(client, events, expected, changes))
 
     async def change(self, changes: Sequence[Change], events: Sequence[Event] = ()) -> None:
-        await self._writes.write(lambda: self._engine.change(changes, events))
+        await self._write(changes, lambda: self._engine.change(changes, events))
+
+    async def _write(self, changes: Sequence[Change], operation: Callable[[], None]) -> None:
+        """Write; beside the loop where that is much, as what many people have allowed one client is, which goes with it."""
+        drops = [one for one in changes if isinstance(one, DropAll)]
+        many = len(changes) >= _DROPPED or any(map(self._are_many, drops))
+        await self._writes.write(Long(operation) if many else operation)
+
+    def _are_many(self, drop: DropAll) -> bool:
+        where, values = _whose(drop.client_id, drop.owner, drop.kind)
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM item WHERE issuer = ?{where} LIMIT {_DROPPED})"  # noqa: S608 (as in clients)
+        ((number,),) = self._query(sql, (drop.issuer, *values))
+        return bool(number == _DROPPED)
 
     async def item(self, issuer: str, kind: str, key: str) -> Item | None:
         sql = f"SELECT {_ITEM_COLUMNS} FROM item WHERE issuer = ? AND kind = ? AND key = ?"  # noqa: S608 (as in clients)
@@ -228,7 +250,7 @@ class SQLiteStore:
     ) -> Sequence[Item]:
         where, values = _whose(client_id, owner)
         sql = f"SELECT {_ITEM_COLUMNS} FROM item WHERE issuer = ? AND kind = ? AND key > ?{where} ORDER BY key LIMIT ?"  # noqa: S608 (as in clients)
-        return [Item(*row) for row in self._query(sql, (issuer, kind, after, *values, limit))]
+        return [Item(*row) for row in await self._page(sql, (issuer, kind, after, *values, limit))]
 
     async def count_items(self, issuer: str, kind: str, owner: str) -> int:
         where, values = _whose("", owner)
@@ -251,6 +273,7 @@ class SQLiteStore:
     async def clients(
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
+        query = await self._rarest_first(query)
         source, where, values = _of_clients(query)
         after, (sign, way) = query.place(after), ("<", " DESC") if query.newest else (">", "")
         place, seen = f"(client.issuer, client.client_id) {sign} (?, ?)", [*after]
@@ -261,17 +284,29 @@ class SQLiteStore:
         if query.indexed:
             place, order = place.replace("client.", "t0."), f"t0.client_id{way}"
         sql = f"{_CLIENTS.replace('FROM client', f'FROM {source}')} WHERE {place}{where} ORDER BY {order} LIMIT ?"
-        return [records.decode_client(*row) for row in self._query(sql, (*seen, *values, limit))]
+        read = self._page if _is_found(query) else self._search
+        return [records.decode_client(*row) for row in await read(sql, (*seen, *values, limit))]
 
     async def count(self, query: ClientQuery, *, most: int = 0) -> int:
-        source, where, values = _of_clients(query)
-        joined = _CLIENTS.partition(" FROM client ")[2] if query.state else ""
-        found = f"SELECT 1 FROM {source} {joined} WHERE 1{where} LIMIT {most or -1:d}"  # noqa: S608 (as in clients)
-        ((number,),) = self._query(f"SELECT count(*) FROM ({found})", values)  # noqa: S608 (as in clients)
+        if _is_found(query) and query.terms:
+            # What a cap has is mostly few: they are counted in less time than it takes to have somebody else do it.
+            limit = min(most or _FEW, _FEW)
+            ((number,),) = self._query(*_counting(query, limit))
+            if number < limit or number == most:
+                return int(number)
+        ((number,),) = await self._search(*_counting(await self._rarest_first(query), most))
         return int(number)
 
+    async def _rarest_first(self, query: ClientQuery) -> ClientQuery:
+        """The query with its terms in that order: the clients of the first are all looked at, however few have the others."""
+        if len(query.terms) < 2:  # noqa: PLR2004 (of one there is no order)
+            return query
+        rows = [await self._search(_FEW_OF_TERM, (query.issuer or "", one)) for one in query.indexed]
+        counted = sorted(zip([number for ((number,),) in rows], query.terms, strict=True))
+        return msgspec.structs.replace(query, terms=tuple(one for _, one in counted))
+
     async def due(self, now: int, *, limit: int = 500) -> Sequence[Due]:
-        rows = self._query(_DUE, (now, limit))
+        rows = await self._page(_DUE, (now, limit))
         return [records.decode_due(*row) for row in rows]
 
     async def add_token(self, token: InitialAccessToken, event: Event, changes: Sequence[Change] = ()) -> None:
@@ -288,8 +323,11 @@ class SQLiteStore:
         self, issuer: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[InitialAccessToken]:
         where, values = _where({"issuer": issuer})
-        sql = f"{_FIND_TOKENS} WHERE (issuer, token_id) > (?, ?){where} ORDER BY issuer, token_id LIMIT ?"
-        return [_token(row) for row in self._query(sql, (*after, *values, limit))]
+        place, seen = "(issuer, token_id) > (?, ?)", [*after]
+        if issuer == after[0]:  # as in `clients`
+            place, seen = "token_id > ?", [after[1]]
+        sql = f"{_FIND_TOKENS} WHERE {place}{where} ORDER BY issuer, token_id LIMIT ?"
+        return [_token(row) for row in await self._page(sql, (*seen, *values, limit))]
 
     async def revoke_token(
         self, issuer: str, token_id: str, now: int, event: Event, changes: Sequence[Change] = ()
@@ -306,7 +344,9 @@ class SQLiteStore:
         where, values = _where({"issuer": query.issuer, "kind": query.kind, "client_id": query.client_id})
         if query.client_id:
             where += " AND client_id <> ''"  # the index of clients' events is used only where the statement says so too
-        rows = self._query(f"{_EVENTS} WHERE sequence > ?{where} ORDER BY sequence LIMIT ?", (after, *values, limit))
+        # No index knows of kinds, which would cost every registration: what is rare is looked for among all there is.
+        read = self._page if query.client_id or not values else self._search
+        rows = await read(f"{_EVENTS} WHERE sequence > ?{where} ORDER BY sequence LIMIT ?", (after, *values, limit))
         return [_event(row) for row in rows]
 
     async def batches(
@@ -314,17 +354,17 @@ class SQLiteStore:
     ) -> Sequence[Batch]:
         where = " AND place = 0" if unplaced else ""
         sql = f"{_BATCHES} WHERE (writer, number) > (?, ?){where} ORDER BY writer, number LIMIT ?"
-        return [Batch(*row) for row in self._query(sql, (*after, limit))]
+        return [Batch(*row) for row in await self._page(sql, (*after, limit))]
 
     async def log(self, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
         sql = f"{_BATCHES} WHERE place > ? AND place <> 0 ORDER BY place LIMIT ?"
-        return [Batch(*row) for row in self._query(sql, (after, limit))]
+        return [Batch(*row) for row in await self._page(sql, (after, limit))]
 
     async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
-        return [_event(row) for row in self._query(_TOLD, (writer, first, last))]
+        return [_event(row) for row in await self._page(_TOLD, (writer, first, last))]
 
     async def tally(self) -> tuple[int, int, int]:
-        ((every, batched, unchained),) = self._query(_TALLY, ())
+        ((every, batched, unchained),) = await self._search(_TALLY, ())
         return every, batched, unchained
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
@@ -350,14 +390,73 @@ class SQLiteStore:
 
     async def close(self) -> None:
         await self._writes.close()
+        self._searches.close()
         self._read.close()
         self._engine.close()
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Rows that are found by their key, on the loop: everybody waits for them."""
         try:
             return self._read.execute(sql, values).fetchall()
         except apsw.Error as problem:
             raise StoreUnavailable(f"{type(problem).__name__}: {problem}") from problem
+
+    async def _page(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Rows beside each other in an index; after many of them, others have their turn."""
+        rows = self._query(sql, values)
+        if len(rows) >= _MANY:
+            await asyncio.sleep(0)
+        return rows
+
+    async def _search(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Rows that no index leads to alone: beside the loop, so that nobody else waits, however many are looked at."""
+        try:
+            return await self._searches.rows(sql, values)
+        except apsw.Error as problem:
+            raise StoreUnavailable(f"{type(problem).__name__}: {problem}") from problem
+
+
+class _Searches:
+    """A reading connection on a thread of its own, opened when it is first needed: one search after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
+        self._db: apsw.Connection | None = None
+        self._closed = False
+
+    async def rows(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """The rows of a statement.
+
+        Raises:
+            apsw.Error: the database does not answer.
+            StoreUnavailable: the store is closed.
+        """
+        if self._closed:
+            raise _closed()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._found, sql, values)
+
+    def close(self) -> None:
+        """Give up what is searched for, and let go."""
+        self._closed = True
+        if self._db is not None:
+            self._db.interrupt()
+        self._thread.shutdown()
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _found(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        if self._closed:
+            raise _closed()
+        if self._db is None:
+            self._db = connect(self._path)
+            self._db.execute("PRAGMA query_only = ON")
+        return self._db.execute(sql, values).fetchall()
+
+
+def _closed() -> StoreUnavailable:
+    return StoreUnavailable("the store is closed")
 
 
 class _Engine:
@@ -785,6 +884,25 @@ def _whose(client_id: str, owner: str, kind: str = "") -> tuple[str, tuple[str, 
     return where + "".join(f" AND {name} <> ''" for name, value in named.items() if value), values
 
 
+def _is_found(query: ClientQuery) -> bool:
+    """Whether the clients that a query asks for stand beside each other in one index, with few others between them."""
+    asked = [*query.terms, *([query.template] if query.template else [])]
+    rest = (query.owner, query.token_id, None if asked else query.state)
+    return len(asked) < 2 and not any(rest)  # noqa: PLR2004 (one)
+
+
+def _counting(query: ClientQuery, most: int) -> tuple[str, tuple[Any, ...]]:
+    """The statement that counts clients, to `most` where that is not 0, and its values."""
+    source, where, values = _of_clients(query)
+    if query.state:
+        source += _CLIENTS.partition(" FROM client")[2]
+    elif query.indexed and not (query.owner or query.token_id or query.template):
+        named, where, values = _of_terms(query)
+        source = " CROSS JOIN ".join(named)  # whoever has a term is a client, and need not be looked at
+    found = f"SELECT 1 FROM {source} WHERE 1{where} LIMIT {most or -1:d}"  # noqa: S608 (as in clients)
+    return f"SELECT count(*) FROM ({found})", values  # noqa: S608 (as in clients)
+
+
 def _of_clients(query: ClientQuery) -> tuple[str, str, tuple[str, ...]]:
     """Where the clients are that a query asks for, its conditions, and their values."""
     where, values = _where(
@@ -799,17 +917,29 @@ def _of_clients(query: ClientQuery) -> tuple[str, str, tuple[str, ...]]:
     if query.template:
         # The index of instances has no clients of their own in it, and is used only where the statement says so too.
         where += " AND client.template <> ''"
-    named = [f"t{at}" for at in range(len(query.indexed))]
-    for at, value in zip(named, query.indexed, strict=True):
-        where, values = f"{where} AND {at}.issuer = ? AND {at}.term = ?", (*values, query.issuer or "", value)
-    for sign, bound in zip((">=", "<"), query.bounds, strict=True):
-        if bound:
-            where, values = f"{where} AND {'t0' if named else 'client'}.client_id {sign} ?", (*values, bound)
+    if not query.indexed:
+        limits, bounds = _within(query, "client")
+        return "client", where + limits, (*values, *bounds)
+    named, of_terms, more = _of_terms(query)
+    where += f"{of_terms} AND client.issuer = t0.issuer AND client.client_id = t0.client_id"
     # CROSS JOIN keeps this order: the terms are read, and the client of each is looked at.
-    joined = [*(f"client_term AS {at}" for at in named), "client"]
-    same = [f"{at}.client_id = t0.client_id" for at in named[1:]]
-    same += ["client.issuer = t0.issuer AND client.client_id = t0.client_id"] if named else []
-    return " CROSS JOIN ".join(joined), "".join([where, *(f" AND {one}" for one in same)]), values
+    return " CROSS JOIN ".join([*named, "client"]), where, (*values, *more)
+
+
+def _of_terms(query: ClientQuery) -> tuple[list[str], str, tuple[str, ...]]:
+    """Where the terms of a query are, what has to hold for them, and the values."""
+    named = [f"t{at}" for at in range(len(query.indexed))]
+    where = "".join(f" AND {one}.issuer = ? AND {one}.term = ?" for one in named)
+    where += "".join(f" AND {one}.client_id = t0.client_id" for one in named[1:])
+    limits, bounds = _within(query, "t0")
+    values = [value for one in query.indexed for value in (query.issuer or "", one)]
+    return [f"client_term AS {one}" for one in named], where + limits, (*values, *bounds)
+
+
+def _within(query: ClientQuery, source: str) -> tuple[str, tuple[str, ...]]:
+    """The times between which clients were registered, which their identifiers begin with."""
+    used = [(sign, bound) for sign, bound in zip((">=", "<"), query.bounds, strict=True) if bound]
+    return "".join(f" AND {source}.client_id {sign} ?" for sign, _ in used), tuple(bound for _, bound in used)
 
 
 def _event(row: tuple[Any, ...]) -> StoredEvent:

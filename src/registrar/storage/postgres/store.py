@@ -55,6 +55,9 @@ _DUE: Final = (
     f"LEFT JOIN item AS used ON used.issuer = client.issuer AND used.kind = '{last_use.KIND}' AND used.key = client.client_id "
     "WHERE client.due_at <> 0 AND client.due_at <= $1 ORDER BY client.due_at LIMIT $2"
 )
+# The clients that have the terms. What ends the inner statement keeps it together: else all clients are walked through in
+# their order to see whether one has the terms, in the belief that some come soon; of a term that is rare, none does.
+_JOINED: Final = "JOIN ({}) AS named ON client.client_id = named.client_id"
 # The state of an instance is the template's to end: where that is deleted or gone, so is the instance.
 _STATE: Final = (
     "CASE WHEN client.template <> '' AND coalesce(convert_from(item.body, 'UTF8')::json ->> 'state', 'deleted') = 'deleted' "
@@ -196,19 +199,30 @@ class PostgresStore:
     async def clients(
         self, query: ClientQuery, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[Client]:
-        where, values = _of_clients(query, 3)
         sign, way = ("<", " DESC") if query.newest else (">", "")
-        sql = (
-            f"{_CLIENTS} WHERE (client.issuer, client.client_id) {sign} ($1, $2){where} "
-            f"ORDER BY client.issuer{way}, client.client_id{way} LIMIT $3"
-        )
-        return [records.decode_client(*row) for row in await self._rows(sql, *query.place(after), limit, *values)]
+        place, seen = _behind(query.issuer, query.place(after), "client.issuer", "client.client_id", sign)
+        where, values = _of_clients(query, len(seen) + 1)
+        source, order = _CLIENTS, f"client.issuer{way}, client.client_id{way}"
+        if query.indexed:
+            named, more = _of_terms(query, len(seen) + 1 + len(values))
+            place, order = place.replace("client.", "t0."), f"named.client_id{way}"
+            enough = "OFFSET 0" if _asks_more(query) else "LIMIT $1"
+            named = f"{named} AND {place} ORDER BY t0.client_id{way} {enough}"
+            source, place, values = f"{_CLIENTS} {_JOINED.format(named)}", "true", (*values, *more)
+        sql = f"{source} WHERE {place}{where} ORDER BY {order} LIMIT $1"
+        return [records.decode_client(*row) for row in await self._rows(sql, limit, *seen, *values)]
 
     async def count(self, query: ClientQuery, *, most: int = 0) -> int:
-        where, values = _of_clients(query, 1)
-        joined = _CLIENTS.partition(" FROM ")[2] if query.state else "client"
-        found = f"SELECT 1 FROM {joined} WHERE true{where} LIMIT $1"  # noqa: S608 (as in clients)
-        rows = await self._rows(f"SELECT count(*) FROM ({found}) AS found", most or None, *values)  # noqa: S608 (as in clients)
+        if query.indexed and not _asks_more(query):
+            sql, values = _of_terms(query, 1)  # whoever has a term is a client
+        else:
+            where, values = _of_clients(query, 1)
+            source = _CLIENTS.partition(" FROM ")[2] if query.state else "client"
+            if query.indexed:
+                named, more = _of_terms(query, 1 + len(values))
+                source, values = f"{source} {_JOINED.format(f'{named} OFFSET 0')}", (*values, *more)
+            sql = f"SELECT 1 FROM {source} WHERE true{where}"  # noqa: S608 (as in clients)
+        rows = await self._rows(f"SELECT count(*) FROM ({sql} LIMIT $1) AS found", most or None, *values)  # noqa: S608 (as in clients)
         return int(rows[0][0]) if rows else 0
 
     async def due(self, now: int, *, limit: int = 500) -> Sequence[Due]:
@@ -241,9 +255,10 @@ class PostgresStore:
     async def tokens(
         self, issuer: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int = 100
     ) -> Sequence[InitialAccessToken]:
-        where, values = _where({"issuer": issuer}, 3)
-        sql = f"{_TOKENS} WHERE (issuer, token_id) > ($1, $2){where} ORDER BY issuer, token_id LIMIT $3"
-        return [_token(row) for row in await self._rows(sql, *after, limit, *values)]
+        place, seen = _behind(issuer, after, "issuer", "token_id", ">")
+        where, values = _where({"issuer": issuer}, len(seen) + 1)
+        sql = f"{_TOKENS} WHERE {place}{where} ORDER BY issuer, token_id LIMIT $1"
+        return [_token(row) for row in await self._rows(sql, limit, *seen, *values)]
 
     async def revoke_token(
         self, issuer: str, token_id: str, now: int, event: Event, changes: Sequence[Change] = ()
@@ -420,7 +435,20 @@ def _where(columns: dict[str, str | None], given: int) -> tuple[str, tuple[str, 
     return "".join(f" AND {name} = ${given + at}" for at, name in enumerate(used, 1)), tuple(used.values())
 
 
+def _behind(
+    issuer: str | None, after: tuple[str, str], of: str, identifier: str, sign: str
+) -> tuple[str, tuple[str, ...]]:
+    """What is behind a place in the order of issuer and identifier, from the second parameter on, and the values.
+
+    Of one issuer, the index is entered at the identifier: both would be compared from the issuer's beginning on.
+    """
+    if issuer is not None and after[0] <= issuer:
+        return f"{identifier} {sign} $2", (after[1] if after[0] == issuer else "",)
+    return f"({of}, {identifier}) {sign} ($2, $3)", after
+
+
 def _of_clients(query: ClientQuery, given: int) -> tuple[str, tuple[str, ...]]:
+    """What clients have beside terms."""
     columns = {
         "client.issuer": query.issuer,
         _STATE: query.state.value if query.state else None,
@@ -432,17 +460,30 @@ def _of_clients(query: ClientQuery, given: int) -> tuple[str, tuple[str, ...]]:
     if query.template:
         # The index of instances has no clients of their own in it, and is used only where the statement says so too.
         where += " AND client.template <> ''"
-    for one in query.indexed:
-        values = (*values, one)
-        where += (
-            " AND EXISTS (SELECT 1 FROM client_term WHERE client_term.issuer = client.issuer "  # noqa: S608 (as in clients)
-            f"AND client_term.client_id = client.client_id AND client_term.term = ${given + len(values)})"
-        )
-    for sign, bound in zip((">=", "<"), query.bounds, strict=True):
-        if bound:
-            values = (*values, bound)
-            where += f" AND client.client_id {sign} ${given + len(values)}"
-    return where, values
+    limits, bounds = _within(query, "client.client_id", given + len(values))
+    return where + limits, (*values, *bounds)
+
+
+def _of_terms(query: ClientQuery, given: int) -> tuple[str, tuple[str, ...]]:
+    """The identifiers of the clients with some terms."""
+    named = [f"t{at}" for at in range(len(query.indexed))]
+    source = "client_term AS t0" + "".join(f" JOIN client_term AS {one} USING (issuer, client_id)" for one in named[1:])
+    where = "".join(f" AND {one}.term = ${given + at}" for at, one in enumerate(named, 2))
+    limits, bounds = _within(query, "t0.client_id", given + 1 + len(named))
+    sql = f"SELECT t0.client_id FROM {source} WHERE t0.issuer = ${given + 1}{where}{limits}"  # noqa: S608 (as in clients)
+    return sql, (query.issuer or "", *query.indexed, *bounds)
+
+
+def _within(query: ClientQuery, identifier: str, given: int) -> tuple[str, tuple[str, ...]]:
+    """The times between which clients were registered, which their identifiers begin with."""
+    used = [(sign, bound) for sign, bound in zip((">=", "<"), query.bounds, strict=True) if bound]
+    where = "".join(f" AND {identifier} {sign} ${given + at}" for at, (sign, _) in enumerate(used, 1))
+    return where, tuple(bound for _, bound in used)
+
+
+def _asks_more(query: ClientQuery) -> bool:
+    """Whether a query asks for anything that has to be looked at in each client that has the terms."""
+    return any((query.state, query.owner, query.token_id, query.template))
 
 
 def _event(row: Sequence[Any]) -> StoredEvent:
