@@ -32,15 +32,17 @@ def test_what_is_held_is_listed_and_shown(desk: Desk, held: str) -> None:
     assert desk.told("review", "list")[0]["reason"] == "every registration is looked at"
     assert "every registration is looked at" in desk.done("review", "list")
     assert desk.told("review", "show", held)["metadata"]["client_name"] == "Example"
+    assert "Z\n" in desk.done("review", "show", held).partition("since")[2][:40]
     assert "nothing is held of nobody" in desk.refused("review", "show", "nobody")
 
 
 def test_it_is_approved_once(desk: Desk, held: str) -> None:
-    """With the digest of what was looked at, or without."""
+    """With the digest of what was looked at, and not without: what came meanwhile is not approved unseen."""
+    assert "Missing option '--digest'" in desk.misused("review", "approve", held)
     assert "not what was looked at" in desk.refused("review", "approve", held, "--digest", "x")
     digest = desk.told("review", "show", held)["digest"]
     assert desk.told("review", "approve", held, "--digest", digest, "--reason", "known")["state"] == "active"
-    assert "nothing is held" in desk.refused("review", "approve", held)
+    assert "nothing is held" in desk.refused("review", "approve", held, "--digest", digest)
     assert desk.told("review", "list") == []
 
 

@@ -17,7 +17,8 @@ from registrar.domain.client import Client, State
 from registrar.domain.metadata import Presented
 from registrar.policy.document import Document
 from registrar.service import caps, client_administration, inventory, review, templates
-from registrar.service.administration import Operator, suspend
+from registrar.service.administration import Operator, Refused, suspend
+from registrar.service.labels import label
 from registrar.service.last_use import KIND
 from registrar.service.ports import ClientQuery, Conflict, Drop, Item, Put
 from registrar.service.windows import REMEMBERED, OwnWindows
@@ -447,6 +448,25 @@ async def test_an_update_is_no_way_round_a_cap() -> None:
         assert (await come(server, "192.0.2.1", {**MEMBERS, "software_id": "two"})).status_code == 201
         assert (await come(server, "192.0.2.1", {**MEMBERS, "software_id": "two"})).status_code == 201
         assert len(await _living(server)) == 5
+
+
+async def test_a_label_is_no_way_round_what_is_counted_within_it() -> None:
+    """Who is labelled afterwards counts where it is then, and is refused where that is full."""
+    async with served(limited(clients="owner = 2")) as server:
+        token, _ = await issue(server, owner="ann", max_uses=0)
+        acme, _ = await issue(server, owner="ann", max_uses=0, labels={"tenant": "acme"})
+        for _ in range(2):
+            await _used(server, (await register(server, token=acme))["client_id"])
+        late = (await register(server, token=token))["client_id"]  # those of another label are none of its cap
+        with pytest.raises(Refused, match="2 clients of this owner"):
+            await label(server.registry, server.issuer, server.operator, late, {"tenant": "acme"})
+        await label(server.registry, server.issuer, server.operator, late, {"tenant": "other"})
+        for _ in range(2):
+            server.clock.advance(1)
+            other, _ = await issue(server, owner="ann", labels={"tenant": "other"})
+            await register(server, token=other)
+        assert late not in await _living(server)
+        assert len(await _living(server)) == 4
 
 
 async def test_a_smaller_cap_is_reached_in_steps(tmp_path: Path) -> None:

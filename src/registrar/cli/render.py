@@ -138,9 +138,8 @@ def spoken(name: str, value: Any) -> str:
     """A value as people read it; times and limits are known by the name of their member."""
     if value is None:
         return ""
-    if (
-        name.endswith(("_at", "_until")) and name != "looked_at" and type(value) is int
-    ):  # that one is a number of clients
+    is_time = name == "since" or name.endswith(("_at", "_until"))
+    if is_time and name != "looked_at" and type(value) is int:  # that one is a number of clients
         return _time(value) if value else "never"
     if name == "max_uses" and value == 0:
         return "unlimited"

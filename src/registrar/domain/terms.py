@@ -6,7 +6,7 @@ an open registration with redirects to loopback, which is what agents send, is s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from registrar.domain import redirect_uri, uri
@@ -36,7 +36,7 @@ def terms(client: Client) -> tuple[str, ...]:
     Of an instance of a template, those of what is its own: what it has from the template is found by the template.
     """
     metadata, admission = client.metadata, client.admission
-    found = [term(f"label.{name}", value) for name, value in client.labels.items()] if client.labels else []
+    found = [*of_labels(client.labels)] if client.labels else []
     if client.flags:
         found += [term("flag", one) for one in client.flags]
     if client.state is not State.ACTIVE:
@@ -56,6 +56,18 @@ def terms(client: Client) -> tuple[str, ...]:
     if client.state is State.DELETED:
         found = [*map(of_deleted, found)]
     return tuple(sorted(set(found))) if len(found) > 1 else tuple(found)
+
+
+def of_labels(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """What finds the clients that have some labels and no others: how many there are is a term too."""
+    if not labels:
+        return ()
+    return *(term(f"label.{name}", value) for name, value in sorted(labels.items())), labelled(len(labels))
+
+
+def labelled(number: int) -> str:
+    """The term of clients with so many labels."""
+    return term("labels", str(number))
 
 
 def _own(client: Client, member: str) -> bool:

@@ -92,6 +92,12 @@ class Cap(msgspec.Struct, frozen=True):
     """What finds its clients; where it is none, items do."""
     evicts: bool = True
     """Whether the oldest client that was never used makes room."""
+    labels: Mapping[str, str] | None = None
+    """The labels that its clients have, and no others; where it is none, whatever they have."""
+
+    def has(self, client: Client) -> bool:
+        """Whether a client that the terms find is one of its."""
+        return self.labels is None or self.labels == client.labels
 
     @property
     def whose(self) -> str:
@@ -175,14 +181,16 @@ def of_labels(issuer: Issuer, given: Mapping[str, str]) -> list[Cap]:
 
 
 async def labelled(registry: Registry, issuer: Issuer, client: Client, given: Mapping[str, str]) -> list[Change]:
-    """The changes that count a client for labels that it did not have.
+    """The changes that count a client for labels that it did not have, and for what is counted within them.
 
     Raises:
-        ProtocolError: `access_denied`; a label has as many clients as it may.
+        ProtocolError: `access_denied`; a label has as many clients as it may. As `joined`.
         StoreUnavailable: the store does not answer.
     """
     caps = of_labels(issuer, given)
-    return [change for cap in caps for change in await _moved(registry, issuer, cap, client)]
+    counted = [change for cap in caps for change in await _moved(registry, issuer, cap, client)]
+    labels = {name: value for name, value in {**client.labels, **given}.items() if value}
+    return [*counted, *await joined(registry, issuer, client, msgspec.structs.replace(client, labels=labels))]
 
 
 async def joined(registry: Registry, issuer: Issuer, before: Client, after: Client, address: str = "") -> list[Change]:
@@ -217,10 +225,10 @@ def _caps(issuer: Issuer, client: Client, address: str) -> list[Cap]:
     settings = issuer.settings.limits.clients
     admission, found = client.admission, list[Cap]()
     # Within its labels: no tenant uses up the cap of another by naming its owner, nor has its clients make room.
-    within = tuple(terms.term(f"label.{name}", value) for name, value in sorted(client.labels.items()))
+    within = terms.of_labels(client.labels)
     if settings.owner and admission.owner:
         one = terms.term("owner", admission.owner)
-        found.append(Cap("owner", settings.owner, _digest("owner", one, *within), (one, *within)))
+        found.append(Cap("owner", settings.owner, _digest("owner", one, *within), (one, *within), labels=client.labels))
     if settings.token and admission.token_id:
         one = terms.term("token", admission.token_id)
         found.append(Cap("token", settings.token, _digest("token", one), (one,)))
@@ -229,7 +237,7 @@ def _caps(issuer: Issuer, client: Client, address: str) -> list[Cap]:
         one = terms.term("software", software)
         if client.provenance.get("software_id", "").startswith("attested:"):
             both = (one, terms.term("statement", admission.statement_issuer), *within)
-            found.append(Cap("software", settings.software, _digest("software", *both), both))
+            found.append(Cap("software", settings.software, _digest("software", *both), both, labels=client.labels))
         elif who:
             found.append(Cap("software", settings.software, _digest("software", one, who, *within)))
     if settings.address and who:
@@ -325,7 +333,13 @@ async def _moved(registry: Registry, issuer: Issuer, cap: Cap, client: Client) -
 async def _count(registry: Registry, issuer: Issuer, cap: Cap) -> int:
     if cap.terms is not None:
         most = 0 if cap.evicts else cap.limit
-        return await registry.store.count(ClientQuery(issuer.name, terms=cap.terms), most=most)
+        apart = 0
+        if cap.labels is not None and not cap.labels:  # no term says that a client has none
+            for number in range(1, len(issuer.settings.labels.names) + 1):
+                # Before all are counted: who comes in between is one too many, not one too few.
+                labelled = (*cap.terms, terms.labelled(number))
+                apart += await registry.store.count(ClientQuery(issuer.name, terms=labelled))
+        return await registry.store.count(ClientQuery(issuer.name, terms=cap.terms), most=most) - apart
     return await registry.store.count_items(issuer.name, COUNTED, cap.key)
 
 
@@ -416,7 +430,7 @@ async def _evict(registry: Registry, issuer: Issuer, cap: Cap) -> bool:
 
     for size in _PAGES:
         rows = await _oldest(registry, issuer, cap, after, size)
-        open_to = [(key, one) for key, one in rows if one and _may_go(one) and cap.refuses(one)]
+        open_to = [(key, one) for key, one in rows if one and _may_go(one) and cap.refuses(one) and cap.has(one)]
         used = await asyncio.gather(*(_used(registry, one) for _, one in open_to))
         for (after, client), used_at in zip(open_to, used, strict=True):  # noqa: B007 (`moved` tells it)
             if not used_at:
