@@ -40,7 +40,7 @@ async def test_a_difference_is_told_once(caplog: pytest.LogCaptureFixture) -> No
 
 
 async def test_the_hash_is_of_what_decides() -> None:
-    """A setting and a policy move it; the order of things and another process do not."""
+    """A setting and a policy move it; the order of things, another process and another port do not."""
     policy = "[policy.own]\nrules = []"
     texts = (
         TEXT,
@@ -55,3 +55,5 @@ async def test_the_hash_is_of_what_decides() -> None:
     assert len(set(found)) == len(texts)
     async with served(TEXT) as again:
         assert digest(again.issuer) == found[0]
+    async with served(texts[2].replace("[server]", "[server]\nport = 8001")) as again:
+        assert digest(again.issuer) == found[2]

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from registrar.policy.comparison import terms
 from registrar.service.leases import APART, EVERYWHERE
 from registrar.service.ports import Item, Put
 from registrar.service.registry import Issuer, Registry
@@ -27,8 +28,11 @@ log = logging.getLogger("registrar")
 
 
 def digest(issuer: Issuer) -> str:
-    """What an issuer is configured with, in one hash: every setting and every policy."""
-    policies = sorted((name, policy.digest) for name, policy in issuer.policies.items())
+    """What an issuer is configured with, in one hash: every setting, and what every policy says.
+
+    The digests of policies are of whole files, which also say what replicas may differ in: a port, where a key file lies.
+    """
+    policies = sorted((name, terms(policy)) for name, policy in issuer.policies.items())
     return hashlib.sha256(msgspec.json.encode((dataclasses.asdict(issuer.settings), policies))).hexdigest()
 
 
