@@ -718,6 +718,31 @@ async def test_each_issuer_has_its_own_time_for_whom_events_name(registry: Regis
     await other.store.close()
 
 
+async def test_the_events_of_others_are_read_once(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An issuer that has few events must not have all that lies behind them looked through every hour."""
+    now, asked = registry.clock() // 1000, list[tuple[EventQuery, int]]()
+    for at, issuer in enumerate(("first", *["main"] * 8, "first", *["main"] * 8)):
+        time_ms = (now - (100 - at) * 86_400) * 1000
+        await registry.store.record(registry.audit.event("client.suspended", issuer, ACTOR, time_ms=time_ms))
+    events = registry.store.events
+
+    async def seen(query: EventQuery, *, after: int = 0, limit: int = 100) -> Any:
+        asked.append((query, after))
+        return await events(query, after=after, limit=limit)
+
+    monkeypatch.setattr(registry.store, "events", seen)
+    monkeypatch.setattr(retention, "_PAGE", 4)
+    await retention.forget(
+        registry, "main", now + 60
+    )  # so that the young ones, which the fixture made before, are behind
+    assert await retention.forget(registry, "first", now + 60) == 2
+    assert {query for query, _ in asked} == {EventQuery()}
+    last = asked[-1][1]
+    asked.clear()
+    assert await retention.forget(registry, "first", now + 60) == 0
+    assert [after >= last for _, after in asked] == [True]
+
+
 async def test_time_takes_away_whom_events_name(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the round of a server, for the issuers that say so, and for no other."""
     assert not retention.needed(registry, 0)

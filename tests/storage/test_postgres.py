@@ -93,6 +93,8 @@ INSERT INTO client_term SELECT 'main', 'label.tenant=t' || i % 3, 'c' || lpad(i:
 INSERT INTO client_term SELECT 'main', 'owner=o' || i, 'c' || lpad(i::text, 6, '0') FROM generate_series(1, {_MANY}) AS i;
 INSERT INTO initial_access_token SELECT 'main', 't' || lpad(i::text, 6, '0'), i::text::bytea, 0, 0, 0, 0, '{{}}'
 FROM generate_series(1, {_MANY}) AS i;
+INSERT INTO event SELECT i, 'w', i, 0, 'main', 'client.registered', i, 'c' || lpad(i::text, 6, '0'), '', '' FROM generate_series(1, {_MANY}) AS i;
+INSERT INTO event SELECT {_MANY} + i, 'w', {_MANY} + i, 0, 'main', 'client.read', i, 'c000001', '', '' FROM generate_series(1, {_MANY}) AS i;
 ANALYZE;
 """
 
@@ -119,6 +121,9 @@ def large(postgres: Server) -> Iterator[str]:
         lambda store: store.clients(ClientQuery("main"), after=("main", "c015000"), limit=5),
         lambda store: store.count(ClientQuery("main", terms=("owner=o19000",))),
         lambda store: store.count(ClientQuery("main", terms=("label.tenant=t1",)), most=5),
+        lambda store: store.events(EventQuery(kind="audit.pruned")),
+        lambda store: store.events(EventQuery("main", "token.issued")),
+        lambda store: store.events(EventQuery("main", "client.read", "c000002")),
         lambda store: store.tokens("main", after=("main", "t015000"), limit=5),
     ],
 )
@@ -142,6 +147,16 @@ async def test_few_pages_are_looked_at(
     assert max(read) <= 25
     await told.close()
     await store.close()
+
+
+async def test_counting_everything_may_take_its_time(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit too long to be counted within the time of other statements can be verified all the same."""
+    store = opened(PostgreSQL(statement_seconds=1.0, connect_seconds=1.0))
+    monkeypatch.setattr("registrar.storage.postgres.store._TALLY", "SELECT 1, 2, 3 FROM pg_sleep(2.5)")
+    assert await store.tally() == (1, 2, 3)
+    with pytest.raises(StoreUnavailable):
+        await store._rows("SELECT pg_sleep(2.5)")
+    assert await store.find("main", "c1") is None
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------

@@ -503,6 +503,12 @@ async def test_a_refused_update_changes_nothing(sqlite: SQLiteStore) -> None:
     ("ask", "index"),
     [
         (lambda store: store.events(EventQuery(client_id="c")), "event_of_client"),
+        (lambda store: store.events(EventQuery("main", "client.read", "c"), after=5), "event_of_client"),
+        (lambda store: store.events(EventQuery(kind="audit.pruned"), after=5), "event_of_kind (kind=? AND sequence>?)"),
+        (
+            lambda store: store.events(EventQuery("main", "audit.pruned"), after=5),
+            "event_of_kind (kind=? AND sequence>?)",
+        ),
         (lambda store: store.clients(ClientQuery("main", terms=("host=a",))), "SEARCH t0 USING"),
         (lambda store: store.clients(ClientQuery("main", terms=("host=a", "flag=b"))), "SEARCH t1 USING"),
         (lambda store: store.count(ClientQuery("main", terms=("owner=a",))), "SEARCH t0 USING"),
@@ -565,6 +571,7 @@ def asked(store: SQLiteStore) -> tuple[Asked, Asked]:
     [
         lambda store: store.events(EventQuery(kind="audit.pruned")),
         lambda store: store.events(EventQuery("main")),
+        lambda store: store.events(EventQuery("main", "client.updated", "c1")),
         lambda store: store.tally(),
         lambda store: store.count(ClientQuery()),
         lambda store: store.count(ClientQuery("main", State.DELETED)),

@@ -13,6 +13,11 @@ from registrar.domain.lifecycle import Life
 from registrar.domain.template import Template
 from registrar.service.ports import Due, SigningKey
 
+REGISTERED: Final = "client.registered"
+"""The one kind of event that no index finds, because every registration would pay for it: most events are of it anyhow."""
+EVENT_OF_KIND: Final = f" AND kind <> '{REGISTERED}'"
+"""What a statement has to say so that the index of the others is used."""
+
 encode: Final = msgspec.json.Encoder().encode
 """A record as JSON: readable with the database's own tools when a server is not at hand."""
 

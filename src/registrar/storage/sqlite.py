@@ -344,8 +344,11 @@ class SQLiteStore:
         where, values = _where({"issuer": query.issuer, "kind": query.kind, "client_id": query.client_id})
         if query.client_id:
             where += " AND client_id <> ''"  # the index of clients' events is used only where the statement says so too
-        # No index knows of kinds, which would cost every registration: what is rare is looked for among all there is.
-        read = self._page if query.client_id or not values else self._search
+        elif query.kind and query.kind != records.REGISTERED:
+            where += records.EVENT_OF_KIND
+        # Even of one client there may be many others: one that reads itself every minute has half a million in a year.
+        found = not query.kind and (query.client_id or not values)
+        read = self._page if found else self._search
         rows = await read(f"{_EVENTS} WHERE sequence > ?{where} ORDER BY sequence LIMIT ?", (after, *values, limit))
         return [_event(row) for row in rows]
 

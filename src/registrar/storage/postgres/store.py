@@ -94,6 +94,8 @@ _TOLD: Final = (
     "AND one.writer = first.writer AND one.batch = first.batch "
     "WHERE first.writer = $1 AND first.batch BETWEEN $2 AND $3 AND first.position = 0 ORDER BY first.batch, one.position"
 )
+_PATIENCE: Final = 3_600.0
+"""Seconds for which a count of everything may go on; ten million events take some three."""
 _HALVES: Final = re.compile("[\ud800-\udfff]")
 _READY: Final = "SELECT current_setting('transaction_read_only'), EXISTS (SELECT 1 FROM client)"
 # Of several processes that clean up at the same moment, each takes other rows.
@@ -282,6 +284,8 @@ class PostgresStore:
         where, values = _where({"issuer": query.issuer, "kind": query.kind, "client_id": query.client_id}, 2)
         if query.client_id:
             where += " AND client_id <> ''"  # the index of clients' events is used only where the statement says so too
+        elif query.kind and query.kind != records.REGISTERED:
+            where += records.EVENT_OF_KIND
         sql = f"{_EVENTS} WHERE sequence > $1{where} ORDER BY sequence LIMIT $2"
         return [_event(row) for row in await self._rows(sql, after, limit, *values)]
 
@@ -300,7 +304,7 @@ class PostgresStore:
         return [_event(row) for row in await self._rows(_TOLD, writer, first, last)]
 
     async def tally(self) -> tuple[int, int, int]:
-        ((every, batched, unchained),) = await self._rows(_TALLY)
+        ((every, batched, unchained),) = await self._rows(_TALLY, patiently=True)
         return every, batched, unchained
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
@@ -379,13 +383,21 @@ class PostgresStore:
         if self._closed:
             raise StoreUnavailable("the store is closed")
 
-    async def _rows(self, sql: str, *values: Any) -> Sequence[Any]:
-        """The rows of a statement that may be run twice."""
+    async def _rows(self, sql: str, *values: Any, patiently: bool = False) -> Sequence[Any]:
+        """The rows of a statement that may be run twice.
+
+        Args:
+            sql: the statement.
+            values: of its parameters.
+            patiently: whether it may take longer than others, because it reads everything there is and nobody waits for it.
+        """
         if not all(map(_storable, values)):
             return ()
         for lost_before in (False, True):
             try:
                 async with self._reading(await self._opened()) as connection:
+                    if patiently:
+                        return await _slowly(connection, sql, *values)
                     rows: Sequence[Any] = await connection.fetch(sql, *values)
                     return rows
             except TimeoutError:
@@ -417,6 +429,13 @@ class PostgresStore:
                 )
                 self._pool = await pool
         return self._pool
+
+
+async def _slowly(connection: Connection, sql: str, *values: Any) -> Sequence[Any]:
+    async with connection.transaction(readonly=True):
+        await connection.execute("SET LOCAL statement_timeout = 0")
+        rows: Sequence[Any] = await connection.fetch(sql, *values, timeout=_PATIENCE)
+        return rows
 
 
 def _storable(value: Any) -> bool:
