@@ -120,7 +120,7 @@ def test_a_registry_moves_to_postgresql_and_back(desk: Desk, empty: str) -> None
     back = desk.run("copy", empty, "sqlite:///second.db")
     for result in (there, back):
         assert result.exit_code == 0, result.output
-        assert result.stdout == "54 rows are copied and compared\n"
+        assert result.stdout == "59 rows are copied and compared\n"
         assert "same key_file" in result.stderr
     assert asyncio.run(everything(empty)) == asyncio.run(everything("sqlite:///second.db")) == before
 
