@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from registrar.service.windows import OwnWindows, Windows
@@ -18,6 +19,7 @@ FORGOTTEN: Final = 86_400
 """Seconds after the first failure in which all are forgotten."""
 
 
+@lru_cache(4_096)
 def network(address: str) -> str:
     """Whose attempts are counted together: an IPv4 address, or the /64 that one household has of IPv6."""
     try:
