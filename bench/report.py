@@ -41,6 +41,11 @@ class Measured:
         return statistics.median(float(getattr(a, measure) / getattr(b, measure)) for a, b in turns)
 
     @property
+    def alone(self) -> bool:
+        """Whether no database server works beside it, which `others` would be."""
+        return "PostgreSQL" not in self.title
+
+    @property
     def start_seconds(self) -> float:
         return statistics.median(self.starts)
 
@@ -169,12 +174,13 @@ After each run the database is counted: clients and their audit events must be e
 of 201 (give or take the at most 64 requests that are under way when the load stops); an answer with any other status
 than the row's own ends the benchmark. `times better` and the `x` columns are medians of the ratios turn by turn. The
 latencies are wrk's, with its correction for coordinated omission. Resident memory counts mapped files. `core busy` is how much of
-its core the server used, `others` what programs with no part in this took of either core."""
+its core the server used, `others` what other programs took of either core: where it says PostgreSQL, the database;
+elsewhere, programs with no part in this."""
 
 
 def disturbance(rows: dict[str, Measured]) -> str:
     """A warning where other programs were at work: rates and latencies then say little, and CPU seconds a little more."""
-    worst = max(row.median("disturbed") for row in rows.values())
+    worst = max((row.median("disturbed") for row in rows.values() if row.alone), default=0.0)
     if worst < QUIET:
         return ""
     return f"**Disturbed:** other programs took up to {worst:.0%} of a core during these runs. Repeat when the machine is quiet."
