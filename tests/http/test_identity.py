@@ -89,7 +89,7 @@ async def test_software_with_many_clients_is_looked_up_once_a_second() -> None:
             looked.append(len(found))
             return found
 
-        store.clients = counting  # type: ignore[method-assign]
+        store.clients = counting
         for _ in range(25):
             await register(server, WORKER)
         assert looked == [*range(21)]

@@ -306,11 +306,11 @@ async def test_one_that_is_used_at_that_moment_makes_no_room() -> None:
         update = store.update
 
         async def used_meanwhile(*given: Any, **more: Any) -> None:
-            store.update = update  # type: ignore[method-assign]
+            store.update = update
             await store.change(server.registry.last_use.note("main", first["client_id"], server.clock.now))
             await update(*given, **more)
 
-        store.update = used_meanwhile  # type: ignore[method-assign]
+        store.update = used_meanwhile
         assert (await post(server, token=token)).status_code == 403
         assert await _living(server) == [first["client_id"]]
         assert not await events(server, "client.evicted")
@@ -325,11 +325,11 @@ async def test_one_that_makes_room_for_another_at_that_moment_is_not_in_use() ->
         update = store.update
 
         async def gone_meanwhile(client: Client, *given: Any, **more: Any) -> None:
-            store.update = update  # type: ignore[method-assign]
+            store.update = update
             await update(client, *given, **more)
             raise Conflict(client.client_id)
 
-        store.update = gone_meanwhile  # type: ignore[method-assign]
+        store.update = gone_meanwhile
         third = (await register(server, token=token))["client_id"]
         assert {*await _living(server)} == {made[1], third}
 
@@ -364,10 +364,10 @@ async def test_clients_from_before_there_was_a_cap_are_counted(tmp_path: Path) -
         update = store.update
 
         async def slower(client: Client, *_: Any, **__: Any) -> None:
-            store.update = update  # type: ignore[method-assign]
+            store.update = update
             raise Conflict(client.client_id)
 
-        store.update = slower  # type: ignore[method-assign]
+        store.update = slower
         sixth = (await register(server, token=token))["client_id"]
         assert await _living(server) == [*made[3:], sixth]
 
@@ -382,7 +382,7 @@ async def test_the_clients_of_a_cap_are_counted_where_it_seems_full() -> None:
             counted.append(await count_items(*given))
             return counted[-1]
 
-        store.count_items = counting  # type: ignore[method-assign]
+        store.count_items = counting
         made = [(await come(server, "192.0.2.1")).json() for _ in range(4) if not server.clock.advance(1)]
         assert counted == [0, 3], "the first, for there might be clients of an older program; and the one that warns"
         for one in made[1:3]:

@@ -142,7 +142,7 @@ async def test_few_pages_are_looked_at(
         return [(0,)] if "count(*)" in sql else []
 
     read: list[int] = []
-    store._rows = explained  # type: ignore[method-assign]
+    store._rows = explained
     await ask(store)
     assert max(read) <= 25
     await told.close()
@@ -350,7 +350,7 @@ async def test_lookups_that_arrive_together_are_one_statement(opened: Open) -> N
         asked.append(len(values[0]))
         return await rows(sql, *values)
 
-    store._rows = counting  # type: ignore[method-assign]
+    store._rows = counting
     names = [f"c{at % 60}" for at in range(240)]
     found = await asyncio.gather(*(store.find("main", name) for name in names))
     assert [one.client_id if one else None for one in found] == [name if int(name[1:]) < 50 else None for name in names]

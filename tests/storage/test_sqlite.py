@@ -562,7 +562,7 @@ def asked(store: SQLiteStore) -> tuple[Asked, Asked]:
         beside.append((sql, values))
         return await search(sql, values)
 
-    store._query, store._searches.rows = queried, searched  # type: ignore[method-assign]
+    store._query, store._searches.rows = queried, searched
     return on_loop, beside
 
 
@@ -593,7 +593,7 @@ async def test_nobody_waits_while_others_look_for_what_no_index_has(
         assert going.wait(20)
         return found(sql, values)
 
-    store._searches._found = slowly  # type: ignore[method-assign]
+    store._searches._found = slowly
     search = asyncio.ensure_future(ask(store))
     await store.create(a_client(), an_event())
     assert await store.find("main", "c1")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final, NamedTuple
 
+from registrar.domain.rates import of_address
 from registrar.service.windows import OwnWindows, Windows
 
 FREE: Final = 5
@@ -17,18 +16,16 @@ LONGEST: Final = 300
 """Seconds that it has to wait at the most."""
 FORGOTTEN: Final = 86_400
 """Seconds after the first failure in which all are forgotten."""
+_HOUSEHOLD: Final = 64
+"""Bits of an IPv6 address that tell one household from another."""
 
 
-@lru_cache(4_096)
 def network(address: str) -> str:
-    """Whose attempts are counted together: an IPv4 address, or the /64 that one household has of IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    """Whose attempts are counted together: an IPv4 address, or the /64 that one household has of IPv6.
+
+    Unlike with rates, loopback counts, and whatever stands in the place of an address.
+    """
+    return of_address(address, _HOUSEHOLD)[0] or address
 
 
 class Tried(NamedTuple):
