@@ -97,6 +97,7 @@ _TABLES: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("issuer.NAME.audit", settings.Audit),
     ("issuer.NAME.limits", settings.Limits),
     ("issuer.NAME.limits.clients", settings.ClientLimits),
+    ("issuer.NAME.metadata_documents", settings.MetadataDocuments),
     ("issuer.NAME.template.ID", settings.Template),
     ("statement_issuer.NAME", settings.StatementIssuer),
     ("webhook.NAME", settings.Webhook),

@@ -135,7 +135,7 @@ def refusal(description: str, *, basic: bool = False) -> ProtocolError:
 
 async def _authenticated(registry: Registry, issuer: Issuer, call: Call, shown: Shown, now: int) -> Client:
     basic = shown.kind == "client_secret_basic"
-    client = await clients.find(registry, issuer, shown.client_id)
+    client = await clients.arriving(registry, issuer, shown.client_id, Caller(call.endpoint, address=call.address))
     if client is None:
         where = f" A client registers at {issuer.registration_endpoint}." if issuer.enabled else ""
         raise refusal(f"There is no such client here, or there is no more.{where}", basic=basic)

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from registrar.domain import metadata_document
 from registrar.domain.client import Client
 from registrar.domain.server_metadata import Offered
+from registrar.service import metadata_documents
+from registrar.service.audit import Caller
 from registrar.service.clients import find
-from registrar.service.registry import Issuer, registrable_scopes
+from registrar.service.registry import Issuer, Registry, registrable_scopes
 
-__all__ = ["askable_scope", "find", "is_public", "offered_to", "registered_scope"]
+__all__ = ["arriving", "askable_scope", "find", "is_public", "offered_to", "registered_scope"]
+
+
+async def arriving(registry: Registry, issuer: Issuer, client_id: str, caller: Caller) -> Client | None:
+    """A client that somebody begins something with: as `find`, and one whose identifier is the URL of its document is met.
+
+    Raises:
+        ProtocolError: as `metadata_documents.meet`.
+        StoreUnavailable: the store does not answer.
+    """
+    if issuer.documents is not None and metadata_document.is_url(client_id):
+        return await metadata_documents.meet(registry, issuer, client_id, caller)
+    return await find(registry, issuer, client_id)
 
 
 def is_public(client: Client) -> bool:

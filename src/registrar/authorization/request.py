@@ -21,6 +21,7 @@ from registrar.domain.errors import ProtocolError
 from registrar.domain.settings import Clients
 from registrar.domain.strict_json import NotStrict
 from registrar.service import access
+from registrar.service.audit import Caller
 from registrar.service.ports import Conflict, Drop
 from registrar.service.registry import Issuer, Registry
 
@@ -107,7 +108,9 @@ class RequestError(ProtocolError):
         self.returns = returns
 
 
-async def judge(registry: Registry, issuer: Issuer, given: Parameters, now: int) -> AuthorizationRequest:
+async def judge(
+    registry: Registry, issuer: Issuer, given: Parameters, now: int, address: str = ""
+) -> AuthorizationRequest:
     """The request of a browser at the authorization endpoint.
 
     Args:
@@ -115,12 +118,14 @@ async def judge(registry: Registry, issuer: Issuer, given: Parameters, now: int)
         issuer: whose endpoint it is.
         given: the parameters, as `call.read` reads them.
         now: seconds since 1970.
+        address: where the browser is.
 
     Raises:
         RequestError: it is refused.
+        ProtocolError: a client whose client_id is a URL is not known and cannot be met.
         StoreUnavailable: the store does not answer.
     """
-    client = await _client(registry, issuer, given)
+    client = await _client(registry, issuer, given, address)
     pushed = given.get("request_uri", "").startswith(PUSHED)
     if pushed and "request" not in given:
         return await _taken(registry, issuer, client, given["request_uri"], now)
@@ -151,9 +156,9 @@ async def judged(
         raise RequestError(error, returns) from None
 
 
-async def _client(registry: Registry, issuer: Issuer, given: Parameters) -> Client:
+async def _client(registry: Registry, issuer: Issuer, given: Parameters, address: str) -> Client:
     client_id = given.get("client_id", "")
-    client = await clients.find(registry, issuer, client_id)
+    client = await clients.arriving(registry, issuer, client_id, Caller("/authorize", address=address))
     if client is None:
         said = "There is no such client here, or there is no more." if client_id else "client_id is missing."
         raise RequestError(ProtocolError("invalid_client" if client_id else "invalid_request", said))

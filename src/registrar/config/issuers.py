@@ -19,12 +19,22 @@ from registrar.domain.certificate import read as read_certificate
 from registrar.domain.certificate import read_pem
 from registrar.domain.redirect_uri import LOOPBACK_HOSTS
 from registrar.domain.server_metadata import ENDPOINTS, PAGES
-from registrar.domain.settings import Clients, Limits, Registration, Server, StatementIssuer, Template, TokenIssuer
+from registrar.domain.settings import (
+    Clients,
+    Limits,
+    MetadataDocuments,
+    Registration,
+    Server,
+    StatementIssuer,
+    Template,
+    TokenIssuer,
+)
 from registrar.domain.settings import Issuer as IssuerSettings
 from registrar.policy import Contradiction, Policy, all_of
 from registrar.policy.classes import ClientClass
 from registrar.policy.document import Document
 from registrar.policy.evidence import ManagementProof, Proof
+from registrar.policy.rules.applied import Hosts
 from registrar.service import templates
 from registrar.service.registry import Issuer, registrable_scopes
 
@@ -111,6 +121,7 @@ def issuer_settings(
     for other, believed_token in issuer.registration.token_issuers.items():
         _check_token_issuer(believed_token, document, *at, "registration", "token_issuers", other)
     _check_limits(issuer.limits, document, *at, "limits")
+    _check_metadata_documents(issuer.metadata_documents, policies, document, *at, "metadata_documents")
     if issuer.audit.refusals_per_minute < 1:
         raise document.error("at least one refusal a minute is recorded", *at, "audit", "refusals_per_minute")
     if issuer.audit.personal_days < 0:
@@ -290,6 +301,37 @@ def _check_limits(limits: Limits, document: Document, *path: str) -> None:
     for field in dataclasses.fields(limits.clients):
         if getattr(limits.clients, field.name) < 0:
             raise document.error("is not negative; 0 is any number", *path, "clients", field.name)
+
+
+def _check_metadata_documents(
+    given: MetadataDocuments, policies: Mapping[str, Policy], document: Document, *path: str
+) -> None:
+    if given.policy not in policies:
+        known = ", ".join(sorted(policies))
+        raise document.error(f"there is no policy {given.policy}; these are: {known}", *path, "policy")
+    if given.enabled and policies[given.policy].proofs:
+        raise document.error(
+            f"the policy {given.policy} demands evidence of whoever registers, and nobody registers here",
+            *path,
+            "policy",
+        )
+    try:
+        Hosts.from_words(given.hosts)
+    except ValueError as problem:
+        raise document.error(str(problem), *path, "hosts") from None
+    for key in ("address", "host"):
+        try:
+            rates.read(getattr(given, key))
+        except ValueError as problem:
+            raise document.error(str(problem), *path, key) from None
+    for key in ("bytes", "fresh_seconds_at_least", "retry_seconds", "most"):
+        if getattr(given, key) < 1:
+            raise document.error("is more than 0", *path, key)
+    if not given.fresh_seconds_at_least <= given.fresh_seconds <= given.fresh_seconds_at_most <= given.hard_seconds:
+        raise document.error(
+            "fresh_seconds_at_least, fresh_seconds, fresh_seconds_at_most and hard_seconds do not get smaller in this order",
+            *path,
+        )
 
 
 def _check_token_issuer(other: TokenIssuer, document: Document, *path: str) -> None:

@@ -30,6 +30,8 @@ class Assurance(enum.StrEnum):
 
     OPEN = "open"
     """Nothing."""
+    DOCUMENT = "document"
+    """Control of the https URL that is its identifier: it is not registered, and a document there says what it is."""
     CLIENT = "client"
     """Software with credentials of its own, which may have been read out of a distributed application."""
     USER = "user"

@@ -319,6 +319,17 @@ class RegistrationError(ProtocolError):
         super().__init__(code, f"{first.member}: {first.reason}.{accepted}{more}")
 
 
+class DocumentError(RegistrationError):
+    """A client that is not served because of its metadata document, with every fault that was found (CIMD §4).
+
+    No registration failed, so it is the client that is refused (RFC 6749 §5.2): `invalid_client`.
+    """
+
+    def __init__(self, findings: Sequence[Finding], *, requested: Mapping[str, Any] | None = None) -> None:
+        super().__init__(findings, requested=requested)
+        self.kind = ERRORS["invalid_client"]
+
+
 _PRECEDENCE: Final = (
     "invalid_request",
     "invalid_software_statement",

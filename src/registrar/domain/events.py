@@ -88,6 +88,24 @@ EVENTS: Final[Mapping[str, EventKind]] = _table(
     ("template.enabled", "A template was enabled: its instances may do what they did before."),
     ("template.disabled", "A template was disabled: its instances are suspended, and nobody becomes a new one."),
     ("template.deleted", "A template was deleted, and every instance with it."),
+    (
+        "document.accepted",
+        "A Client ID Metadata Document was fetched for the first time, and its client may be used; `client_id` is its URL.",
+    ),
+    (
+        "document.changed",
+        "A document says something else than before; `difference` tells what, `reason` what it expands.",
+    ),
+    ("document.refused", "A document is not believed, or no more; `findings` tell why. Under a quota."),
+    ("document.blocked", "An operator blocked the client of a document; `reason` tells why."),
+    (
+        "document.allowed",
+        "An operator allowed the client of a document that was blocked, or that waited to be looked at; `reason` tells why.",
+    ),
+    (
+        "document.forgotten",
+        "A document was forgotten, with everything that people had allowed its client: by an operator, or to make room (`reason`).",
+    ),
     ("statement.issued", "An operator issued a software statement (RFC 7591 §2.3); `jti` names it."),
     ("statement.used", "A software statement that may be used once was used, in a registration or an update."),
     ("statement.revoked", "An operator revoked a software statement; what was registered with it stays."),
@@ -172,6 +190,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     client_name: Any = None
     count: int = 0
     difference: dict[str, Any] | None = None
+    document_digest: str = ""
     endpoint: str = ""
     error: str = ""
     expires_at: int = 0

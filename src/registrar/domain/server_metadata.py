@@ -200,6 +200,7 @@ def document(
     registration_endpoint: str = "",
     pages: Mapping[str, str] | None = None,
     mutual_tls_url: str = "",
+    metadata_documents: bool = False,
 ) -> dict[str, Any]:
     """The authorization server metadata document of an issuer; rows without a value are left out (RFC 8414 §3.2).
 
@@ -209,6 +210,7 @@ def document(
         registration_endpoint: its URL; empty when registration is disabled, and then the member is absent.
         pages: those of the operator, by member: `service_documentation`, `op_policy_uri`, `op_tos_uri`; an empty one is none.
         mutual_tls_url: where the issuer is reached with client certificates; empty for nowhere.
+        metadata_documents: whether a client_id may be the URL of what describes the client; absent is no (CIMD §5).
     """
     members: dict[str, Any] = {"issuer": issuer}
     members |= {name: endpoint_url(issuer, path) for name, path in ENDPOINTS.items()}
@@ -221,6 +223,8 @@ def document(
             if values := offered.get(f"token_endpoint_{kind}"):
                 members[f"{endpoint}_endpoint_{kind}"] = list(values)
     members |= FLAGS
+    if metadata_documents:
+        members["client_id_metadata_document_supported"] = True
     members |= {name: url for name, url in (pages or {}).items() if url}
     if mutual_tls_url:
         members["mtls_endpoint_aliases"] = {

@@ -226,6 +226,43 @@ class People:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataDocuments:
+    """`[issuer.NAME.metadata_documents]`: clients that no registration knows, whose client_id is the URL of what describes them."""
+
+    enabled: bool = _setting(
+        False,
+        "Whether such clients are served, and `client_id_metadata_document_supported` is published. Documents are fetched by `[server.fetch]`.",
+    )
+    policy: str = _setting("default", "The policy that judges documents, as it would a registration.")
+    hosts: tuple[str, ...] = _setting(
+        (),
+        "The hosts whose documents are believed: `app.example`, or `*.app.example` for every host below; empty means any.",
+    )
+    ask_always: bool = _setting(
+        True,
+        "Whether people are asked each time, whatever they allowed such a client before.",
+    )
+    bytes: int = _setting(5_120, "Bytes of a document at the most.")
+    fresh_seconds: int = _setting(
+        300, "Seconds for which a document is not fetched again, where its answer says nothing."
+    )
+    fresh_seconds_at_least: int = _setting(60, "And at the least, whatever its answer says.")
+    fresh_seconds_at_most: int = _setting(3_600, "And at the most.")
+    hard_seconds: int = _setting(
+        86_400, "Seconds for which a document is believed that cannot be fetched again; no longer."
+    )
+    retry_seconds: int = _setting(10, "Seconds after a failed fetch, or a refusal, until the next.")
+    most: int = _setting(
+        1_000,
+        "Documents that are remembered; of those under which nobody has allowed anything, the one fetched longest ago makes room.",
+    )
+    address: str = _setting("30/minute", "The rate at which one address may name documents that are not known yet.")
+    host: str = _setting(
+        "60/minute;1000/day", "The rate at which documents that are not known yet are fetched from one host."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """`[issuer.NAME.upstream]`: another OpenID provider, which signs people in for this issuer."""
 
@@ -387,6 +424,7 @@ class Issuer:
     labels: Labels = _setting(Labels(), "What clients are labelled with.")
     audit: Audit = _setting(Audit(), "What is recorded.")
     limits: Limits = _setting(Limits(), "How fast clients may be registered, and how many.")
+    metadata_documents: MetadataDocuments = _setting(MetadataDocuments(), "Clients that are described by documents.")
     template: dict[str, Template] = _setting({}, "The templates by name.")
 
 

@@ -42,6 +42,9 @@ _HEAD_BYTES: Final = 16_384
 _OK: Final = 200
 _NO_CONTENT: Final = 204
 _REDIRECTS: Final = range(300, 400)
+_NOT_MODIFIED: Final = 304
+_IF_NONE_MATCH: Final = "If-None-Match"
+_ETAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,256}"')
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+\-]{1,127}/[a-z0-9!#$&^_.+\-]{1,127}")
 
 
@@ -60,14 +63,14 @@ class _Question(NamedTuple):
     limit: int
     content: bytes | None = None
     fields: Mapping[str, str] = {}
-    """Header fields that go with what is sent."""
+    """Header fields that go with it."""
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """What goes with what is sent."""
-        if self.content is None:
-            return []
+        """The fields as they are sent."""
         own = [(name.encode(), value.encode()) for name, value in self.fields.items()]
+        if self.content is None:
+            return own
         return [*own, (b"Content-Length", str(len(self.content)).encode())]
 
 
@@ -115,9 +118,10 @@ class Fetcher:
             context.load_verify_locations(self._settings.ca_file)
         return context
 
-    async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = LIMIT) -> Fetched:
+    async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = LIMIT, etag: str = "") -> Fetched:
         """The document at a URL; see `Fetch`."""
-        return await self._ask(url, _Question(accept, limit), _document)
+        fields = {_IF_NONE_MATCH: etag} if etag else {}
+        return await self._ask(url, _Question(accept, limit, fields=fields), _document)
 
     async def post(
         self,
@@ -206,7 +210,7 @@ class Fetcher:
             ):
                 if sum(len(name) + len(value) for name, value in answer.headers) > _HEAD_BYTES:
                     raise FetchError(f"its header is larger than {_HEAD_BYTES} bytes")
-                if answer.status in _REDIRECTS:
+                if answer.status in _REDIRECTS and not _unchanged(answer.status, question):
                     raise FetchError(f"it answers with {answer.status}, and redirects are not followed")
                 return await read(url, answer, question)
         except httpcore2.ProtocolError:
@@ -240,13 +244,28 @@ def _target(url: str) -> _Target:
 
 
 async def _document(url: str, answer: httpcore2.Response, question: _Question) -> Fetched:
+    etag = _etag(answer.headers)
+    if _unchanged(answer.status, question):
+        same = etag or question.fields[_IF_NONE_MATCH]
+        return Fetched(url, "", b"", _expires_in(answer.headers), same, unchanged=True)
     media_type = _judged(answer.status, answer.headers, question)
     body = bytearray()
     async for piece in answer.aiter_stream():
         body += piece
         if len(body) > question.limit:
             raise FetchError(f"it is larger than {question.limit} bytes")
-    return Fetched(url, media_type, bytes(body), _expires_in(answer.headers))
+    return Fetched(url, media_type, bytes(body), _expires_in(answer.headers), etag)
+
+
+def _unchanged(status: int, question: _Question) -> bool:
+    """Whether an answer says that what the caller has is still what is there; only who asked that is told it."""
+    return status == _NOT_MODIFIED and _IF_NONE_MATCH in question.fields
+
+
+def _etag(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """The entity tag; empty where there is none, or none that could be sent back."""
+    found = _values(headers, b"etag")
+    return found[0] if len(found) == 1 and _ETAG.fullmatch(found[0]) else ""
 
 
 async def _status(_url: str, answer: httpcore2.Response, _question: _Question) -> Sent:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from registrar.domain import metadata_document
 from registrar.domain.client import Client, State
+from registrar.service import known_documents
 from registrar.service.registry import Issuer, Registry
 
 _CLIENT_ID: Final = 2048
@@ -19,6 +21,8 @@ async def find(registry: Registry, issuer: Issuer, client_id: str) -> Client | N
     """
     if not client_id or len(client_id) > _CLIENT_ID:
         return None
+    if issuer.documents is not None and metadata_document.is_url(client_id):
+        return await known_documents.find(registry, issuer, client_id)
     client = await registry.store.find(issuer.name, client_id)
     if client is None or client.state is State.DELETED or client.expired(registry.clock() // 1000):
         return None

@@ -33,6 +33,8 @@ _NAMES: Final = {
     "total": "registrations",
     "requests": "requests from this address",
     "bad_token": "bad tokens from this address",
+    "document": "unknown client documents named by this address",
+    "document_host": "unknown client documents of this host",
 }
 
 log = logging.getLogger("registrar")
@@ -83,6 +85,21 @@ async def asks(registry: Registry, issuer: Issuer, address: str) -> None:
     settings = issuer.settings.limits
     if who := _single(settings, address):
         await _take(registry, issuer, "requests", who, settings.requests)
+
+
+async def names_document(registry: Registry, issuer: Issuer, address: str, host: str) -> None:
+    """Take the shares of an address that has a document fetched which nobody has named before, and of its host.
+
+    The host's is one for everybody, since it is the host that must not be asked too often; what is known already takes
+    none of it, so that nobody can lock its people out.
+
+    Raises:
+        ProtocolError: `too_many_registrations`.
+    """
+    settings = issuer.settings.metadata_documents
+    if who := _single(issuer.settings.limits, address):
+        await _take(registry, issuer, "document", who, settings.address)
+    await _take(registry, issuer, "document_host", host, settings.host)
 
 
 async def registers(

@@ -53,6 +53,10 @@ class Fetched(msgspec.Struct, frozen=True):
     body: bytes
     expires_in: int | None = None
     """Seconds for which HTTP caching allows to keep it (RFC 9111); None where the answer says nothing."""
+    etag: str = ""
+    """The entity tag of what was fetched (RFC 9110 §8.8.3); empty where the answer has none."""
+    unchanged: bool = False
+    """Whether it is still what had the entity tag that was asked with; then the body is empty."""
 
 
 class Sent(NamedTuple):
@@ -66,13 +70,14 @@ class Sent(NamedTuple):
 class Fetch(Protocol):
     """The one way to anything that a stranger's URL names."""
 
-    async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = ...) -> Fetched:
+    async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = ..., etag: str = ...) -> Fetched:
         """The document at a URL.
 
         Args:
             url: as it was registered or presented.
             accept: media types, in which `*` stands for anything: `application/json`, `image/*`.
             limit: bytes of the document at the most.
+            etag: of what the caller has; where it is still that, it is not sent again (RFC 9110 §13.1.2).
 
         Raises:
             FetchError: saying why there is none.

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from registrar.domain import server_metadata
+from registrar.domain import metadata_document, server_metadata
 from registrar.domain.access_token import SCOPE
 from registrar.domain.client import Client
 from registrar.domain.credentials import KeyEncryptionKeys
@@ -16,6 +16,7 @@ from registrar.domain.settings import Mode, StatementIssuer
 from registrar.policy import Judge, Policy, all_of, narrowed
 from registrar.policy.classes import ClientClass
 from registrar.policy.evidence import ManagementProof
+from registrar.policy.rules.applied import Hosts
 from registrar.service.attempts import Attempts
 from registrar.service.audit import Audit
 from registrar.service.errands import Errands
@@ -27,6 +28,7 @@ from registrar.service.opened_keys import OpenedKeys
 from registrar.service.outbox import Webhooks
 from registrar.service.pictures import Pictures
 from registrar.service.ports import Clock, Entropy, Fetch, Store
+from registrar.service.refusals import Refusals
 from registrar.service.tracing import Tracer
 from registrar.service.turns import Turns
 from registrar.service.windows import OwnWindows, Windows
@@ -80,6 +82,17 @@ class Issuer:
         self.policies = policies
         self._judges: dict[str, Judge] = {}
         self.policy = policies[settings.registration.policy]
+        self.documents = (
+            Judge(
+                policies[settings.metadata_documents.policy],
+                metadata_document.offered(self.offered),
+                settings.scopes.default,
+            )
+            if settings.metadata_documents.enabled
+            else None
+        )
+        """The judge of Client ID Metadata Documents; None where no such clients are served."""
+        self.document_hosts = Hosts.from_words(settings.metadata_documents.hosts)
         registration = settings.registration
         self.enabled = bool(self.modes)
         """Whether anybody may register."""
@@ -87,6 +100,10 @@ class Issuer:
         """Whether a registration needs no token."""
         self.managed = registration.management and (self.enabled or registration.management_when_disabled)
         """Whether the configuration endpoint exists (RFC 7592)."""
+
+    def believes(self, host: str) -> bool:
+        """Whether Client ID Metadata Documents of a host are believed here."""
+        return not self.document_hosts or host in self.document_hosts
 
     def judge(self, policy: str) -> Judge | None:
         """The judge of a policy, or of several with spaces between; None where one of them is configured no more.
@@ -134,7 +151,7 @@ class Issuer:
         """The discovery document: what is offered, narrowed to what the policy in force can let through."""
         return server_metadata.document(
             self.url,
-            narrowed(self.offered, [self.policy]),
+            narrowed(self.offered, [self.policy, *([self.documents.policy] if self.documents else [])]),
             registration_endpoint=self.registration_endpoint if self.enabled else "",
             pages={
                 "service_documentation": self.settings.documentation,
@@ -142,6 +159,7 @@ class Issuer:
                 "op_tos_uri": self.settings.terms_page,
             },
             mutual_tls_url=self.settings.mutual_tls_url,
+            metadata_documents=self.documents is not None,
         )
 
 
@@ -181,6 +199,7 @@ class Registry:
     last_use: LastUse = field(default_factory=LastUse)
     errands: Errands = field(default_factory=Errands)
     pictures: Pictures = field(default_factory=Pictures)
+    refusals: Refusals = field(default_factory=Refusals)
     metrics: Metrics | None = None
     """What is counted; None where nobody asks for it."""
     tracer: Tracer | None = None

@@ -85,7 +85,7 @@ class Documents:
         self.sent: list[tuple[str, bytes, dict[str, str]]] = []
         """What else was sent: its URL, its content and its header fields."""
 
-    async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = 65_536) -> Fetched:
+    async def __call__(self, url: str, *, accept: tuple[str, ...], limit: int = 65_536, etag: str = "") -> Fetched:
         """The document at a URL: bytes have the first media type that is accepted, an error is raised."""
         self.fetched.append(url)
         await anyio.lowlevel.checkpoint()  # as a fetch from a network: others get their turn meanwhile
@@ -95,6 +95,8 @@ class Documents:
         document = found if isinstance(found, Fetched) else Fetched(url, accept[0], found)
         if len(document.body) > limit:
             raise FetchError(f"it is larger than {limit} bytes")
+        if etag and etag == document.etag:
+            return Fetched(url, "", b"", document.expires_in, etag, unchanged=True)
         return document
 
     async def post(

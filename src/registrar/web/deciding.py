@@ -30,7 +30,7 @@ async def authorize(visitor: Visitor) -> Answer:
     if (elsewhere := again(visitor, "authorize")) is not None:
         return elsewhere
     try:
-        request = await requests.judge(visitor.registry, visitor.issuer, visitor.given, visitor.now)
+        request = await requests.judge(visitor.registry, visitor.issuer, visitor.given, visitor.now, visitor.address)
     except RequestError as refusal:
         return await _refused(visitor, refusal)
     interaction = Interaction(interactions.of_browser(visitor.browser), request)
@@ -140,9 +140,15 @@ async def _step(visitor: Visitor, interaction: Interaction, request: Authorizati
             theirs = await subject.for_client(visitor.registry, visitor.issuer, client, who)
             same_person = theirs == request.hinted_subject
         before = await consent.find(visitor.registry, visitor.issuer, request.client_id, who)
-        consented = consent.covers(before, client, request)
+        consented = consent.covers(before, client, request) and not _asked_always(visitor, client)
     session = visit.session if visit else None
     return interactions.next_step(interaction, session, same_person=same_person, consented=consented, now=visitor.now)
+
+
+def _asked_always(visitor: Visitor, client: Client) -> bool:
+    """Whether people are asked about a client whatever they allowed it before."""
+    of_document = client.admission.assurance is Assurance.DOCUMENT
+    return of_document and visitor.issuer.settings.metadata_documents.ask_always
 
 
 def _go_to(visitor: Visitor, waiting: Waiting, step: Step) -> Answer:

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from registrar.domain import redirect_uri
+from registrar.domain import metadata_document, redirect_uri
 from registrar.domain import uri as grammar
 from registrar.domain.client import Assurance, Client
 from registrar.domain.redirect_uri import Kind, RedirectURI
@@ -44,6 +44,12 @@ _CAUTIONS: Final = {
     "rule.software_hosts": "It says that it is a known program, and the answer does not go where that program's answers go.",
 }
 """Flag of a client -> what a person is told; the rules are those of `policy.rules.identity`."""
+
+
+_FOREIGN: Final = (
+    "The address of its description is written with letters of other alphabets, which can look like those of another."
+)
+_ELSEWHERE: Final = "The answer does not go to {host}, which describes this application."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class Portrait:
     """None where it has none; then the identifier is shown, and nothing is invented."""
     registered_at: dt.datetime
     registered_by: str
+    described_at: str
+    """The host of the document that describes it, which is its identifier; empty where it was registered."""
     self_registered: bool
     vouched: bool
     """Whether somebody other than the client vouches for its name."""
@@ -131,15 +139,20 @@ def portrait(
     logo = shown.get("logo_uri")
     leads = destination(uri)
     known = client.admission.assurance is Assurance.OPERATOR or "client_name" in vouched
+    described_at = grammar.host_of(client.client_id) if client.admission.assurance is Assurance.DOCUMENT else ""
     return Portrait(
         client_id=client.client_id,
         name=shown.get("client_name"),
         registered_at=dt.datetime.fromtimestamp(client.created_at, dt.UTC),
         registered_by=_registered_by(client, viewer, owner),
+        described_at=described_at,
         self_registered=client.admission.assurance is not Assurance.OPERATOR,
         vouched=known,
         verified=known and (leads is None or leads.leads_to_one),
-        cautions=tuple(_CAUTIONS[flag] for flag in client.flags if flag in _CAUTIONS),
+        cautions=(
+            *_cautions_of_document(described_at, leads),
+            *(_CAUTIONS[flag] for flag in client.flags if flag in _CAUTIONS),
+        ),
         destination=leads,
         attested=tuple(
             Attested(one.by, tuple(_SPOKEN[name] for name in one.members if name in _SPOKEN)) for one in attested
@@ -156,7 +169,7 @@ def portrait(
         ),
         # A picture of somebody else's would say what the words beside it take back.
         logo=_logo(urlsplit(issuer).path, client.client_id, logo)
-        if logo and "rule.brands_logo" not in client.flags
+        if logo and not described_at and "rule.brands_logo" not in client.flags
         else "",
         opens=_opens(metadata.get("initiate_login_uri", ""), issuer),
     )
@@ -181,6 +194,15 @@ def destination(uri: str) -> Destination | None:
         return None
     where = judged.scheme if judged.kind is Kind.PRIVATE_USE else judged.host
     return Destination(judged.kind, where, judged.leads_to_one)
+
+
+def _cautions_of_document(described_at: str, leads: Destination | None) -> list[str]:
+    """What is odd about where a client is described: it is all that is known of who it is."""
+    if not described_at:
+        return []
+    found = [_FOREIGN] if metadata_document.foreign_letters(described_at) else []
+    elsewhere = leads is not None and leads.leads_to_one and leads.shown != described_at
+    return [*found, _ELSEWHERE.format(host=described_at)] if elsewhere else found
 
 
 def _logo(base: str, client_id: str, logo: Text) -> str:
@@ -208,6 +230,8 @@ def _has(metadata: Mapping[str, object], member: str) -> bool:
 
 def _registered_by(client: Client, viewer: str, owner: str) -> str:
     admission = client.admission
+    if admission.assurance is Assurance.DOCUMENT:
+        return f"nobody; a document at {grammar.host_of(client.client_id)} describes it"
     if admission.owner and admission.owner == viewer:
         return "you"
     if admission.assurance is Assurance.OPEN:

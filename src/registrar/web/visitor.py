@@ -18,7 +18,7 @@ from registrar.authorization.call import Parameters
 from registrar.authorization.interaction import Waiting
 from registrar.authorization.people import Person
 from registrar.authorization.sessions import Visit
-from registrar.domain.errors import ProtocolError
+from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.redirect_uri import Kind
 from registrar.domain.server_metadata import ENDPOINTS, PAGES
 from registrar.http import wire
@@ -173,6 +173,7 @@ def refused(visitor: Visitor, error: ProtocolError, answer: Redirect | FormPost 
         status=error.kind.status,
         form_action=leads_to(uri),
         error=error,
+        faults=[fault.fault() for fault in error.faults] if isinstance(error, RegistrationError) else [],
         title=_TITLES.get(error.kind.name, "This did not work"),
         back=destination(uri.partition("#")[0]),
         location=answer.location if isinstance(answer, Redirect) else "",
