@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Final
 
 from registrar.domain import uri as grammar
-from registrar.domain.findings import Finding, Rule, listed, rule
+from registrar.domain.findings import Finding, Rule, rule
 from registrar.domain.metadata import Presented
 from registrar.domain.server_metadata import SECRET_METHODS, SYMMETRIC, Offered
 
@@ -87,13 +87,13 @@ SYMMETRIC_METHOD: Final = _rule(
     "symmetric_method",
     "§4.1",
     "is {given}, which needs a secret that both sides share, and nobody gave one to this client",
-    listed(METHODS),
+    ", ".join(METHODS),
 )
 CHOSEN: Final = rule(
     "document.method",
     "CIMD §4.1, OpenID Connect RP Metadata Choices §2",
     "names no way of authenticating that such a client can have here; of what else the document says, {chosen} was chosen",
-    listed(METHODS),
+    ", ".join(METHODS),
 )
 EXPANDED: Final = rule(
     "document.expands",
