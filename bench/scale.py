@@ -36,7 +36,7 @@ from registrar.service.ports import ClientQuery, EventQuery
 from registrar.service.registration import register
 from registrar.service.registry import Registry
 from registrar.service.templates import Wanted
-from registrar.storage.sqlite import connect
+from registrar.storage.sqlite.connection import connect
 
 AT_ONCE = 256
 READS = 20_000

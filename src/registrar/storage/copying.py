@@ -21,7 +21,7 @@ from registrar.domain.settings import PostgreSQL
 from registrar.service.ports import StoreUnavailable
 from registrar.storage import ACCEPTED, is_postgresql, migrate, sqlite_path
 from registrar.storage.postgres.connection import LOST, Address, connect, let_go
-from registrar.storage.sqlite import connect as connect_file
+from registrar.storage.sqlite.connection import connect as connect_file
 
 Row = tuple[Any, ...]
 Key = tuple[Any, ...]
