@@ -72,7 +72,7 @@ async def test_a_token_labels_what_it_registers() -> None:
 async def test_a_page_of_a_tenants_tokens_looks_at_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are of others; where a page found few, it says where to go on, and none is told twice."""
     monkeypatch.setattr(inventory, "LOOKS", 3)
-    monkeypatch.setattr(admin, "_TOKENS", 2)
+    monkeypatch.setattr("registrar.http.admin.tokens._TOKENS", 2)
     async with served(configured(issuer=ON)) as server:
         own = await tenant(server, "acme")
         for name in ("other", "other", "other", "other", "acme", "other", "acme"):

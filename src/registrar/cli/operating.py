@@ -295,25 +295,6 @@ def person_row(person: Person) -> dict[str, Any]:
     }
 
 
-def token_row(token: InitialAccessToken, now: int) -> dict[str, Any]:
-    """An initial access token as the command line shows it."""
-    return {
-        "token_id": token.token_id,
-        "issuer": token.issuer,
-        "kind": token.kind.value,
-        "status": token.status(now),
-        "scope": " ".join(token.scope),
-        "uses": token.uses,
-        "max_uses": token.max_uses,
-        "created_at": token.created_at,
-        "expires_at": token.expires_at,
-        "policy": token.policy,
-        "label": token.label,
-        "owner": token.owner,
-        "bound_to": " ".join(token.bound),
-    }
-
-
 def client_row(client: Client) -> dict[str, Any]:
     """A client as a row of a table: what it is called and how it came in."""
     shown: dict[str, Any] = msgspec.to_builtins(client.public())

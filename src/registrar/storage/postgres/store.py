@@ -39,7 +39,7 @@ from registrar.service.ports import (
 from registrar.service.tracing import Tracer
 from registrar.storage import records
 from registrar.storage.postgres.batch import Write
-from registrar.storage.postgres.connection import LOST, Address, prepare, unreachable
+from registrar.storage.postgres.connection import LOST, Address, open_session, prepare, unreachable
 from registrar.storage.postgres.lookups import Lookups
 from registrar.storage.postgres.writer import LANE_BITS, Writer
 
@@ -409,6 +409,11 @@ class PostgresStore:
                 raise StoreUnavailable(f"{type(problem).__name__}: {problem}") from None
         raise AssertionError
 
+    async def _connected(self, dsn: None, **given: Any) -> Connection:
+        """What the pool calls in place of asyncpg's own."""
+        del dsn
+        return await open_session(self._address, **given)
+
     def _reading(self, pool: asyncpg.Pool) -> Any:
         return pool.acquire(timeout=self._address.settings.connect_seconds)
 
@@ -420,7 +425,7 @@ class PostgresStore:
             if self._pool is None:
                 settings = self._address.settings
                 pool = asyncpg.create_pool(
-                    **self._address.arguments,
+                    connect=self._connected,
                     min_size=0,
                     max_size=settings.connections,
                     max_inactive_connection_lifetime=settings.idle_seconds,
