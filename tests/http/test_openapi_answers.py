@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,9 @@ pytestmark = pytest.mark.anyio
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 HOOK = "https://hook.example/in"
 TABLES = """
+[issuer.main.metadata_documents]
+enabled = true
+policy = "careful"
 [statement_issuer.ours]
 issuer = "https://as.example"
 [policy.careful]
@@ -284,6 +288,24 @@ async def of_jobs(call: Operator, hook: Receiver) -> None:
     await call("POST", f"jobs/{other['job_id']}/stop")
 
 
+async def of_documents(call: Operator, hook: Receiver) -> None:
+    """Clients that nobody registered: listed, shown, blocked, held and allowed, forgotten."""
+    grants = ["authorization_code", DEVICE]
+    for url, more in {"https://app.example/c": {}, "https://app.example/held": {"grant_types": grants}}.items():
+        body = {"client_id": url, "redirect_uris": ["https://app.example/cb"], "client_name": "Acme", **more}
+        hook.documents[url] = json.dumps(body).encode()
+        await call.server.client.get("/authorize", params={"client_id": url})
+    page = (await call("GET", "documents", limit=1)).json()
+    rows = [*page["documents"], *(await call("GET", "documents", after=page["after"])).json()["documents"]]
+    for row in rows:
+        at = f"documents/{row['id']}"
+        shown = (await call("GET", at)).json()
+        assert ("held" in shown) == (shown["client_id"] == "https://app.example/held")
+        await call("POST", f"{at}/block", {"reason": "x"})
+        await call("POST", f"{at}/allow", {"digest": row["digest"], "reason": "x"})
+        await call("DELETE", at, {"reason": "x"})
+
+
 DRIVEN: tuple[Callable[[Operator, Receiver], Any], ...] = (
     of_policies,
     of_templates,
@@ -293,6 +315,7 @@ DRIVEN: tuple[Callable[[Operator, Receiver], Any], ...] = (
     of_reviews,
     of_clients,
     of_jobs,
+    of_documents,
 )
 
 

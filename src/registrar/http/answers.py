@@ -19,6 +19,7 @@ from registrar.http import wire
 from registrar.http.wire import Answer
 from registrar.service import bulk
 from registrar.service.bulk import ShownJob
+from registrar.service.document_administration import ShownDocument
 from registrar.service.holding import HeldKind
 from registrar.service.statements import ShownStatement
 from registrar.service.webhooks import ShownWebhook
@@ -109,6 +110,13 @@ class Templates(_Page, frozen=True, kw_only=True):
 
     templates: list[ShownTemplate]
     """In the order of their names."""
+
+
+class Documents(_Page, frozen=True, kw_only=True):
+    """A page of clients that are described by documents."""
+
+    documents: list[ShownDocument]
+    """In the order of `id`."""
 
 
 class TemplateInUse(ShownTemplate, frozen=True, kw_only=True):

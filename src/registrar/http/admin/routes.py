@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from registrar.domain.errors import ProtocolError
-from registrar.http.admin import clients, jobs, policies, reviews, statements, templates, tokens, webhooks
+from registrar.http.admin import clients, documents, jobs, policies, reviews, statements, templates, tokens, webhooks
 from registrar.http.admin.call import Row
 
 ROUTES: Final = (
@@ -16,6 +16,7 @@ ROUTES: Final = (
     *webhooks.ROUTES,
     *reviews.ROUTES,
     *clients.ROUTES,
+    *documents.ROUTES,
     *jobs.ROUTES,
 )
 """Every route; the documentation and the tests read it."""
