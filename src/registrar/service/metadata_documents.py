@@ -49,7 +49,7 @@ async def meet(registry: Registry, issuer: Issuer, url: str, caller: Caller) -> 
 
     Raises:
         DocumentError: it is no such identifier, or its document cannot be had, or is not believed.
-        ProtocolError: `too_many_registrations`, `too_many_clients`; only where it was not known.
+        ProtocolError: `access_denied`; it is blocked. `too_many_registrations`, `too_many_clients`; it was not known.
         StoreUnavailable: the store does not answer.
     """
     settings, now = issuer.settings.metadata_documents, registry.clock() // 1000
@@ -57,11 +57,11 @@ async def meet(registry: Registry, issuer: Issuer, url: str, caller: Caller) -> 
         raise await _refused(registry, issuer, "", caller, DocumentError([fault]))
     known = await known_documents.stored(registry, issuer, url)
     if known is not None and _settled(issuer, known, now):
-        return known.client(issuer, now)
+        return _as_known(issuer, known, now)
     async with registry.turns.of(f"document {issuer.name} {url}"):  # of all who name it at once, one has it fetched
         known = await known_documents.stored(registry, issuer, url)
         if known is not None and _settled(issuer, known, now):
-            return known.client(issuer, now)
+            return _as_known(issuer, known, now)
         if findings := registry.refusals.of(issuer.name, url, now, settings.retry_seconds):
             if known is not None and now < known.document.until:
                 return known.client(issuer, now)
@@ -84,6 +84,13 @@ def _settled(issuer: Issuer, known: Known, now: int) -> bool:
     """Whether nothing has to be fetched: it is fresh and was judged by this policy, or it is blocked whatever it says."""
     one = known.document
     return bool(one.blocked_at) or (one.fresh(now) and one.judged_by == _judge(issuer).terms)
+
+
+def _as_known(issuer: Issuer, known: Known, now: int) -> Client:
+    """A client of which nothing has to be fetched; of one that was blocked unseen there is nothing else to be told."""
+    if known.document.blocked_at:
+        raise ProtocolError("access_denied", "This client is blocked here; the operator can tell why.")
+    return known.client(issuer, now)
 
 
 def _judge(issuer: Issuer) -> Judge:
