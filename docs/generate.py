@@ -530,6 +530,8 @@ def server_metadata_page() -> Iterator[str]:
     yield from table(("member", "path"), ((code(name), code(path)) for name, path in server_metadata.ENDPOINTS.items()))
     yield "## Flags"
     yield ""
+    yield "`client_id_metadata_document_supported` is `true` where `[issuer.NAME.metadata_documents]` is enabled, and absent otherwise."
+    yield ""
     yield from table(
         ("member", "value"), ((code(name), code(str(value).lower())) for name, value in server_metadata.FLAGS.items())
     )

@@ -555,6 +555,7 @@ async def test_a_slow_host_does_not_take_every_turn() -> None:
 
 PLACES = {
     "service/parts.py": 1,
+    "service/metadata_documents.py": 1,
     "service/key_sets.py": 1,
     "service/pictures.py": 1,
     "service/token_issuers.py": 1,
@@ -584,6 +585,23 @@ def test_every_place_that_fetches_is_listed() -> None:
                 found[name] = found.get(name, 0) + 1
 
     assert found == PLACES
+
+
+async def test_what_is_there_already_is_not_sent_again() -> None:
+    """Who has something asks with its entity tag (RFC 9110 §13.1.2); to nobody else is 304 an answer."""
+    async with far(answering(b"{}", 'ETag: "1"')) as server:
+        assert (await fetched(server)).etag == '"1"'
+    for tag in ('"a" "b"', "1", '"a\x7f"', f'"{"a" * 300}"'):
+        async with far(answering(b"{}", f"ETag: {tag}")) as server:
+            assert (await fetched(server)).etag == ""
+    async with far(answering(b"", "Cache-Control: max-age=7", status="304 Not Modified")) as server:
+        allow = (f"http://127.0.0.1:{server.port}",)
+        fetch = Fetcher(Fetching(allow=allow))
+        same = await fetch(f"{allow[0]}/c", accept=JSON, etag='W/"1"')
+
+        assert (same.unchanged, same.etag, same.body, same.expires_in) == (True, 'W/"1"', b"", 7)
+        assert 'if-none-match: w/"1"' in server.requests[0].lower()
+        await refused(fetch, f"{allow[0]}/c", "304")
 
 
 async def test_the_application_closes_it() -> None:
