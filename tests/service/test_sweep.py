@@ -19,7 +19,7 @@ from registrar.domain.client import State
 from registrar.domain.lifecycle import DAY, Step
 from registrar.domain.metadata import Presented
 from registrar.policy.document import Document
-from registrar.service import administration, sweep
+from registrar.service import administration, operators, sweep
 from registrar.service.audit import Caller
 from registrar.service.ports import Conflict, EventQuery, Item, Put
 from registrar.service.registration import register
@@ -161,7 +161,7 @@ async def test_an_operator_may_keep_down_what_time_suspended() -> None:
         assert (await server.client.get(f"/register/{made['client_id']}", headers=read(made))).status_code == 403
         assert await state(server, made) is State.SUSPENDED
         assert (await kinds(server, made))[1:4] == ["client.expiring", "client.suspended", "client.suspended"]
-        with pytest.raises(administration.Refused):
+        with pytest.raises(operators.Refused):
             await administration.suspend(server.registry, server.issuer, server.operator, made["client_id"])
 
 
