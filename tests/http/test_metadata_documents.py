@@ -16,8 +16,8 @@ from far_server import Answer, Far, answering, certified, far
 from registering import bearer
 
 from registrar.domain.access_token import Kind
-from registrar.service import administration, document_administration, known_documents
-from registrar.service.administration import Refused, Unknown
+from registrar.service import document_administration, initial_access, known_documents
+from registrar.service.operators import Refused, Unknown
 from registrar.service.ports import EventQuery
 from registrar.testing import Documents, Served, served
 from registrar.testing.authority import Authority
@@ -259,7 +259,7 @@ async def test_over_http_with_a_token_for_clients() -> None:
     async with operated() as (server, _):
         right, wrong = [
             (
-                await administration.issue_token(
+                await initial_access.issue_token(
                     server.registry, server.issuer, server.operator, kind=Kind.OPERATOR, scope=(scope,), max_uses=0
                 )
             )[0]

@@ -12,8 +12,8 @@ from registrar.domain import metadata_document
 from registrar.domain.client import State
 from registrar.domain.metadata import Registered
 from registrar.service import known_documents, metadata_documents
-from registrar.service.administration import Operator, Refused, Unknown, check_reason
 from registrar.service.known_documents import KIND, OWNER, Document, Known
+from registrar.service.operators import Operator, Refused, Unknown, check_reason
 from registrar.service.ports import Conflict, Put
 from registrar.service.registry import Issuer, Registry
 
