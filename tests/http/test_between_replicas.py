@@ -27,7 +27,7 @@ from registering import MEMBERS, configured, refused, register
 from registrar.config import create_key_file
 from registrar.domain.credentials import Unreadable
 from registrar.domain.events import Actor
-from registrar.service import administration, keys
+from registrar.service import initial_access, keys
 from registrar.testing import Served, served
 
 pytestmark = pytest.mark.anyio
@@ -103,11 +103,11 @@ async def test_an_initial_access_token_ends_everywhere(pair: Pair) -> None:
         headers = {"authorization": f"Bearer {value}"}
         return (await server.client.post("/register", json=MEMBERS, headers=headers)).status_code
 
-    once, _ = await administration.issue_token(*issue, max_uses=1)
+    once, _ = await initial_access.issue_token(*issue, max_uses=1)
     assert [await come(server, once) for server in (other, one, other)] == [201, 401, 401]
-    many, issued = await administration.issue_token(*issue, max_uses=0)
+    many, issued = await initial_access.issue_token(*issue, max_uses=0)
     assert [await come(server, many) for server in (other, one)] == [201, 201]
-    await administration.revoke_token(one.registry, one.issuer, one.operator, issued.token_id)
+    await initial_access.revoke_token(one.registry, one.issuer, one.operator, issued.token_id)
     assert [await come(server, many) for server in (other, one)] == [401, 401]
 
 

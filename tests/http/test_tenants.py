@@ -15,8 +15,8 @@ from registrar.domain.access_token import ADMINISTRATION
 from registrar.domain.credentials import PresentedToken
 from registrar.domain.terms import term
 from registrar.http import admin
-from registrar.service import administration, inventory, labels
-from registrar.service.administration import Refused
+from registrar.service import initial_access, inventory, labels
+from registrar.service.operators import Refused
 from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
 
@@ -117,7 +117,7 @@ async def test_an_operator_labels() -> None:
         assert [one["reason"] for one in await events(server, "client.labelled")][1] == "tenant=b, workflow="
         for bad in ({"colour": "red"}, {"tenant": ""}):
             with pytest.raises(Refused):
-                await administration.issue_token(server.registry, server.issuer, server.operator, labels=bad)
+                await initial_access.issue_token(server.registry, server.issuer, server.operator, labels=bad)
 
 
 @pytest.mark.requirement("SEED-80")

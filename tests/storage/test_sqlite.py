@@ -17,7 +17,7 @@ from writing import create, stored
 
 from registrar.domain.client import State
 from registrar.domain.credentials import Credentials
-from registrar.service.administration import issue_token
+from registrar.service.initial_access import issue_token
 from registrar.service.ports import EventQuery, Put, Spend, StoreUnavailable
 from registrar.storage import open_store, sqlite_path
 from registrar.storage.memory import MemoryStore

@@ -345,10 +345,10 @@ class SQLiteEngine(Engine):
 
     def _place(self, one: Place) -> None:
         try:
-            self._db.execute(PLACE, (one.place, one.writer, one.number))
+            self._db.execute(PLACE, (one.writer, one.number, one.place, one.count))
         except apsw.ConstraintError:
             raise Conflict(str(one.place)) from None
-        if not self._db.changes():
+        if self._db.changes() != one.count:
             raise Conflict(str(one.place))
 
     def _drop(self, drop: Drop) -> None:
@@ -436,4 +436,6 @@ def _refuses_first(changes: Sequence[Change]) -> bool:
         isinstance(one, (DropAll, Tell, Erase, Look))
         or (not isinstance(one, (Place, Count, Advance)) and one.expected is None)
         for one in changes[1:]
-    )
+    ) and not any(
+        isinstance(one, Place) for one in changes[:1]
+    )  # of a run of batches, some are placed before it is refused

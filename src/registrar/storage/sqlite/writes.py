@@ -23,7 +23,8 @@ INSERT_BATCH: Final = "INSERT INTO audit_batch (writer, number, events, root, li
 ERASE_EVENT: Final = "DELETE FROM event WHERE sequence = ?"
 ERASE_PERSONAL: Final = "UPDATE event SET personal = x'' WHERE sequence = ?"
 LOOK: Final = "UPDATE client SET due_at = ?3 WHERE issuer = ?1 AND client_id = ?2 AND due_at = ?4"
-PLACE: Final = "UPDATE audit_batch SET place = ? WHERE writer = ? AND number = ? AND place = 0"
+# Places and numbers rise together, so a run of batches is one statement, however long it is.
+PLACE: Final = "UPDATE audit_batch SET place = number - ?2 + ?3 WHERE writer = ?1 AND number >= ?2 AND number < ?2 + ?4 AND place = 0"
 CLAIM: Final = (
     "UPDATE initial_access_token SET uses = uses + 1 WHERE issuer = ? AND digest = ? AND revoked_at = 0 "
     "AND (max_uses = 0 OR uses < max_uses) AND (expires_at = 0 OR expires_at > ?)"
