@@ -30,8 +30,8 @@ from registrar.domain.events import Event
 from registrar.domain.metadata import Presented
 from registrar.policy.document import Document
 from registrar.service import templates
-from registrar.service.administration import Operator
 from registrar.service.audit import Caller
+from registrar.service.operators import Operator
 from registrar.service.ports import ClientQuery, EventQuery
 from registrar.service.registration import register
 from registrar.service.registry import Registry

@@ -17,10 +17,11 @@ from registrar.domain.client import Client, State
 from registrar.domain.metadata import Presented
 from registrar.policy.document import Document
 from registrar.service import client_administration, inventory, review, templates
-from registrar.service.administration import Operator, Refused, suspend
+from registrar.service.administration import suspend
 from registrar.service.caps import eviction
 from registrar.service.labels import label
 from registrar.service.last_use import KIND
+from registrar.service.operators import Operator, Refused
 from registrar.service.ports import ClientQuery, Conflict, Drop, Item, Put
 from registrar.service.windows import REMEMBERED, OwnWindows
 from registrar.testing import FrozenClock, Served, served

@@ -40,6 +40,7 @@ from registrar.storage.migrations import SchemaMismatch, scripts
 from registrar.storage.postgres import PostgresStore
 from registrar.storage.postgres.batch import Company, Write
 from registrar.storage.postgres.connection import Address
+from registrar.storage.postgres.migration import _LOCK
 from registrar.storage.sqlite import SQLiteStore
 from registrar.testing.store_conformance import NOW, StoreParallel, _spend, a_client, a_token, an_event, an_item
 
@@ -399,6 +400,18 @@ async def test_replicas_migrate_at_the_same_moment(empty: str) -> None:
     await store.close()
 
 
+async def test_migrating_takes_its_time(empty: str) -> None:
+    """A large table, or another's turn, may take longer than any statement of a server."""
+    other = await asyncpg.connect(empty)
+    async with other.transaction():
+        await other.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        migrating = asyncio.create_task(migrate(empty, PostgreSQL(connect_seconds=0.3, statement_seconds=0.3)))
+        await asyncio.sleep(1.5)
+        assert not migrating.done()
+    assert await migrating == (0, KNOWN)
+    await other.close()
+
+
 async def test_an_older_schema_is_refused(empty: str) -> None:
     """Nothing is changed by itself; the message names the command. Once that was given, the same store goes on."""
     store = open_store(empty)
@@ -522,6 +535,10 @@ def test_an_address_that_is_not_plain_is_refused(url: str) -> None:
     [
         ("", "needs key_file"),
         ('key_file = "k"\n[server.postgresql]\nconnections = 0', "is more than 0"),
+        ('key_file = "k"\n[server.postgresql]\nstatement_seconds = 0.0004', "is from 0.001 to 2147483"),
+        ('key_file = "k"\n[server.postgresql]\nstatement_seconds = 1e10', "is from 0.001 to 2147483"),
+        ('key_file = "k"\n[server.postgresql]\nstatement_seconds = inf', "needs a number"),
+        ('key_file = "k"\n[server.postgresql]\nconnect_seconds = nan', "needs a number"),
         ('key_file = "k"\n[server.postgresql]\npool = 3', "unknown setting pool"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from typing import Any, Self
@@ -294,6 +295,31 @@ async def test_a_statement_that_takes_too_long_is_given_up(mortal: Server, addre
     await store.close()
 
 
+@pytest.mark.parametrize("code", ["40001", "40P01"], ids=["serialisation", "deadlock"])
+async def test_what_was_undone_for_another_is_tried_again(mortal: Server, address: str, code: str) -> None:
+    """As often as is of use, and then whoever waits is told to come back; neither way is anything there twice or half."""
+    store = PostgresStore(address, QUICK)
+    await store.create(a_client("c0"), an_event("c0"))
+    name = address.rpartition("/")[2]
+    await mortal.execute(
+        "CREATE SEQUENCE tried MINVALUE -1000 START 1; CREATE FUNCTION unlucky() RETURNS trigger AS $$ BEGIN IF nextval('tried') <= 3 THEN "
+        f"RAISE EXCEPTION 'the other goes first' USING ERRCODE = '{code}'; END IF; RETURN NEW; END $$ LANGUAGE plpgsql; "
+        "CREATE TRIGGER unlucky BEFORE INSERT ON event FOR EACH STATEMENT EXECUTE FUNCTION unlucky()",
+        name,
+    )
+    await asyncio.gather(*(store.create(a_client(f"c{at}"), an_event(f"c{at}")) for at in range(1, 6)))
+    assert await stored(store) == {f"c{at}" for at in range(6)}
+    await mortal.execute("ALTER SEQUENCE tried RESTART -1000", name)
+    problem = await outcome(store.create(a_client("late"), an_event("late")))
+    assert type(problem) is StoreUnavailable
+    assert "other writers were always first" in str(problem)
+    await mortal.execute("ALTER SEQUENCE tried RESTART 4", name)
+    assert "late" not in await stored(store)
+    await store.create(a_client("late"), an_event("late"))
+    assert "late" in await stored(store)
+    await store.close()
+
+
 async def test_a_replica_that_stands_still_does_not_hold_the_others_up(address: str) -> None:
     """Stopped in the middle of a transaction, it loses its session; the row that it had locked is written by another."""
     store = PostgresStore(address, QUICK)
@@ -353,6 +379,22 @@ async def test_of_several_hosts_the_one_that_takes_writes_is_found(mortal: Serve
     await store.create(a_client("c0"), an_event("c0"))
     assert await stored(store) == {"c0"}
     await store.close()
+
+
+async def test_a_host_that_says_nothing_leaves_the_others_their_time(mortal: Server, address: str) -> None:
+    """A machine that is gone refuses nothing: connecting to it never ends. Whoever comes hears from the next host all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        at = f"127.0.0.1:{silent.getsockname()[1]}"
+        store = PostgresStore(address.replace("127.0.0.1:", f"{at},127.0.0.1:"), QUICK)
+        await store.create(a_client("c0"), an_event("c0"))
+        assert await stored(store) == {"c0"}
+        await store.close()
+        alone = PostgresStore(address.replace(f"127.0.0.1:{mortal.port}", f"127.0.0.1:1,{at}"), QUICK)
+        problem = await outcome(alone.ready())
+        assert type(problem) is StoreUnavailable
+        assert "127.0.0.1:1/" in str(problem)
+        assert f"{at}/{address.rpartition('/')[2]} does not answer" in str(problem)
+        await alone.close()
 
 
 @pytest.fixture
@@ -415,3 +457,29 @@ async def test_a_standby_takes_over_with_all_that_was_acknowledged(pair: tuple[S
     assert found.uses == len(names)
     for store in stores:
         await store.close()
+
+
+async def test_what_the_standby_has_not_is_not_acknowledged(pair: tuple[Server, Server]) -> None:
+    """A commit that waits for its standby and is cut off there can be seen at once: it is no answer until the standby has it."""
+    primary, standby = pair
+    store = PostgresStore(primary.url("registry"), QUICK)
+    await store.create(a_client("c0"), an_event("c0"))
+    standby.pause()
+    writing = asyncio.create_task(outcome(store.create(a_client("c1"), an_event("c1"))))
+    other = await primary.connect("registry")
+    waits = "SELECT pid FROM pg_stat_activity WHERE application_name = 'registrar' AND wait_event = 'SyncRep'"
+    async with asyncio.timeout(20):
+        while not (waiting := await other.fetchval(waits)):
+            pass
+    await other.fetchval("SELECT pg_terminate_backend($1)", waiting)
+    assert type(await writing) is StoreUnavailable
+    assert await other.fetchval("SELECT count(*) FROM client") == 2  # it may be seen, and was promised to nobody
+    await other.close()
+    primary.kill()
+    standby.resume()
+    await asyncio.to_thread(standby.promote)
+    heir = PostgresStore(standby.url("registry"), QUICK)
+    await until_it_answers(heir)
+    assert "c0" in await stored(heir)
+    for one in (store, heir):
+        await one.close()

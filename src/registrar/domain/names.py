@@ -80,11 +80,6 @@ def read(name: str) -> Reading:
     return Reading(written, _spelled(_latinised(name), seen=True), "" if name.isascii() else _mixed(name))
 
 
-def skeleton(name: str) -> str:
-    """What is left of a name when everything that looks alike is the same; it is no text for people."""
-    return _seen(_latinised(name))
-
-
 def _spelled(text: str, *, seen: bool = False) -> Spelling:
     found = _WORD.findall(_seen(_INSIDE.sub(" ", text)) if seen else _INSIDE.sub(" ", text).casefold())
     edges, at = [0], 0

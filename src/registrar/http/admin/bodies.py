@@ -11,7 +11,7 @@ import msgspec
 from registrar.domain.errors import ProtocolError
 from registrar.domain.findings import shown
 from registrar.http.admin.call import Call
-from registrar.service import administration
+from registrar.service import operators
 
 LATEST: Final = 10**11
 """The last second that a request may name, some three thousand years from now."""
@@ -22,7 +22,7 @@ _MESSAGE: Final = {ord('"'): "'", ord("\\"): "/"}
 _Wanted = TypeVar("_Wanted")
 
 
-Why = Annotated[str, msgspec.Meta(max_length=administration.REASON)]
+Why = Annotated[str, msgspec.Meta(max_length=operators.REASON)]
 """A reason or another such text, of no more characters than an event holds of it."""
 
 

@@ -10,7 +10,7 @@ import msgspec
 from registrar.domain.access_token import InitialAccessToken
 from registrar.domain.errors import BearerError
 from registrar.http.answers import Given
-from registrar.service.administration import Operator
+from registrar.service.operators import Operator
 from registrar.service.registry import Issuer, Registry
 
 

@@ -16,9 +16,10 @@ from registrar.http.admin.bodies import LATEST, Reason, Why, not_taken, read, sa
 from registrar.http.admin.call import Call, Row
 from registrar.http.admin.pages import PAGED, limit_of
 from registrar.http.answers import Created, Jwt, Tagged
-from registrar.service import administration, client_administration, inventory, labels, receipts
-from registrar.service.administration import Refused, ReissuedToken
+from registrar.service import administration, client_administration, inventory, labels, operators, receipts
+from registrar.service.administration import ReissuedToken
 from registrar.service.inventory import Filters, Statistics
+from registrar.service.operators import Refused
 
 _FILTERS: Final = tuple(
     "label" if field.name == "labels" else field.encode_name for field in msgspec.structs.fields(Filters)
@@ -39,7 +40,7 @@ class LabelsWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RotationWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a secret is replaced."""
 
-    overlap: Annotated[int, msgspec.Meta(ge=0, le=administration.LARGEST)] | None = None
+    overlap: Annotated[int, msgspec.Meta(ge=0, le=operators.LARGEST)] | None = None
     """Seconds for which the old one still works; the issuer's setting by default."""
     reason: Why = ""
     """Why; it goes into the audit."""

@@ -11,9 +11,9 @@ from registrar.http.admin.bodies import Why, read
 from registrar.http.admin.call import Call, Row
 from registrar.http.admin.pages import PAGED, page
 from registrar.http.answers import Accepted
-from registrar.service import administration, bulk
-from registrar.service.administration import Unknown
+from registrar.service import bulk, operators
 from registrar.service.bulk import Job, Selection, ShownJob
+from registrar.service.operators import Unknown
 
 _SURVEYED: Final = 10_000
 """Clients that a dry run over HTTP looks at."""
@@ -28,7 +28,7 @@ class JobWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """To which."""
     reason: Why = ""
     """Why; it goes into the audit."""
-    overlap: Annotated[int, msgspec.Meta(ge=0, le=administration.LARGEST)] | None = None
+    overlap: Annotated[int, msgspec.Meta(ge=0, le=operators.LARGEST)] | None = None
     """Seconds for which replaced secrets still work; the issuer's setting by default."""
     dry_run: bool = False
     """Whether it is only counted what would be done."""

@@ -14,8 +14,8 @@ from registrar.http.admin.call import Call, Row
 from registrar.policy import comparison
 from registrar.policy.comparison import ShownPolicy
 from registrar.service import explanation
-from registrar.service.administration import Unknown
 from registrar.service.explanation import Explanation
+from registrar.service.operators import Unknown
 
 
 class Explained(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,8 +18,8 @@ from registrar.http.endpoints import Exchange, address_of
 from registrar.http.wire import Answer, Fields, Scope
 from registrar.service import admission
 from registrar.service import limits as rates
-from registrar.service.administration import Operator, Refused, Unknown
 from registrar.service.audit import Caller
+from registrar.service.operators import Operator, Refused, Unknown
 from registrar.service.registry import Issuer, Registry
 
 PREFIX: Final = "/admin/api/"

@@ -16,9 +16,9 @@ from registrar.http.admin.call import Call, Row
 from registrar.http.admin.jobs import narrowed, started
 from registrar.http.admin.pages import PAGED, limit_of
 from registrar.http.answers import Accepted, Created
-from registrar.service import administration, bulk, inventory
-from registrar.service.administration import Unknown
+from registrar.service import bulk, initial_access, inventory
 from registrar.service.bulk import Selection
+from registrar.service.operators import Unknown
 
 _TOKENS: Final = 200
 """Initial access tokens that are read at once where those within labels are looked for."""
@@ -86,7 +86,7 @@ async def _issue_token(call: Call) -> Created[answers.IssuedToken]:
         raise BearerError("insufficient_scope", f"The token lacks {beyond[0]}, and so does what it issues.")
     if asked.max_uses < 0 or asked.expires_in < 0:
         raise ProtocolError("invalid_request", "max_uses and expires_in are not negative.")
-    value, issued = await administration.issue_token(
+    value, issued = await initial_access.issue_token(
         *call.acting,
         kind=asked.kind,
         policy=asked.policy,
@@ -110,7 +110,7 @@ async def _revoke_token(call: Call) -> answers.RevokedToken | Accepted[answers.R
         raise Unknown(f"there is no initial access token {call.name} at {call.issuer.name}")
     if asked.cascade and "admin.clients" not in call.token.scope:
         raise BearerError("insufficient_scope", "What becomes of clients needs the scope admin.clients.")
-    await administration.revoke_token(*call.acting, call.name, again=bool(asked.cascade))
+    await initial_access.revoke_token(*call.acting, call.name, again=bool(asked.cascade))
     if not asked.cascade:
         return answers.RevokedToken(token_id=call.name, status=TokenStatus.REVOKED)
     reason = f"the initial access token {call.name} was revoked"
