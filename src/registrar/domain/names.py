@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 _WORD: Final = re.compile(r"[^\W\d_]+|\d+")
@@ -52,46 +53,38 @@ class Spelling(NamedTuple):
 _NOTHING: Final = Spelling("", frozenset())
 
 
-class Reading(NamedTuple):
-    """A name as it is written, and as it is read."""
+def written(name: str) -> Spelling:
+    """A name in the letters that it has, folded for case and compatibility: a name says whose spelling its own has.
 
-    written: Spelling
-    """Folded for case and compatibility, with the letters that it has; nothing, where no word of it is one by itself."""
-    seen: Spelling
-    """Its skeleton: the same for all that look alike."""
-    mixed: str
-    """The first word whose letters are of several scripts that look alike; empty where there is none."""
-
-    def says(self, other: Reading, *, whole: bool = False) -> bool:
-        """Whether it says another name in plain letters, as a word or words of it; `whole`, as all of it."""
-        return self.written.has(other.written, whole=whole)
-
-    def looks_like(self, other: Reading, *, whole: bool = False) -> bool:
-        """Whether a person would read another name in it."""
-        return self.seen.has(other.seen, whole=whole)
+    Nothing, where no word of it is one by itself: whoever takes words apart that a person reads as one does not say
+    them, but has them read.
+    """
+    if _APART.fullmatch(name) or (not name.isascii() and _TORN.search(name)):
+        return _NOTHING
+    return _spelled(_parted(unicodedata.normalize("NFKC", name)).casefold())
 
 
-@lru_cache(maxsize=4096)
-def read(name: str) -> Reading:
-    """A name as it is written and as it is read; the same names come again and again."""
-    # Whoever takes words apart that a person reads as one does not say them, but has them read.
-    torn = _APART.fullmatch(name) or (not name.isascii() and _TORN.search(name))
-    written = _NOTHING if torn else _spelled(unicodedata.normalize("NFKC", name))
-    return Reading(written, _spelled(_latinised(name), seen=True), "" if name.isascii() else _mixed(name))
+def seen(name: str) -> Spelling:
+    """The skeleton of a name, the same for all that look alike: a person reads in it whose skeleton its own has."""
+    folded = _parted(_latinised(name)).casefold().translate(_LOOKS_LIKE)
+    for pair, one in _PAIRS:
+        folded = folded.replace(pair, one)
+    return _spelled(folded)
 
 
-def skeleton(name: str) -> str:
-    """What is left of a name when everything that looks alike is the same; it is no text for people."""
-    return _seen(_latinised(name))
+def mixed(name: str) -> str:
+    """The first word of a name whose letters are of several scripts that look alike; empty where there is none."""
+    return "" if name.isascii() else _mixed(name)
 
 
-def _spelled(text: str, *, seen: bool = False) -> Spelling:
-    found = _WORD.findall(_seen(_INSIDE.sub(" ", text)) if seen else _INSIDE.sub(" ", text).casefold())
-    edges, at = [0], 0
-    for word in found:
-        at += len(word)
-        edges.append(at)
-    return Spelling("".join(found), frozenset(edges))
+def _parted(text: str) -> str:
+    """A text with a space before every word that begins inside another."""
+    return _INSIDE.sub(" ", text)
+
+
+def _spelled(text: str) -> Spelling:
+    words = _WORD.findall(text)
+    return Spelling("".join(words), frozenset(accumulate(map(len, words), initial=0)))
 
 
 def _latinised(name: str) -> str:
@@ -102,13 +95,6 @@ def _latinised(name: str) -> str:
     data = _confusables()
     bare = (one for one in _UNSEEN.sub("", decomposed) if not unicodedata.combining(one))
     return "".join(one if one.isascii() else _latin(data, one) for one in bare)
-
-
-def _seen(text: str) -> str:
-    folded = text.casefold().translate(_LOOKS_LIKE)
-    for pair, one in _PAIRS:
-        folded = folded.replace(pair, one)
-    return folded
 
 
 @cache
@@ -129,6 +115,7 @@ def _latin(data: Mapping[str, Sequence[Mapping[str, str]]], character: str) -> s
     return form[1] if form else character
 
 
+@lru_cache(maxsize=4096)  # the same names come again and again
 def _mixed(name: str) -> str:
     for word in _WORD.findall(name):
         scripts = {unicodedata.name(one, "").partition(" ")[0] for one in word if one.isalpha()}
