@@ -29,7 +29,7 @@ from registrar.service import checkpoints, limits, verification
 from registrar.service.audit import Caller
 from registrar.service.registration import register
 from registrar.service.registry import Registry
-from registrar.storage import sqlite
+from registrar.storage.sqlite import engine
 
 ACTOR = Actor("anonymous", "none", address="192.0.2.7")
 AT_ONCE = 128
@@ -107,7 +107,7 @@ def unchained() -> Iterator[None]:
     with (  # functions, because a mock would cost more than what it stands for
         mock.patch.object(chain, "batch", batch),
         mock.patch.object(merkle, "leaf", leaf),
-        mock.patch.object(sqlite, "_INSERT_BATCH", "SELECT ?, ?, ?, ?, ?, ?"),
+        mock.patch.object(engine, "INSERT_BATCH", "SELECT ?, ?, ?, ?, ?, ?"),
     ):
         yield
 

@@ -75,4 +75,5 @@ HYDRA = Server(
     command=lambda site: [*settings(site), str(PROGRAM), "serve", "public", "--dev"],
     ready="/health/ready",
     database=database,
+    beside=True,
 )

@@ -117,6 +117,7 @@ KEYCLOAK = Server(
     command=command,
     ready="/realms/bench/.well-known/openid-configuration",
     database=database,
+    beside=True,
     start_seconds=START_SECONDS,
     warm_up_seconds=WARM_UP_SECONDS,
 )

@@ -53,12 +53,14 @@ def on_postgresql(mode: str, prepare: Callable[[Site], list[dict[str, str]]] = n
             subprocess.run([*REGISTRAR, "migrate", "--config", str(site.config)], check=True, capture_output=True)
             yield PostgreSQLLedger(server)
 
-    return serving(prepare, database)
+    return serving(prepare, database, beside=True)
 
 
 def serving(
     prepare: Callable[[Site], list[dict[str, str]]],
     database: Callable[[Site], contextlib.AbstractContextManager[Ledger]],
+    *,
+    beside: bool = False,
 ) -> Server:
     """`registrar serve` on a database."""
     return Server(
@@ -66,6 +68,7 @@ def serving(
         ready="/healthz",
         prepare=prepare,
         database=database,
+        beside=beside,
     )
 
 

@@ -28,6 +28,8 @@ class Measured:
     title: str
     ours: bool
     registers: bool
+    beside: bool
+    """Whether a database server works beside it, which `others` then is."""
     runs: list[Run]
     starts: list[float]
     resident_mib: float
@@ -39,11 +41,6 @@ class Measured:
         """How many times the other's: the median of the ratios turn by turn, which a noisy machine disturbs least."""
         turns = zip(self.runs, other.runs, strict=True)
         return statistics.median(float(getattr(a, measure) / getattr(b, measure)) for a, b in turns)
-
-    @property
-    def alone(self) -> bool:
-        """Whether no database server works beside it, which `others` would be."""
-        return "PostgreSQL" not in self.title
 
     @property
     def start_seconds(self) -> float:
@@ -180,7 +177,7 @@ elsewhere, programs with no part in this."""
 
 def disturbance(rows: dict[str, Measured]) -> str:
     """A warning where other programs were at work: rates and latencies then say little, and CPU seconds a little more."""
-    worst = max((row.median("disturbed") for row in rows.values() if row.alone), default=0.0)
+    worst = max((row.median("disturbed") for row in rows.values() if not row.beside), default=0.0)
     if worst < QUIET:
         return ""
     return f"**Disturbed:** other programs took up to {worst:.0%} of a core during these runs. Repeat when the machine is quiet."

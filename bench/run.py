@@ -168,6 +168,7 @@ class Bench:
             row.title,
             self.ledger is not None,
             row.status == 201,
+            row.server.beside,
             self.runs,
             self.starts,
             resident_mib(self.pid),

@@ -30,13 +30,13 @@ from registrar.domain.events import Event
 from registrar.domain.metadata import Presented
 from registrar.policy.document import Document
 from registrar.service import templates
-from registrar.service.administration import Operator
 from registrar.service.audit import Caller
+from registrar.service.operators import Operator
 from registrar.service.ports import ClientQuery, EventQuery
 from registrar.service.registration import register
 from registrar.service.registry import Registry
 from registrar.service.templates import Wanted
-from registrar.storage.sqlite import connect
+from registrar.storage.sqlite.connection import connect
 
 AT_ONCE = 256
 READS = 20_000

@@ -63,7 +63,8 @@ class Server:
     """A server's command, the path that answers 200 once it is up, and what must be there before it starts.
 
     `prepare` says with what the row's request is filled in: one request is sent for each of its mappings.
-    `database` is there as long as the server is needed, and counts what is in it.
+    `database` is there as long as the server is needed, and counts what is in it; where it is a server too, it works
+    `beside`, on the core of the load.
     `start_seconds` may pass until it answers, and for `warm_up_seconds` it is loaded before anything is counted.
     """
 
@@ -71,6 +72,7 @@ class Server:
     ready: str
     prepare: Callable[[Site], list[dict[str, str]]] = nothing_to_prepare
     database: Callable[[Site], contextlib.AbstractContextManager[Ledger | None]] = lambda _: contextlib.nullcontext()
+    beside: bool = False
     start_seconds: int = START_SECONDS
     warm_up_seconds: int = WARM_UP_SECONDS
 

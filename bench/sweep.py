@@ -28,7 +28,7 @@ from registrar.service.audit import Caller
 from registrar.service.registration import register
 from registrar.service.registry import Registry
 from registrar.storage import records
-from registrar.storage.sqlite import connect
+from registrar.storage.sqlite.connection import connect
 
 BORN = 1_790_000_000
 NOW = BORN + 40 * DAY

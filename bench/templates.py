@@ -25,8 +25,8 @@ from registrar.domain.events import Actor
 from registrar.domain.metadata import Registered
 from registrar.policy.document import Document
 from registrar.service import management, templates
-from registrar.service.administration import Operator
 from registrar.service.audit import Caller
+from registrar.service.operators import Operator
 from registrar.service.registry import Issuer, Registry
 from registrar.service.templates import Wanted
 

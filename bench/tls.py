@@ -49,8 +49,8 @@ def certificate(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *, tls: bool):  # type: ignore[no-untyped-def]  # noqa: ANN201
-    """A server; gives its process and its port."""
+def serving(folder: Path, *, tls: bool, more: str = ""):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    """A server, with more in its configuration; gives its process and its port."""
     folder.mkdir()
     site = Site(folder, free_port())
     configure(site, "open", f"sqlite:///{site.database}")
@@ -59,7 +59,7 @@ def serving(folder: Path, *, tls: bool):  # type: ignore[no-untyped-def]  # noqa
         certificate(folder)
         files = f'tls_certificate = "{folder}/certificate.pem"\ntls_key = "{folder}/key.pem"\n'
         text = text.replace("[server]\n", f"[server]\n{files}").replace("http://", "https://")
-    site.config.write_text(text)
+    site.config.write_text(text + more)
     site.requests.write_bytes(request(site.port))
     with (folder / "log").open("wb") as log:
         command = ["taskset", "-c", str(SERVER_CORE), *REGISTRAR, "serve", "--config", str(site.config)]

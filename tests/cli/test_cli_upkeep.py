@@ -14,16 +14,19 @@ import pytest
 
 from conftest import Desk
 from postgresql import PostgreSQL as Server
+from postgresql import running
+from registrar.domain.settings import PostgreSQL
 from registrar.service.leases import EVERYWHERE
 from registrar.service.passage import KIND, Seen
-from registrar.service.ports import ClientQuery, EventQuery, Item, Put
+from registrar.service.ports import ClientQuery, EventQuery, Item, Put, StoreUnavailable
 from registrar.service.registry import Registry
 from registrar.storage import open_store
-from registrar.storage.copying import PAGE, CopyError, copy, open_rows
+from registrar.storage.copying import PAGE, CopyError, PostgresRows, copy, open_rows
 from registrar.storage.migrations import scripts
 from registrar.testing.store_conformance import a_client, a_key, a_token, an_event, an_item
 
 KNOWN = len(scripts("postgres"))
+QUICK = PostgreSQL(connect_seconds=0.3, statement_seconds=0.3)
 
 
 @pytest.fixture
@@ -226,6 +229,7 @@ def test_a_server_waits_while_its_file_is_copied(desk: Desk) -> None:
         store = open_store("sqlite:///first.db")
         rows = await open_rows("sqlite:///first.db")
         writing = asyncio.create_task(store.create(a_client("late"), an_event("late")))
+        await asyncio.sleep(0.3)
         assert await rows.count("client") == 5
         assert not writing.done()
         await rows.close()
@@ -235,10 +239,90 @@ def test_a_server_waits_while_its_file_is_copied(desk: Desk) -> None:
     asyncio.run(scene())
 
 
+def test_a_server_is_held_while_its_database_is_copied(desk: Desk, database: str) -> None:
+    """On PostgreSQL likewise: what nobody copies is not answered as stored, and afterwards the same server goes on."""
+    del desk
+
+    async def scene() -> None:
+        await fill(database)
+        store = open_store(database, postgresql=QUICK)
+        source, target = await open_rows(database), await open_rows("sqlite:///first.db")
+        refused: list[StoreUnavailable] = []
+
+        async def register() -> None:
+            with pytest.raises(StoreUnavailable, match="statement timeout") as raised:
+                await store.create(a_client("late"), an_event("late"))
+            refused.append(raised.value)
+
+        tasks: list[asyncio.Task[None]] = []
+
+        def told(table: str, count: int) -> None:
+            del table, count
+            if not tasks:
+                tasks.append(asyncio.create_task(register()))
+
+        await copy(source, target, told)
+        await tasks[0]
+        await target.close()
+        await source.close()
+        assert refused
+        await store.create(a_client("late"), an_event("late"))
+        await store.close()
+
+    asyncio.run(scene())
+    assert len(asyncio.run(everything("sqlite:///first.db"))) == len(asyncio.run(everything(database))) - 2
+
+
+def test_a_large_registry_takes_its_time(desk: Desk, database: str) -> None:
+    """Counting it, and reading a page where others are at work, may take longer than any statement of a server."""
+    del desk
+
+    async def scene() -> None:
+        rows = await open_rows(database, QUICK)
+        assert isinstance(rows, PostgresRows)
+        assert await rows._connection.fetchval("SELECT 1 FROM pg_sleep(1.5)") == 1
+        await rows.close()
+
+    asyncio.run(scene())
+
+
+def test_letting_go_of_a_database_that_hangs_ends(desk: Desk) -> None:
+    """Whoever copies learns what happened, also where the other side says nothing any more."""
+    del desk
+    with running() as server:
+        asyncio.run(server.execute("CREATE DATABASE registry"))
+
+        async def scene() -> None:
+            rows = await open_rows(server.url("registry"), QUICK)
+            server.pause()
+            async with asyncio.timeout(10):
+                await rows.close()
+            server.resume()
+
+        asyncio.run(scene())
+
+
+def test_text_that_postgresql_cannot_hold_is_named(desk: Desk, empty: str) -> None:
+    """An SQLite registry may hold a NUL; to try again would not help, so that is not what is said."""
+
+    async def odd() -> None:
+        store = open_store("sqlite:///first.db")
+        await store.change([Put(an_item("before\0after"))])
+        await store.close()
+
+    asyncio.run(odd())
+    result = desk.run("copy", "sqlite:///first.db", empty)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        r"Error: item at main, code, before\x00after: PostgreSQL has no text with a NUL in it"
+    )
+
+
 @pytest.mark.parametrize(
     ("source", "target", "complaint"),
     [
         ("sqlite:///one.db", "sqlite:///one.db", "FROM and TO are the same database"),
+        ("sqlite:///./one.db", "sqlite:///one.db", "FROM and TO are the same database"),
         ("sqlite:///none.db", "sqlite:///one.db", "none.db does not exist"),
         ("memory:", "sqlite:///one.db", "no database"),
         ("sqlite:///registrar.toml", "sqlite:///one.db", "registrar.toml: file is not a database"),

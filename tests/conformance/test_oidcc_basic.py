@@ -165,10 +165,10 @@ async def test_oidcc_prompt_login() -> None:
 
 
 async def test_oidcc_prompt_none_not_logged_in() -> None:
-    """Nobody is signed in and nothing may be shown: login_required, or interaction_required, at the client."""
+    """Nobody is signed in and nothing may be shown: login_required, at the client."""
     async with suite() as op:
         answer = await error(op, op.request(await basic(op), prompt="none"))
-        assert answer["error"] in ("login_required", "interaction_required")
+        assert answer["error"] == "login_required"
 
 
 async def test_oidcc_prompt_none_logged_in() -> None:

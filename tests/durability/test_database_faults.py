@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import httpx2
 import pytest
 from replicas import Replica, Replicas
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.anyio
 
 BODY = {"redirect_uris": ["https://app.example/cb"]}
 QUICK = "[server.postgresql]\nconnections = 4\nconnect_seconds = 1\nstatement_seconds = 1\n"
+OURS = "pg_stat_activity WHERE application_name = 'registrar' AND pid <> pg_backend_pid()"
 Fault = Callable[[postgresql.PostgreSQL], AbstractAsyncContextManager[None]]
 
 
@@ -83,6 +85,31 @@ async def slow(server: postgresql.PostgreSQL) -> AsyncIterator[None]:
     await server.execute("DROP FUNCTION drowsy CASCADE", "registry")
 
 
+@asynccontextmanager
+async def crowded(server: postgresql.PostgreSQL) -> AsyncIterator[None]:
+    """Others have every session that the server gives."""
+    held: list[asyncpg.Connection] = []
+    while True:
+        try:
+            held.append(await server.connect())
+        except asyncpg.TooManyConnectionsError:
+            ended = await held[0].fetchval(f"SELECT count(pg_terminate_backend(pid)) FROM {OURS}")
+            if not ended:
+                break
+    yield
+    for one in held:
+        await one.close()
+
+
+@asynccontextmanager
+async def closed(server: postgresql.PostgreSQL) -> AsyncIterator[None]:
+    """The database lets nobody in, as while it is renamed or restored."""
+    await server.execute("ALTER DATABASE registry ALLOW_CONNECTIONS false")
+    await server.execute(f"SELECT pg_terminate_backend(pid) FROM {OURS}")
+    yield
+    await server.execute("ALTER DATABASE registry ALLOW_CONNECTIONS true")
+
+
 @pytest.fixture
 async def replica(tmp_path: Path, mortal: postgresql.PostgreSQL) -> AsyncIterator[tuple[Replica, httpx2.AsyncClient]]:
     """One process, open to everybody."""
@@ -95,7 +122,7 @@ async def replica(tmp_path: Path, mortal: postgresql.PostgreSQL) -> AsyncIterato
 
 @pytest.mark.parametrize(
     ("fault", "ready"),
-    [(gone, 503), (hanging, 503), (read_only, 503), (locked, 503), (slow, 200)],
+    [(gone, 503), (hanging, 503), (read_only, 503), (locked, 503), (slow, 200), (crowded, 503), (closed, 503)],
     ids=lambda one: getattr(one, "__name__", ""),
 )
 async def test_a_fault_is_answered_and_survived(

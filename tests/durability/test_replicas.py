@@ -19,7 +19,8 @@ from registrar.config import assemble, read
 from registrar.domain.access_token import Kind
 from registrar.domain.metadata import Presented
 from registrar.service import checkpoints, templates, verification
-from registrar.service.administration import Operator, issue_token
+from registrar.service.initial_access import issue_token
+from registrar.service.operators import Operator
 from registrar.service.ports import ClientQuery, EventQuery
 from registrar.service.registry import Registry
 from registrar.service.templates import Wanted

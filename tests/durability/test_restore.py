@@ -14,7 +14,8 @@ from replicas import Replica, Replicas
 from postgresql import PostgreSQL
 from registrar.config import assemble, read
 from registrar.service import checkpoints, verification
-from registrar.service.administration import Operator, issue_token
+from registrar.service.initial_access import issue_token
+from registrar.service.operators import Operator
 from registrar.service.ports import ClientQuery
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 
 from registrar.domain.access_token import Kind
-from registrar.service import administration, keys
+from registrar.service import initial_access, keys
 from registrar.service.ports import EventQuery
 from registrar.testing import Served
 
@@ -127,7 +127,7 @@ def refused(answer: httpx2.Response, error: str, member: str = "", status: int =
 
 async def issue(server: Served, kind: str = "operator", **settings: Any) -> tuple[str, str]:
     """Issue an initial access token at the first issuer: its value and its identifier."""
-    value, token = await administration.issue_token(
+    value, token = await initial_access.issue_token(
         server.registry, server.issuer, server.operator, kind=Kind(kind), **settings
     )
     return value, token.token_id

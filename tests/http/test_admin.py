@@ -25,7 +25,7 @@ from registering import (
 
 from registrar.domain.access_token import ADMINISTRATION
 from registrar.http import admin
-from registrar.service import administration, checkpoints, keys, receipts
+from registrar.service import checkpoints, initial_access, keys, receipts
 from registrar.testing import Served, served
 
 pytestmark = pytest.mark.anyio
@@ -89,7 +89,7 @@ async def test_no_use_is_spent_and_nothing_registered() -> None:
         for _ in range(3):
             assert (await call(server, value, "GET", "clients")).status_code == 200
         denied = await server.client.post("/register", json=dict(MEMBERS), headers=bearer(value))
-        await administration.revoke_token(server.registry, server.issuer, server.operator, token_id)
+        await initial_access.revoke_token(server.registry, server.issuer, server.operator, token_id)
         after = await call(server, value, "GET", "clients")
 
         refused(denied, "insufficient_scope", status=403)

@@ -25,7 +25,7 @@ from registering import (
 )
 
 from registrar.domain.events import EVENTS, discloses
-from registrar.service import administration
+from registrar.service import administration, initial_access, operators
 from registrar.service.ports import EventQuery
 from registrar.testing import Served, served
 
@@ -230,7 +230,7 @@ rotate_on_update = true
         await administration.suspend(*acts(server, client), "under review")
         await manage(server, client)
         await administration.resume(*acts(server, client), "cleared")
-        await administration.revoke_token(server.registry, server.issuer, server.operator, token_id)
+        await initial_access.revoke_token(server.registry, server.issuer, server.operator, token_id)
         await manage(server, client, "DELETE")
         await manage(server, client)
         assert await kinds(server) == [
@@ -290,18 +290,18 @@ async def test_a_refused_act_of_an_operator_leaves_no_event() -> None:
     """Suspending twice, resuming what runs, touching what is deleted: refused, and nothing is told as done."""
     async with served() as server:
         client, public = await register(server), await register(server, PUBLIC)
-        with pytest.raises(administration.Refused, match="active"):
+        with pytest.raises(operators.Refused, match="active"):
             await administration.resume(*acts(server, client))
         await administration.suspend(*acts(server, client))
-        with pytest.raises(administration.Refused, match="suspended"):
+        with pytest.raises(operators.Refused, match="suspended"):
             await administration.suspend(*acts(server, client))
-        with pytest.raises(administration.Refused, match="without a secret"):
+        with pytest.raises(operators.Refused, match="without a secret"):
             await administration.rotate_secret(*acts(server, public))
         await administration.delete(*acts(server, public))
         for act in (administration.suspend, administration.delete, administration.rotate_secret):
-            with pytest.raises(administration.Refused, match="deleted"):
+            with pytest.raises(operators.Refused, match="deleted"):
                 await act(*acts(server, public))
-        with pytest.raises(administration.Refused, match="nobody"):
+        with pytest.raises(operators.Refused, match="nobody"):
             await administration.suspend(*acts(server, {"client_id": "nobody"}))
         assert await kinds(server) == ["client.registered"] * 2 + ["client.suspended", "client.deleted"]
 
@@ -452,7 +452,7 @@ async def test_no_credential_reaches_the_audit_or_the_log(caplog: pytest.LogCapt
             await misuse(server, wrong, initial, [client, symmetric, public])
         known.add((await administration.rotate_secret(*acts(server, symmetric)))[0])
         seen((await manage(server, symmetric)).json())
-        await administration.revoke_token(server.registry, server.issuer, server.operator, token_id)
+        await initial_access.revoke_token(server.registry, server.issuer, server.operator, token_id)
         await administration.suspend(*acts(server, symmetric))
         assert (await manage(server, symmetric)).status_code == 403
         await administration.delete(*acts(server, symmetric))

@@ -25,8 +25,9 @@ from authorizing import (
 from registering import MEMBERS, configured, refused, register
 
 from registrar.config import create_key_file
+from registrar.domain.credentials import Unreadable
 from registrar.domain.events import Actor
-from registrar.service import administration, keys
+from registrar.service import initial_access, keys
 from registrar.testing import Served, served
 
 pytestmark = pytest.mark.anyio
@@ -43,16 +44,21 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
+def configuration(database: str, key_file: Path) -> str:
+    """What a replica is started with."""
+    return configured(
+        url="http://127.0.0.1:8000",
+        registration="management = true",
+        tables=f"{SCOPES}[issuer.main.authorization]\n[issuer.main.openid]\n",
+        database=database,
+    ).replace("[server]", f'[server]\nkey_file = "{key_file}"')
+
+
 @pytest.fixture
 async def pair(either: str, tmp_path: Path) -> AsyncIterator[Pair]:
     """Two of them on one database, with nothing in common but that, the configuration and the key file."""
     create_key_file(tmp_path / "keys")
-    text = configured(
-        url="http://127.0.0.1:8000",
-        registration="management = true",
-        tables=f"{SCOPES}[issuer.main.authorization]\n[issuer.main.openid]\n",
-        database=either,
-    ).replace("[server]", f'[server]\nkey_file = "{tmp_path}/keys"')
+    text = configuration(either, tmp_path / "keys")
     async with served(text) as one, served(text) as other:
         await keys.ensure(one.registry, one.issuer)
         yield one, other
@@ -97,11 +103,11 @@ async def test_an_initial_access_token_ends_everywhere(pair: Pair) -> None:
         headers = {"authorization": f"Bearer {value}"}
         return (await server.client.post("/register", json=MEMBERS, headers=headers)).status_code
 
-    once, _ = await administration.issue_token(*issue, max_uses=1)
+    once, _ = await initial_access.issue_token(*issue, max_uses=1)
     assert [await come(server, once) for server in (other, one, other)] == [201, 401, 401]
-    many, issued = await administration.issue_token(*issue, max_uses=0)
+    many, issued = await initial_access.issue_token(*issue, max_uses=0)
     assert [await come(server, many) for server in (other, one)] == [201, 201]
-    await administration.revoke_token(one.registry, one.issuer, one.operator, issued.token_id)
+    await initial_access.revoke_token(one.registry, one.issuer, one.operator, issued.token_id)
     assert [await come(server, many) for server in (other, one)] == [401, 401]
 
 
@@ -172,3 +178,29 @@ async def test_a_new_signing_key_is_published_everywhere(pair: Pair) -> None:
     await keys.rotate(one.registry, one.issuer, Actor("operator", "none"), endpoint="tests", algorithms=["ES256"])
     after = {one["kid"] for one in (await other.client.get("/jwks")).json()["keys"]}
     assert before < after
+
+
+async def test_another_key_file_is_told(
+    pair: Pair, either: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A replica that cannot open what the others sign with says so when it starts; clients are managed at it all the same."""
+    one, _ = pair
+    assert "key file" not in caplog.text
+    create_key_file(tmp_path / "others")
+    async with served(configuration(either, tmp_path / "others")) as stray:
+        await keys.ensure(stray.registry, stray.issuer)
+        [told] = [record for record in caplog.records if "key file" in record.getMessage()]
+        assert "does not open the signing keys of the issuer main" in told.getMessage()
+        assert "`registrar keys rotate`" in told.getMessage()
+        for first, second in ((one, stray), (stray, one)):
+            client = await register(first, MEMBERS)
+            headers = {"authorization": f"Bearer {client['registration_access_token']}"}
+            path = client["registration_client_uri"].removeprefix("http://127.0.0.1:8000")
+            assert (await second.client.get(path, headers=headers)).status_code == 200
+        with pytest.raises(Unreadable):
+            await keys.signer(stray.registry, stray.issuer, "ES256")
+        await keys.rotate(stray.registry, stray.issuer, Actor("operator", "none"), endpoint="tests")
+        caplog.clear()
+        await keys.ensure(stray.registry, stray.issuer)
+        assert (await keys.signer(stray.registry, stray.issuer, "ES256")).kid
+    assert "key file" not in caplog.text

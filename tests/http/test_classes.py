@@ -32,7 +32,7 @@ from registrar.config import ConfigurationError, parse
 from registrar.domain.findings import Finding, Verdict
 from registrar.policy import Facts
 from registrar.policy.document import Document
-from registrar.service.administration import Refused
+from registrar.service.operators import Refused
 from registrar.testing import Documents, FrozenClock, served
 from registrar.testing.authority import Authority
 

@@ -31,7 +31,6 @@ ELSEWHERE: Final = {
     "declined",
     "login_required",
     "consent_required",
-    "interaction_required",
     "too_many_registrations",
     "too_many_clients",
 }

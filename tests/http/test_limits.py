@@ -16,10 +16,12 @@ from registrar.config import ConfigurationError, create_key_file, parse
 from registrar.domain.client import Client, State
 from registrar.domain.metadata import Presented
 from registrar.policy.document import Document
-from registrar.service import caps, client_administration, inventory, review, templates
-from registrar.service.administration import Operator, Refused, suspend
+from registrar.service import client_administration, inventory, review, templates
+from registrar.service.administration import suspend
+from registrar.service.caps import eviction
 from registrar.service.labels import label
 from registrar.service.last_use import KIND
+from registrar.service.operators import Operator, Refused
 from registrar.service.ports import ClientQuery, Conflict, Drop, Item, Put
 from registrar.service.windows import REMEMBERED, OwnWindows
 from registrar.testing import FrozenClock, Served, served
@@ -623,7 +625,7 @@ async def test_what_was_looked_at_for_room_is_not_looked_at_by_everybody(
 
 async def test_a_flood_does_not_come_back_to_those_it_drove_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many were deleted, and whenever: the next one finds its room behind them."""
-    monkeypatch.setattr(caps, "_PAGES", (2, 2))
+    monkeypatch.setattr(eviction, "_PAGES", (2, 2))
     async with served(limited(clients="total = 3")) as server:
         for _ in range(12):
             server.clock.advance(1_000)

@@ -31,7 +31,7 @@ from registering import (
 )
 
 from registrar.domain.client import State
-from registrar.service import administration
+from registrar.service import administration, operators
 from registrar.service.ports import ClientQuery
 from registrar.storage.memory import MemoryStore
 from registrar.testing import FrozenClock, Served, served
@@ -457,7 +457,7 @@ async def test_a_tombstone_is_left() -> None:
         assert (record.credentials.tokens, record.credentials.secrets) == ((), ())
         assert record.credentials.data_key is None
         assert not record.credentials.secret_is(client["client_secret"], server.clock.now)
-        with pytest.raises(administration.Refused):
+        with pytest.raises(operators.Refused):
             await administration.resume(server.registry, server.issuer, server.operator, client["client_id"])
 
 

@@ -28,7 +28,7 @@ from registering import (
 from registrar.config import ConfigurationError, closed, development, parse
 from registrar.domain.access_token import Kind
 from registrar.policy.document import Document
-from registrar.service import administration
+from registrar.service import initial_access, operators
 from registrar.service.ports import ClientQuery
 from registrar.storage.memory import MemoryStore
 from registrar.testing import FrozenClock, Served, served
@@ -172,7 +172,7 @@ async def test_a_bad_token_is_refused_in_open_mode_too() -> None:
         await register(server, token=spent)
         expired, _ = await issue(server, lifetime=10)
         revoked, token_id = await issue(server)
-        await administration.revoke_token(server.registry, server.issuer, server.operator, token_id)
+        await initial_access.revoke_token(server.registry, server.issuer, server.operator, token_id)
         server.clock.advance(10)
         before = len(await server.registry.store.clients(ClientQuery()))
         for bad in ("unknown", spent, expired, revoked):
@@ -231,7 +231,7 @@ async def test_a_registration_can_be_traced_to_its_token() -> None:
         assert not await server.registry.store.clients(ClientQuery(owner="bob"))
         shown = record.public()
         assert (shown.owner, shown.token_label, shown.assurance) == ("ada", "ada's laptop", "user")
-        with pytest.raises(administration.Refused, match="owner"):
+        with pytest.raises(operators.Refused, match="owner"):
             await issue(server, kind="user")
 
 
@@ -329,13 +329,13 @@ async def test_a_revoked_token_registers_nothing_more() -> None:
         value, token_id = await issue(server, kind="client", max_uses=0)
         client = await register(server, token=value)
         act = (server.registry, server.issuer, server.operator)
-        await administration.revoke_token(*act, token_id)
+        await initial_access.revoke_token(*act, token_id)
         answer = await post(server, token=value)
         refused(answer, "invalid_token", status=401)
         assert (await manage(server, client)).json() == client
         for gone in (token_id, "nothing"):
-            with pytest.raises(administration.Refused, match=gone):
-                await administration.revoke_token(*act, gone)
+            with pytest.raises(operators.Refused, match=gone):
+                await initial_access.revoke_token(*act, gone)
 
 
 @pytest.mark.requirement("R7592-20", "SEED-61")
@@ -360,7 +360,7 @@ essential = true
         first, second = await events(server, "client.registered")
         assert (first["policy"], second["policy"]) == ("gateway", "default")
         assert first["policy_digest"] != second["policy_digest"]
-        with pytest.raises(administration.Refused, match="nothing"):
+        with pytest.raises(operators.Refused, match="nothing"):
             await issue(server, policy="nothing")
 
 

@@ -10,7 +10,7 @@ from registering import PUBLIC, as_update, bearer, configured, events, issue, ma
 
 from registrar.domain.client import State
 from registrar.service import administration, checkpoints, client_administration, holding, receipts, review
-from registrar.service.administration import Operator, Refused, Unknown
+from registrar.service.operators import Operator, Refused, Unknown
 from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
 

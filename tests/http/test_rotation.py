@@ -12,7 +12,7 @@ from registering import MEMBERS, as_update, configured, events, manage, on_disk,
 
 from registrar.domain.credentials import KeyEncryptionKeys
 from registrar.service import administration
-from registrar.service.administration import Refused
+from registrar.service.operators import Refused
 from registrar.testing import Served, served
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ from registrar.domain import jws
 from registrar.domain.errors import RegistrationError
 from registrar.policy.document import ConfigurationError, Document
 from registrar.service import administration, keys, statements
-from registrar.service.administration import Refused
+from registrar.service.operators import Refused
 from registrar.testing import Served, served
 
 pytestmark = pytest.mark.anyio

@@ -23,7 +23,7 @@ from registrar.domain.metadata import MEMBERS
 from registrar.domain.template import TemplateState
 from registrar.policy.document import ConfigurationError, Document
 from registrar.service import administration, checkpoints, receipts, templates
-from registrar.service.administration import Refused
+from registrar.service.operators import Refused
 from registrar.service.ports import ClientQuery
 from registrar.service.templates import Wanted
 from registrar.storage.memory import MemoryStore

@@ -15,8 +15,8 @@ from registrar.domain.access_token import ADMINISTRATION
 from registrar.domain.credentials import PresentedToken
 from registrar.domain.terms import term
 from registrar.http import admin
-from registrar.service import administration, inventory, labels
-from registrar.service.administration import Refused
+from registrar.service import initial_access, inventory, labels
+from registrar.service.operators import Refused
 from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
 
@@ -72,7 +72,7 @@ async def test_a_token_labels_what_it_registers() -> None:
 async def test_a_page_of_a_tenants_tokens_looks_at_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are of others; where a page found few, it says where to go on, and none is told twice."""
     monkeypatch.setattr(inventory, "LOOKS", 3)
-    monkeypatch.setattr(admin, "_TOKENS", 2)
+    monkeypatch.setattr("registrar.http.admin.tokens._TOKENS", 2)
     async with served(configured(issuer=ON)) as server:
         own = await tenant(server, "acme")
         for name in ("other", "other", "other", "other", "acme", "other", "acme"):
@@ -117,7 +117,7 @@ async def test_an_operator_labels() -> None:
         assert [one["reason"] for one in await events(server, "client.labelled")][1] == "tenant=b, workflow="
         for bad in ({"colour": "red"}, {"tenant": ""}):
             with pytest.raises(Refused):
-                await administration.issue_token(server.registry, server.issuer, server.operator, labels=bad)
+                await initial_access.issue_token(server.registry, server.issuer, server.operator, labels=bad)
 
 
 @pytest.mark.requirement("SEED-80")

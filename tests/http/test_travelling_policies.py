@@ -19,7 +19,7 @@ from registering import (
 )
 
 from registrar.service import administration
-from registrar.service.administration import Refused
+from registrar.service.operators import Refused
 from registrar.testing import served
 
 pytestmark = pytest.mark.anyio

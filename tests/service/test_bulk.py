@@ -16,11 +16,11 @@ from registrar.domain.client import Admission, Assurance, Client, State
 from registrar.domain.errors import ProtocolError
 from registrar.domain.events import Event
 from registrar.domain.metadata import Presented
-from registrar.service import administration, bulk, leases, management, registration
-from registrar.service.administration import Refused, Unknown
+from registrar.service import administration, bulk, initial_access, leases, management, registration
 from registrar.service.admission import admit
 from registrar.service.audit import Caller
 from registrar.service.bulk import Act, Job, Selection
+from registrar.service.operators import Refused, Unknown
 from registrar.service.ports import Change, ClientQuery, EventQuery, Store, StoreUnavailable
 from registrar.storage.memory import MemoryStore
 from registrar.testing import OPEN, Served, served
@@ -345,8 +345,8 @@ async def test_a_cascade_beside_registrations(tmp_path: Path) -> None:
     text = CLIENT_MODE.replace("memory:", f"sqlite:///{tmp_path}/registrar.db")
     async with served(text) as server:
         acting = (server.registry, server.issuer, server.operator)
-        value, token = await administration.issue_token(*acting, kind=Kind.CLIENT, max_uses=0)
-        spared, _ = await administration.issue_token(*acting, kind=Kind.CLIENT, max_uses=0)
+        value, token = await initial_access.issue_token(*acting, kind=Kind.CLIENT, max_uses=0)
+        spared, _ = await initial_access.issue_token(*acting, kind=Kind.CLIENT, max_uses=0)
         made: list[str] = []
         refusals: set[str] = set()
         enough = asyncio.Event()
@@ -370,7 +370,7 @@ async def test_a_cascade_beside_registrations(tmp_path: Path) -> None:
         kept = await registration.register(
             server.registry, server.issuer, Presented({**MEMBERS}), Caller("test", spared)
         )
-        await administration.revoke_token(*acting, token.token_id)
+        await initial_access.revoke_token(*acting, token.token_id)
         job = await bulk.start(*acting, Act.DELETE, Selection(token=token.token_id), whenever=True)
         done = await bulk.run(server.registry, server.issuer, job.job_id)
         ended.set()

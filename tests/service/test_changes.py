@@ -18,6 +18,7 @@ from registrar.service import (
     administration,
     client_administration,
     holding,
+    initial_access,
     inventory,
     labels,
     lifecycle,
@@ -25,7 +26,7 @@ from registrar.service import (
     statements,
     templates,
 )
-from registrar.service.administration import Operator, Refused, Unknown
+from registrar.service.operators import Operator, Refused, Unknown
 from registrar.service.ports import ClientQuery, EventQuery
 from registrar.storage import open_store
 from registrar.testing import FrozenClock, Served, served
@@ -407,7 +408,7 @@ async def test_what_another_tenant_has_is_not_replaced(software: Software, url: 
     """Nor ended, by whoever shows a statement of the same software and a token of theirs; its own tenant's token may."""
     async with serve(software, replacing(software), url) as server:
         mine, theirs = [
-            (await administration.issue_token(*acts(server), labels={"tenant": name}, max_uses=0))[0]
+            (await initial_access.issue_token(*acts(server), labels={"tenant": name}, max_uses=0))[0]
             for name in ("acme", "other")
         ]
 
@@ -509,7 +510,7 @@ extends = ["careful"]
 redirect_host = "refuse"
 """
     async with serve(software, replacing(software, "") + lax, url) as server:
-        value, _ = await administration.issue_token(*acts(server), policy="strict")
+        value, _ = await initial_access.issue_token(*acts(server), policy="strict")
         own = {"authorization": f"Bearer {value}"}
         answer = await server.client.post("/register", json=said(software), headers=own)
         assert answer.status_code == 201, answer.text
@@ -584,7 +585,7 @@ async def test_what_ended_is_listed_no_more(url: str) -> None:
     """Nor what ended with its template, or by time, of which nothing is written beside the client yet."""
     life = "[policy.careful.lifetime]\nclient = 1000"
     async with served(configured(CHANGES + life, issuer="admin_api = true"), store=open_store(url)) as server:
-        value, _ = await administration.issue_token(*acts(server), scope=("admin.reviews",))
+        value, _ = await initial_access.issue_token(*acts(server), scope=("admin.reviews",))
         own = {"authorization": f"Bearer {value}"}
 
         async def listed() -> list[str]:
@@ -795,7 +796,7 @@ async def test_an_operator_registers_what_nobody_else_may(url: str) -> None:
         made = await client_administration.create(*acts(server), APP)  # type: ignore[arg-type]
         assert "registration_state" not in made
         assert "registration.held" not in await kinds(server)
-        value, _ = await administration.issue_token(*acts(server))
+        value, _ = await initial_access.issue_token(*acts(server))
         own = {"authorization": f"Bearer {value}"}
         answer = await server.client.post("/register", json=APP, headers=own)
         assert answer.json()["registration_state"] == "pending"
@@ -879,7 +880,7 @@ async def test_nor_to_a_registration_that_could_ask_for_any(url: str) -> None:
 async def test_names_of_nothing(url: str, name: str) -> None:
     """Whatever is asked for, by whatever name, is not there, or is no name at all; nothing of it is our fault."""
     async with served(configured(issuer="admin_api = true"), store=open_store(url)) as server:
-        value, _ = await administration.issue_token(*acts(server), scope=("admin.reviews",))
+        value, _ = await initial_access.issue_token(*acts(server), scope=("admin.reviews",))
         own = {"authorization": f"Bearer {value}"}
         path = f"/admin/api/reviews/{quote(name, safe='%')}"
         decided = {"json": {"digest": "x", "reason": name}, "headers": own}
@@ -910,7 +911,7 @@ async def test_decisions_that_cannot_be_read_decide_nothing(url: str, body: byte
     """They are refused with what is wrong, and what is held is held."""
     async with served(configured(issuer="admin_api = true"), store=open_store(url)) as server:
         made = await held(server)
-        value, _ = await administration.issue_token(*acts(server), scope=("admin.reviews",), max_uses=0)
+        value, _ = await initial_access.issue_token(*acts(server), scope=("admin.reviews",), max_uses=0)
         own = {"authorization": f"Bearer {value}", "content-type": "application/json"}
         path = f"/admin/api/reviews/{made['client_id']}"
         digest = (await server.client.get(path, headers=own)).json()["digest"].encode()
@@ -925,7 +926,7 @@ async def test_pages_of_what_is_held(url: str) -> None:
     """In the order of the clients' identifiers, each once, also while some are decided."""
     async with served(configured(issuer="admin_api = true"), store=open_store(url)) as server:
         made = sorted([(await held(server))["client_id"] for _ in range(5)])
-        value, _ = await administration.issue_token(*acts(server), scope=("admin.reviews",))
+        value, _ = await initial_access.issue_token(*acts(server), scope=("admin.reviews",))
         own = {"authorization": f"Bearer {value}"}
         seen: list[str] = []
         after = ""
@@ -947,7 +948,7 @@ async def test_a_tenants_page_looks_at_so_many_and_no_more(monkeypatch: pytest.M
     async with served(configured(issuer="admin_api = true")) as server:
         made = sorted([(await held(server))["client_id"] for _ in range(5)])
         await labels.label(*acts(server), made[-1], {"tenant": "ours"})
-        value, _ = await administration.issue_token(*acts(server), scope=("admin.reviews",), within={"tenant": "ours"})
+        value, _ = await initial_access.issue_token(*acts(server), scope=("admin.reviews",), within={"tenant": "ours"})
         own = {"authorization": f"Bearer {value}"}
         first = (await server.client.get("/admin/api/reviews", headers=own)).json()
         assert first == {"reviews": [], "after": made[2]}
@@ -962,7 +963,7 @@ async def test_a_ceiling_holds_over_http_too(url: str) -> None:
     policy = '[policy.careful.changes]\nscope = "review"'
     async with served(configured(policy, issuer=catalogue), store=open_store(url)) as server:
         made = await held(server, scope="openid email")
-        value, _ = await administration.issue_token(*acts(server), scope=("admin.reviews", "openid"))
+        value, _ = await initial_access.issue_token(*acts(server), scope=("admin.reviews", "openid"))
         own = {"authorization": f"Bearer {value}"}
         path = f"/admin/api/reviews/{made['client_id']}"
         digest = (await server.client.get(path, headers=own)).json()["digest"]

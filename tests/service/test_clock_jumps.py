@@ -15,7 +15,16 @@ import pytest
 
 from registrar.domain.client import State
 from registrar.domain.settings import KeySetCaching
-from registrar.service import administration, leases, lifecycle, outbox, passage, retention, sweep, verification
+from registrar.service import (
+    initial_access,
+    leases,
+    lifecycle,
+    outbox,
+    passage,
+    retention,
+    sweep,
+    verification,
+)
 from registrar.service.agreement import Agreement
 from registrar.service.attempts import LONGEST, Attempts
 from registrar.service.delivery import Line
@@ -204,7 +213,7 @@ async def test_registration_goes_on(jump: int) -> None:
 async def test_a_token_is_refused_and_comes_back() -> None:
     """Its end counts by the clock of the moment, and nothing is written that would outlast a wrong one."""
     async with served(CLOSED) as server:
-        token, _ = await administration.issue_token(server.registry, server.issuer, server.operator, lifetime=HOUR)
+        token, _ = await initial_access.issue_token(server.registry, server.issuer, server.operator, lifetime=HOUR)
         server.clock.advance(2 * HOUR)
         await register(server, token, expect=401)
         server.clock.advance(-2 * HOUR)

@@ -15,8 +15,8 @@ from registrar.domain.settings import Fetching
 from registrar.domain.webhook import DELAYS
 from registrar.http.fetch import Fetcher
 from registrar.service import administration, delivery, outbox, webhooks
-from registrar.service.administration import Refused, Unknown
 from registrar.service.delivery import Line, NoKeys, keep_delivering
+from registrar.service.operators import Refused, Unknown
 from registrar.service.ports import EventQuery, Item, Put, StoreUnavailable
 from registrar.service.webhooks import ShownWebhook
 from registrar.testing import FrozenClock, Served, served

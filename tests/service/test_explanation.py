@@ -19,7 +19,7 @@ from registrar.domain.metadata import Presented
 from registrar.policy import Judge
 from registrar.policy.document import Document
 from registrar.policy.loader import load
-from registrar.service import administration, registration, statements, templates
+from registrar.service import administration, initial_access, registration, statements, templates
 from registrar.service.audit import Caller
 from registrar.service.explanation import Supposed, explain, impact
 from registrar.service.ports import EventQuery
@@ -79,7 +79,7 @@ async def test_three_agree(tmp_path: Path, refused: bool) -> None:
     request = REQUEST if not refused else {name: value for name, value in REQUEST.items() if name != "contacts"}
     (tmp_path / "request.json").write_text(json.dumps(request))
     async with served(text) as server:
-        token, _ = await administration.issue_token(
+        token, _ = await initial_access.issue_token(
             server.registry, server.issuer, server.operator, scope=("admin.policies",)
         )
         headers = {"authorization": f"Bearer {token}"}
@@ -200,7 +200,7 @@ authentication = ["initial_access_token"]
 """
     async with served() as server:
         caller = Caller("test")
-        value, _ = await administration.issue_token(
+        value, _ = await initial_access.issue_token(
             server.registry, server.issuer, server.operator, kind=Kind.CLIENT, max_uses=0
         )
         known = Caller("test", value)

@@ -15,8 +15,8 @@ from registrar.domain.client import Admission, Assurance, State
 from registrar.domain.credentials import Credentials, SecretRecord
 from registrar.domain.metadata import Registered
 from registrar.service import inventory, templates
-from registrar.service.administration import Operator
 from registrar.service.inventory import Filters, page
+from registrar.service.operators import Operator
 from registrar.service.ports import ClientQuery
 from registrar.testing import Served, served
 from registrar.testing.store_conformance import NOW, a_client, an_event, digest

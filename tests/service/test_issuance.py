@@ -16,7 +16,7 @@ from registrar.domain.client import Client
 from registrar.domain.credentials import KeyEncryptionKeys, PresentedToken, Unreadable
 from registrar.domain.errors import RegistrationError
 from registrar.domain.metadata import Presented
-from registrar.service import administration, issuance, keys, management, registration
+from registrar.service import administration, initial_access, issuance, keys, management, registration
 from registrar.service.audit import Caller
 from registrar.service.registry import Registry
 from registrar.testing import OPEN, Served, served
@@ -81,7 +81,7 @@ async def test_a_stolen_database_holds_no_credential(tmp_path: Path) -> None:
     """In no file of it stands a secret, a token, or one of them in another spelling."""
     text = OPEN.replace("memory:", f"sqlite:///{tmp_path}/registrar.db")
     async with served(text) as server:
-        value, _ = await administration.issue_token(server.registry, server.issuer, server.operator)
+        value, _ = await initial_access.issue_token(server.registry, server.issuer, server.operator)
         clients = [
             await registered(server),
             await registered(server, **SYMMETRIC),

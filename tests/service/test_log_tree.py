@@ -19,7 +19,7 @@ from registrar.policy.document import Document
 from registrar.service import checkpoints, receipts, tree, verification
 from registrar.service.ports import EventQuery
 from registrar.service.registry import Registry
-from registrar.storage.sqlite import migrate
+from registrar.storage.sqlite.migration import migrate
 
 pytestmark = pytest.mark.anyio
 

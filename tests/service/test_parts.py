@@ -10,7 +10,7 @@ import pytest
 
 from registrar.domain.access_token import Kind
 from registrar.domain.client import Client
-from registrar.service import administration
+from registrar.service import initial_access
 from registrar.service.ports import ClientQuery
 from registrar.testing import FrozenClock, Served, served
 from registrar.testing.directory import Directory, Software, new_key
@@ -79,7 +79,7 @@ async def record(server: Served, answer: Any) -> Client:
 
 async def issued(server: Served, scope: tuple[str, ...] = ("dcr",)) -> str:
     """An initial access token."""
-    value, _ = await administration.issue_token(
+    value, _ = await initial_access.issue_token(
         server.registry, server.issuer, server.operator, kind=Kind.CLIENT, scope=scope
     )
     return str(value)

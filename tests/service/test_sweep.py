@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from registrar.domain.client import State
 from registrar.domain.lifecycle import DAY, Step
 from registrar.domain.metadata import Presented
 from registrar.policy.document import Document
-from registrar.service import administration, sweep
+from registrar.service import administration, operators, sweep
 from registrar.service.audit import Caller
 from registrar.service.ports import Conflict, EventQuery, Item, Put
 from registrar.service.registration import register
@@ -160,7 +161,7 @@ async def test_an_operator_may_keep_down_what_time_suspended() -> None:
         assert (await server.client.get(f"/register/{made['client_id']}", headers=read(made))).status_code == 403
         assert await state(server, made) is State.SUSPENDED
         assert (await kinds(server, made))[1:4] == ["client.expiring", "client.suspended", "client.suspended"]
-        with pytest.raises(administration.Refused):
+        with pytest.raises(operators.Refused):
             await administration.suspend(server.registry, server.issuer, server.operator, made["client_id"])
 
 
@@ -247,6 +248,18 @@ async def test_clients_from_before_get_dates() -> None:
             assert await sweep.adopt(registry) == 0
             assert (await sweep.sweep(registry))[Step.WARN] == 1
         assert (await kinds(server, made))[-1] == "client.expiring"
+
+
+async def test_looking_at_all_clients_rests() -> None:
+    """A million of them are minutes of the loop, in which others want to be answered."""
+    async with served(TEXT) as server:
+        for _ in range(120):
+            await registered(server)
+        began = time.perf_counter()
+        pages: list[int] = []
+        await sweep.adopt(server.registry, rest=0.001, told=pages.append)
+        assert pages == [100, 20]
+        assert time.perf_counter() - began >= 0.12
 
 
 # --- beside others --------------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ from registrar.storage.migrations import SchemaMismatch, scripts
 from registrar.storage.postgres import PostgresStore
 from registrar.storage.postgres.batch import Company, Write
 from registrar.storage.postgres.connection import Address
+from registrar.storage.postgres.migration import _LOCK
 from registrar.storage.sqlite import SQLiteStore
 from registrar.testing.store_conformance import NOW, StoreParallel, _spend, a_client, a_token, an_event, an_item
 
@@ -397,6 +398,18 @@ async def test_replicas_migrate_at_the_same_moment(empty: str) -> None:
     store = open_store(empty)
     await store.create(a_client(), an_event())
     await store.close()
+
+
+async def test_migrating_takes_its_time(empty: str) -> None:
+    """A large table, or another's turn, may take longer than any statement of a server."""
+    other = await asyncpg.connect(empty)
+    async with other.transaction():
+        await other.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        migrating = asyncio.create_task(migrate(empty, PostgreSQL(connect_seconds=0.3, statement_seconds=0.3)))
+        await asyncio.sleep(1.5)
+        assert not migrating.done()
+    assert await migrating == (0, KNOWN)
+    await other.close()
 
 
 async def test_an_older_schema_is_refused(empty: str) -> None:

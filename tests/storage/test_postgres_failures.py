@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from typing import Any, Self
@@ -355,6 +356,22 @@ async def test_of_several_hosts_the_one_that_takes_writes_is_found(mortal: Serve
     await store.close()
 
 
+async def test_a_host_that_says_nothing_leaves_the_others_their_time(mortal: Server, address: str) -> None:
+    """A machine that is gone refuses nothing: connecting to it never ends. Whoever comes hears from the next host all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        at = f"127.0.0.1:{silent.getsockname()[1]}"
+        store = PostgresStore(address.replace("127.0.0.1:", f"{at},127.0.0.1:"), QUICK)
+        await store.create(a_client("c0"), an_event("c0"))
+        assert await stored(store) == {"c0"}
+        await store.close()
+        alone = PostgresStore(address.replace(f"127.0.0.1:{mortal.port}", f"127.0.0.1:1,{at}"), QUICK)
+        problem = await outcome(alone.ready())
+        assert type(problem) is StoreUnavailable
+        assert "127.0.0.1:1/" in str(problem)
+        assert f"{at}/{address.rpartition('/')[2]} does not answer" in str(problem)
+        await alone.close()
+
+
 @pytest.fixture
 def pair() -> Iterator[tuple[Server, Server]]:
     """A primary and a standby that has everything before the primary says that it is committed."""
@@ -415,3 +432,29 @@ async def test_a_standby_takes_over_with_all_that_was_acknowledged(pair: tuple[S
     assert found.uses == len(names)
     for store in stores:
         await store.close()
+
+
+async def test_what_the_standby_has_not_is_not_acknowledged(pair: tuple[Server, Server]) -> None:
+    """A commit that waits for its standby and is cut off there can be seen at once: it is no answer until the standby has it."""
+    primary, standby = pair
+    store = PostgresStore(primary.url("registry"), QUICK)
+    await store.create(a_client("c0"), an_event("c0"))
+    standby.pause()
+    writing = asyncio.create_task(outcome(store.create(a_client("c1"), an_event("c1"))))
+    other = await primary.connect("registry")
+    waits = "SELECT pid FROM pg_stat_activity WHERE application_name = 'registrar' AND wait_event = 'SyncRep'"
+    async with asyncio.timeout(20):
+        while not (waiting := await other.fetchval(waits)):
+            pass
+    await other.fetchval("SELECT pg_terminate_backend($1)", waiting)
+    assert type(await writing) is StoreUnavailable
+    assert await other.fetchval("SELECT count(*) FROM client") == 2  # it may be seen, and was promised to nobody
+    await other.close()
+    primary.kill()
+    standby.resume()
+    await asyncio.to_thread(standby.promote)
+    heir = PostgresStore(standby.url("registry"), QUICK)
+    await until_it_answers(heir)
+    assert "c0" in await stored(heir)
+    for one in (store, heir):
+        await one.close()

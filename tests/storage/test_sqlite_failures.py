@@ -11,7 +11,7 @@ import apsw
 import pytest
 from writing import create, gather, stored
 
-from registrar.service.administration import issue_token
+from registrar.service.initial_access import issue_token
 from registrar.service.ports import EventQuery, StoreUnavailable
 from registrar.storage.sqlite import SQLiteStore
 from registrar.testing import OPEN, served

@@ -16,7 +16,7 @@ from registrar.authorization import grant, people
 from registrar.domain.client import State
 from registrar.domain.lifecycle import DAY
 from registrar.domain.metadata import Presented
-from registrar.service import administration, client_administration, last_use, sweep, templates
+from registrar.service import administration, client_administration, initial_access, last_use, sweep, templates
 from registrar.service.ports import EventQuery, Fetched
 from registrar.testing import Documents, Served, served
 
@@ -631,7 +631,7 @@ async def test_an_error_before_the_sign_in_is_shown(server: Served, browser: Bro
 
 async def test_an_error_goes_to_a_client_that_the_operator_let_in(server: Served, browser: Browser) -> None:
     """Nobody chose its address at will; and prompt=none is answered in silence whoever asks."""
-    token, _ = await administration.issue_token(server.registry, server.issuer, server.operator)
+    token, _ = await initial_access.issue_token(server.registry, server.issuer, server.operator)
     members = {"client_name": "Reader", "redirect_uris": ["https://app.example/cb"]}
     headers = {"authorization": f"Bearer {token}"}
     known = (await server.client.post("/register", json=members, headers=headers)).json()

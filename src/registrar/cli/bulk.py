@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from registrar.cli.commands import client, common, configured
+from registrar.cli.clients import client
+from registrar.cli.commands import common, configured
 from registrar.cli.render import Failure, Output
 
 if TYPE_CHECKING:

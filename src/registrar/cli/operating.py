@@ -23,11 +23,12 @@ from registrar.domain.credentials import PresentedToken
 from registrar.domain.errors import ProtocolError, RegistrationError
 from registrar.domain.metadata import Presented
 from registrar.policy.document import ConfigurationError
-from registrar.service import administration, client_administration, issuance, keys
-from registrar.service.administration import Operator, Refused, ReissuedToken
+from registrar.service import administration, client_administration, initial_access, issuance, keys
+from registrar.service.administration import ReissuedToken
 from registrar.service.inventory import Filters
 from registrar.service.labels import parsed
 from registrar.service.last_use import at as last_use_at
+from registrar.service.operators import Operator, Refused
 from registrar.service.ports import Change, SigningKey, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
@@ -125,7 +126,7 @@ def built(value: Any) -> dict[str, Any]:
 
 async def issue_token(desk: Desk, **wanted: Any) -> tuple[PresentedToken, InitialAccessToken]:
     """Issue an initial access token at the issuer of the desk."""
-    return await administration.issue_token(desk.registry, desk.issuer, desk.operator, **wanted)
+    return await initial_access.issue_token(desk.registry, desk.issuer, desk.operator, **wanted)
 
 
 async def tokens(desk: Desk) -> AsyncIterator[InitialAccessToken]:
@@ -139,7 +140,7 @@ async def tokens(desk: Desk) -> AsyncIterator[InitialAccessToken]:
 
 async def revoke_token(desk: Desk, token_id: str, *, again: bool = False) -> None:
     """Revoke an initial access token; with `again`, it may be revoked already."""
-    await administration.revoke_token(desk.registry, desk.issuer, desk.operator, token_id, again=again)
+    await initial_access.revoke_token(desk.registry, desk.issuer, desk.operator, token_id, again=again)
 
 
 def filters(labelled: tuple[str, ...] = (), **asked: Any) -> Filters:
@@ -292,25 +293,6 @@ def person_row(person: Person) -> dict[str, Any]:
         "upstream": person.upstream or None,
         "status": "disabled" if person.disabled else "active",
         "created_at": person.created_at,
-    }
-
-
-def token_row(token: InitialAccessToken, now: int) -> dict[str, Any]:
-    """An initial access token as the command line shows it."""
-    return {
-        "token_id": token.token_id,
-        "issuer": token.issuer,
-        "kind": token.kind.value,
-        "status": token.status(now),
-        "scope": " ".join(token.scope),
-        "uses": token.uses,
-        "max_uses": token.max_uses,
-        "created_at": token.created_at,
-        "expires_at": token.expires_at,
-        "policy": token.policy,
-        "label": token.label,
-        "owner": token.owner,
-        "bound_to": " ".join(token.bound),
     }
 
 

@@ -50,7 +50,7 @@ def sweep(config: Path | None, dev: bool, issuer: str, as_json: bool, dry_run: b
         with counting("clients", quiet=as_json) as told:
             if not dry_run:
                 await passage.believe(desk.registry)
-                await sweeping.adopt(desk.registry, told)
+                await sweeping.adopt(desk.registry, told=told)
             counts = await sweeping.sweep(desk.registry, dry=dry_run, told=told)
         Output(as_json).record({step.value: counts[step] for step in Step}, "Would be." if dry_run else "Done.")
 
@@ -69,7 +69,7 @@ def copy(source: str, target: str) -> None:
     from registrar.service.ports import StoreUnavailable
     from registrar.storage.copying import CopyError
 
-    if source == target:
+    if _place(source) == _place(target):
         raise Failure("FROM and TO are the same database")
     try:
         number = asyncio.run(_copied(source, target))
@@ -77,6 +77,14 @@ def copy(source: str, target: str) -> None:
         raise Failure(str(problem)) from None
     click.echo(f"{number} rows are copied and compared")
     click.echo("The key-encryption keys are in no database: the server on the copy needs the same key_file.", err=True)
+
+
+def _place(url: str) -> str | Path:
+    """Where a database is, however a file is spelt."""
+    from registrar.storage import sqlite_path
+
+    path = sqlite_path(url)
+    return path.resolve() if path else url
 
 
 async def _copied(source: str, target: str) -> int:

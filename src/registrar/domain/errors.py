@@ -270,13 +270,6 @@ ERRORS: Final = _table(
     ErrorKind(
         "consent_required", "consent_required", 400, "OpenID Connect Core §3.1.2.6", "The person has to be asked first."
     ),
-    ErrorKind(
-        "interaction_required",
-        "interaction_required",
-        400,
-        "OpenID Connect Core §3.1.2.6",
-        "Something has to be shown to the person first.",
-    ),
 )
 
 

@@ -126,26 +126,6 @@ def _of_idleness(client: Client | Life, used_at: int, lifetime: Lifetime, now: i
     return Look(Step.SUSPEND, now + (lifetime.suspended or DAY))
 
 
-class Transition(NamedTuple):
-    """A way from one state to another: who may take it, and the event that tells of it."""
-
-    source: State
-    target: State
-    by: tuple[str, ...]
-    event: str
-
-
-TRANSITIONS: Final = (
-    Transition(State.PENDING, State.ACTIVE, ("operator",), "review.approved"),
-    Transition(State.PENDING, State.DELETED, ("operator",), "review.rejected"),
-    Transition(State.PENDING, State.DELETED, ("client", "operator", "time"), "client.deleted"),
-    Transition(State.ACTIVE, State.SUSPENDED, ("operator", "time"), "client.suspended"),
-    Transition(State.SUSPENDED, State.ACTIVE, ("operator", "client"), "client.resumed"),
-    Transition(State.ACTIVE, State.DELETED, ("client", "operator", "time"), "client.deleted"),
-    Transition(State.SUSPENDED, State.DELETED, ("operator", "time"), "client.deleted"),
-)
-"""Every way from a state to another. A client comes back by itself only where it was time that suspended it."""
-
 EVENT: Final[Mapping[Step, str]] = MappingProxyType(
     {
         Step.WARN: "client.expiring",

@@ -35,26 +35,28 @@ class Spelling(NamedTuple):
     """The words of a name, written as one: people put them together and take them apart as they like."""
 
     letters: str
-    edges: frozenset[int]
-    """Where a word begins or ends among them."""
+    words: tuple[str, ...]
 
     def has(self, other: Spelling, *, whole: bool = False) -> bool:
         """Whether another one is a word of it, or several in a row; `whole`, all of it."""
         if whole:
             return self.letters == other.letters
         at = self.letters.find(other.letters)
+        if at < 0:
+            return False
+        edges = frozenset(accumulate(map(len, self.words), initial=0))  # where a word begins or ends
         while at >= 0:
-            if at in self.edges and at + len(other.letters) in self.edges:
+            if at in edges and at + len(other.letters) in edges:
                 return True
             at = self.letters.find(other.letters, at + 1)
         return False
 
 
-_NOTHING: Final = Spelling("", frozenset())
+_NOTHING: Final = Spelling("", ())
 
 
 def written(name: str) -> Spelling:
-    """A name in the letters that it has, folded for case and compatibility: a name says whose spelling its own has.
+    """The words that a name says: in the letters that it has, folded for case and compatibility.
 
     Nothing, where no word of it is one by itself: whoever takes words apart that a person reads as one does not say
     them, but has them read.
@@ -65,7 +67,7 @@ def written(name: str) -> Spelling:
 
 
 def seen(name: str) -> Spelling:
-    """The skeleton of a name, the same for all that look alike: a person reads in it whose skeleton its own has."""
+    """The words that a person reads in a name: its skeleton, the same for all that look alike."""
     folded = _parted(_latinised(name)).casefold().translate(_LOOKS_LIKE)
     for pair, one in _PAIRS:
         folded = folded.replace(pair, one)
@@ -83,8 +85,8 @@ def _parted(text: str) -> str:
 
 
 def _spelled(text: str) -> Spelling:
-    words = _WORD.findall(text)
-    return Spelling("".join(words), frozenset(accumulate(map(len, words), initial=0)))
+    words = tuple(_WORD.findall(text))
+    return Spelling("".join(words), words)
 
 
 def _latinised(name: str) -> str:

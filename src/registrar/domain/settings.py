@@ -498,7 +498,8 @@ class PostgreSQL:
 
     connections: int = _setting(10, "Sessions for reading at the most; one more writes.")
     connect_seconds: float = _setting(
-        5.0, "Seconds that connecting may take, and that a read may wait for a session to become free."
+        5.0,
+        "Seconds that connecting may take, which several hosts share, and that a read may wait for a session to become free.",
     )
     statement_seconds: float = _setting(
         10.0, "Seconds after which the database gives a statement up; what waited for it is answered with 503."

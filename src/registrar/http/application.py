@@ -22,7 +22,7 @@ from registrar.http.observation import Observation, Observer, observer
 from registrar.http.proxies import Proxies
 from registrar.http.wire import Answer, Receive, Scope, Send
 from registrar.service import bulk, caps, checkpoints, delivery, keys, lifecycle, retention, sweep, templates, udap
-from registrar.service.administration import Refused
+from registrar.service.operators import Refused
 from registrar.service.ports import StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 from registrar.web import pages

@@ -18,8 +18,8 @@ from registrar.http.wire import Answer, Fields, Receive, Scope
 from registrar.service import checkpoints, keys, management, receipts, registration, statements
 from registrar.service import limits as rates
 from registrar.service import udap as udap_discovery
-from registrar.service.administration import Unknown
 from registrar.service.audit import Caller
+from registrar.service.operators import Unknown
 from registrar.service.proof_of_management import authenticate
 from registrar.service.registry import Issuer, Registry
 

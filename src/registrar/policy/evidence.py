@@ -71,9 +71,6 @@ class Facts(msgspec.Struct, frozen=True):
     """The redirect hosts of other clients with this `software_id`, where there are any and the policy asks."""
 
 
-EXPLAINED: Final = Facts(Assurance.OPEN)
-"""The facts of somebody of whom nothing is known."""
-
 _DEMANDS: Final[Mapping[Proof, Rule]] = {
     Proof.INITIAL_ACCESS_TOKEN: rule(
         "evidence.initial_access_token",

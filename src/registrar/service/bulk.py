@@ -19,8 +19,8 @@ from registrar.domain import coherence
 from registrar.domain.client import Client, State
 from registrar.domain.events import Event
 from registrar.domain.terms import term
-from registrar.service import administration, leases
-from registrar.service.administration import Operator, Refused, Unknown
+from registrar.service import administration, leases, operators
+from registrar.service.operators import Operator, Refused, Unknown
 from registrar.service.ports import Change, ClientQuery, Conflict, Drop, Item, Put, StoreUnavailable
 from registrar.service.registry import Issuer, Registry
 
@@ -291,8 +291,8 @@ async def start(
         StoreUnavailable: nothing was written down.
     """
     selection.check()
-    administration.check_reason(reason)
-    administration.check_overlap(overlap)
+    operators.check_reason(reason)
+    operators.check_overlap(overlap)
     if act is Act.ROTATE_SECRET and not registry.keys:
         raise Refused("rotating secrets needs a key-encryption key (server.key_file)")
     now_ms = registry.clock()

@@ -13,10 +13,10 @@ from registrar.domain.client import Admission, Assurance, Client, ClientInformat
 from registrar.domain.errors import ProtocolError
 from registrar.domain.metadata import Presented
 from registrar.policy.rules import identity
-from registrar.service import administration, caps, changes, instances, management, registration
-from registrar.service.administration import Operator, Refused
+from registrar.service import administration, caps, changes, instances, management, operators, registration
 from registrar.service.admission import Admitted, recorded
 from registrar.service.audit import Caller
+from registrar.service.operators import Operator, Refused
 from registrar.service.parts import used
 from registrar.service.ports import Conflict
 from registrar.service.registry import Issuer, Registry
@@ -115,7 +115,7 @@ async def change(
         )
         if before.template and (template := await instances.find(registry, issuer, before.template)):
             after = msgspec.structs.replace(after, own=instances.own(template, decision))
-        administration.check_ceiling(operator, before.metadata, after.metadata)
+        operators.check_ceiling(operator, before.metadata, after.metadata)
         after, more = await changes.in_force(registry, judge, before, after, parts, operator.actor(), operator.door)
         more += await caps.joined(registry, issuer, before, after)
         detail = events.registration_detail(after, parts.requested, decision.findings, judge.policy.digest)

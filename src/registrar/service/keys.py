@@ -6,13 +6,14 @@ A key of each algorithm signs; one that a newer generation has replaced is publi
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from registrar.domain.credentials import NONCE_BYTES, context
+from registrar.domain.credentials import NONCE_BYTES, Unreadable, context
 from registrar.domain.events import Actor
 from registrar.domain.jwks import RSA_BITS
 from registrar.service.opened_keys import Signer
@@ -24,6 +25,8 @@ KEYS: Final = ("RS256", "ES256", "EdDSA")
 
 KEY_OF: Final[Mapping[str, str]] = {**{name: name for name in KEYS}, "PS256": "RS256"}
 """Algorithm -> the key that it is signed with: RSA keys serve both paddings (RFC 7518 §3.3, §3.5)."""
+
+log = logging.getLogger("registrar")
 
 _START: Final = Actor("operator", "local")
 _MARGIN: Final = 600
@@ -44,15 +47,26 @@ class Held(NamedTuple):
 async def ensure(registry: Registry, issuer: Issuer) -> None:
     """Make the keys that an issuer lacks. Without a key-encryption key there is nowhere to keep them, and none is made.
 
+    Keys that this process cannot open are told of, and nothing else: whoever has lost the key file goes on without them.
+
     Raises:
         StoreUnavailable: the store does not answer.
     """
     if not registry.keys:
         return
-    have = {key.algorithm for key in await registry.store.keys(issuer.name)}
+    newest = _newest(await registry.store.keys(issuer.name))
     for algorithm in KEYS:
-        if algorithm not in have:
+        if algorithm not in newest:
             await make(registry, issuer.name, algorithm, 1, _START, "start")
+    try:
+        for key in newest.values():
+            _private(registry, key)
+    except Unreadable:
+        log.error(  # noqa: TRY400 (the operator reads one line)
+            "the key file does not open the signing keys of the issuer %s: it is not the one that they were made with; "
+            "nothing is signed here until it is, or until `registrar keys rotate` has made new ones",
+            issuer.name,
+        )
 
 
 async def rotate(
@@ -175,10 +189,9 @@ def opened(registry: Registry, issuer: str, stored: Sequence[SigningKey]) -> dic
     """
     from joserfc.jwk import JWKRegistry
 
-    newest = {key.algorithm: key for key in sorted(stored, key=lambda key: key.generation)}
     known = registry.opened.known(issuer)
     signers: dict[str, Signer] = {}
-    for algorithm, key in newest.items():
+    for algorithm, key in _newest(stored).items():
         if (found := known.get(key.kid)) is None:
             found = Signer(key.kid, JWKRegistry.import_key(_private(registry, key)))
         signers[algorithm] = found
@@ -195,6 +208,11 @@ def verifying(registry: Registry, key: SigningKey) -> dict[str, Any]:
 
     public = JWKRegistry.import_key(_private(registry, key)).as_dict(private=False)
     return {**public, "kid": key.kid, "use": "sig", "alg": key.algorithm}
+
+
+def _newest(stored: Sequence[SigningKey]) -> dict[str, SigningKey]:
+    """Algorithm -> the key that signs with it."""
+    return {key.algorithm: key for key in sorted(stored, key=lambda key: key.generation)}
 
 
 def _private(registry: Registry, key: SigningKey) -> dict[str, Any]:

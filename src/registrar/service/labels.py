@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from registrar.domain.client import Client
 from registrar.domain.errors import ProtocolError
 from registrar.service import administration, caps
-from registrar.service.administration import Operator, Refused
+from registrar.service.operators import Operator, Refused
 from registrar.service.ports import Change
 from registrar.service.registry import Issuer, Registry
 

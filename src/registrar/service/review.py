@@ -18,16 +18,9 @@ from registrar.domain.metadata import Registered
 from registrar.domain.software_statement import MEMBER
 from registrar.policy import Contradiction, Judge
 from registrar.service import caps, changes, holding, statements, versions
-from registrar.service.administration import (
-    NONE_YET,
-    Operator,
-    Refused,
-    Unknown,
-    check_ceiling,
-    check_reason,
-    credentials_after,
-)
+from registrar.service.administration import credentials_after
 from registrar.service.holding import REGISTRATION, REPLACEMENT, Held, HeldKind
+from registrar.service.operators import NONE_YET, Operator, Refused, Unknown, check_ceiling, check_reason
 from registrar.service.parts import SOFTWARE
 from registrar.service.ports import Change, Conflict, Drop, Item, NotFound
 from registrar.service.registry import Issuer, Registry

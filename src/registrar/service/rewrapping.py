@@ -15,8 +15,8 @@ import msgspec
 
 from registrar.domain.client import Client
 from registrar.domain.credentials import NONCE_BYTES, Unreadable, Wrapped, context
-from registrar.service.administration import Operator
 from registrar.service.leases import EVERYWHERE
+from registrar.service.operators import Operator
 from registrar.service.ports import ClientQuery, Conflict, Item, NotFound, Put, SigningKey
 from registrar.service.registry import Registry
 

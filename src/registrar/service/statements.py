@@ -21,7 +21,7 @@ from registrar.domain.findings import rule
 from registrar.domain.metadata import Presented, parse
 from registrar.domain.software_statement import MEMBER, Attestation
 from registrar.service import keys
-from registrar.service.administration import LARGEST, Operator, Refused, Unknown, check_reason
+from registrar.service.operators import LARGEST, Operator, Refused, Unknown, check_reason
 from registrar.service.ports import Change, Conflict, Item, Put, Tell
 from registrar.service.registry import Issuer, Registry
 

@@ -23,7 +23,7 @@ from registrar.domain.metadata import MEMBERS, Presented, Registered, Role
 from registrar.domain.template import Template, TemplateState
 from registrar.policy import Contradiction, Decision, Facts, Judge
 from registrar.policy.evidence import UNSEEN
-from registrar.service.administration import NONE_YET, Operator, Refused, Unknown, check_ceiling, check_reason
+from registrar.service.operators import NONE_YET, Operator, Refused, Unknown, check_ceiling, check_reason
 from registrar.service.parts import documents
 from registrar.service.ports import ClientQuery, Conflict, Item, Put
 from registrar.service.registration import unkept_secret

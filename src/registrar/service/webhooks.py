@@ -14,7 +14,7 @@ from registrar.domain.findings import shown
 from registrar.domain.settings import Webhook
 from registrar.domain.webhook import GivenUpMessage, Message, WaitingMessage
 from registrar.service import delivery, outbox
-from registrar.service.administration import Operator, Refused, Unknown, check_reason
+from registrar.service.operators import Operator, Refused, Unknown, check_reason
 from registrar.service.ports import Conflict, Drop, EventQuery, FetchError, Item, Put, StoredEvent
 from registrar.service.registry import Issuer, Registry
 

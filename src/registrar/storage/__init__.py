@@ -68,7 +68,7 @@ async def migrate(url: str, postgresql: PostgreSQL | None = None) -> tuple[int, 
 
         return await migrate(Address(url, postgresql or PostgreSQL()))
     if path := sqlite_path(url):
-        from registrar.storage.sqlite import migrate as migrate_file
+        from registrar.storage.sqlite.migration import migrate as migrate_file
 
         return migrate_file(path)
     raise ValueError(f"that is no database with a schema; use {ACCEPTED}")

@@ -20,8 +20,8 @@ from asyncpg import Connection
 from registrar.domain.settings import PostgreSQL
 from registrar.service.ports import StoreUnavailable
 from registrar.storage import ACCEPTED, is_postgresql, migrate, sqlite_path
-from registrar.storage.postgres.connection import LOST, Address, connect
-from registrar.storage.sqlite import connect as connect_file
+from registrar.storage.postgres.connection import LOST, Address, connect, let_go
+from registrar.storage.sqlite.connection import connect as connect_file
 
 Row = tuple[Any, ...]
 Key = tuple[Any, ...]
@@ -79,6 +79,10 @@ class CopyError(Exception):
 class Rows(Protocol):
     """A database as rows."""
 
+    async def hold(self) -> None:
+        """Let nobody write until this is closed; servers that have it open wait, and answer 503."""
+        ...
+
     async def count(self, table: str) -> int:
         """How many rows there are."""
         ...
@@ -111,6 +115,9 @@ class SQLiteRows(Rows):
         self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._db = connect_file(path)
+
+    async def hold(self) -> None:
+        """The lock does that."""
 
     async def count(self, table: str) -> int:
         [(number,)] = self._db.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 (names of our own, here and below)
@@ -151,8 +158,11 @@ class SQLiteRows(Rows):
 class PostgresRows(Rows):
     """A database of PostgreSQL."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, address: Address) -> None:
+        self._connection, self._address = connection, address
+
+    async def hold(self) -> None:
+        await self._connection.execute(f"BEGIN; LOCK TABLE {', '.join(TABLES)} IN SHARE MODE")
 
     async def count(self, table: str) -> int:
         return int(await self._connection.fetchval(f"SELECT count(*) FROM {table}"))  # noqa: S608
@@ -180,10 +190,14 @@ class PostgresRows(Rows):
         return tuple(row) if row else None
 
     async def put(self, table: str, rows: Sequence[Row]) -> None:
-        await self._connection.copy_records_to_table(table, records=rows, columns=TABLES[table].columns)
+        of = TABLES[table]
+        if odd := next((row for row in rows if any(isinstance(one, str) and "\0" in one for one in row)), None):
+            key = ", ".join(map(str, odd[: of.keys])).replace("\0", r"\x00")
+            raise CopyError(f"{table} at {key}: PostgreSQL has no text with a NUL in it")
+        await self._connection.copy_records_to_table(table, records=rows, columns=of.columns)
 
     async def close(self) -> None:
-        await self._connection.close()
+        await let_go(self._connection, self._address)
 
 
 async def open_rows(url: str, postgresql: PostgreSQL | None = None) -> Rows:
@@ -195,9 +209,8 @@ async def open_rows(url: str, postgresql: PostgreSQL | None = None) -> Rows:
     """
     await migrate(url, postgresql)
     if is_postgresql(url):
-        connection = await connect(Address(url, postgresql or PostgreSQL()))
-        await connection.execute("SET statement_timeout = 0")  # counting ten million rows takes its time
-        return PostgresRows(connection)
+        address = Address(url, postgresql or PostgreSQL())
+        return PostgresRows(await connect(address, patient=True), address)  # counting ten million rows takes its time
     if path := sqlite_path(url):
         return SQLiteRows(path)
     raise ValueError(f"that is no database that can be copied; use {ACCEPTED}")
@@ -207,7 +220,7 @@ async def copy(source: Rows, target: Rows, told: Callable[[str, int], None]) -> 
     """Copy what is missing and compare everything; the number of rows.
 
     Args:
-        source: what is copied; nobody may write to it meanwhile.
+        source: what is copied; nobody writes to it until it is closed.
         target: where to; empty, or with what an earlier copy of the same source has left.
         told: is told the table, and how many more of its rows are copied or compared.
 
@@ -216,6 +229,7 @@ async def copy(source: Rows, target: Rows, told: Callable[[str, int], None]) -> 
         StoreUnavailable: a database stopped answering; the copy can be gone on with.
     """
     try:
+        await source.hold()
         starts = {table: await _start(table, source, target) for table in TABLES}
         for table, start in starts.items():
             await _copy(table, source, target, start, told)

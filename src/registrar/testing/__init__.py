@@ -18,9 +18,9 @@ from registrar.config import assemble, parse
 from registrar.http import create_app
 from registrar.policy.document import Document
 from registrar.service import caps, templates
-from registrar.service.administration import Operator
 from registrar.service.audit import Audit
 from registrar.service.key_sets import KeySets
+from registrar.service.operators import Operator
 from registrar.service.outbox import with_outbox
 from registrar.service.ports import Fetch, Fetched, FetchError, Sent, Store
 from registrar.service.registry import Issuer, Registry
@@ -139,7 +139,7 @@ class Served:
 
     @property
     def operator(self) -> Operator:
-        """An operator, for `registrar.service.administration`."""
+        """An operator, for the use cases that one is asked for."""
         return Operator("tester", "test")
 
 

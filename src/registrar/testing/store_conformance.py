@@ -1245,6 +1245,22 @@ class StoreTransactions(_Tier):
         assert await store.batches(unplaced=True) == [third]
         assert await store.item("main", "code", "other") is None
 
+    async def test_a_run_of_batches_is_placed_at_once(self, store: Store) -> None:
+        """Beside each other and all of them, or none: not where one has its place, is not there, or would take another's."""
+        for at in range(6):
+            await store.record(an_event(f"c{at}"))
+        writer, numbers = (made := await store.batches())[0].writer, [one.number for one in made]
+        await store.change([Place(writer, numbers[4], 3)])
+        wrong = [(numbers[0], 3, 2), (numbers[0], 2, 2), (numbers[3], 4, 2), (numbers[5], 4, 2)]
+        for number, place, count in wrong:
+            with pytest.raises(Conflict):
+                await store.change([Place(writer, number, place, count)], [an_event("lost")])
+        assert [one.number for one in await store.batches(unplaced=True)] == [*numbers[:4], numbers[5]]
+        await store.change([Place(writer, numbers[0], 1, 2), Place(writer, numbers[2], 4, 2)])
+        order = [*numbers[:2], numbers[4], *numbers[2:4]]
+        assert [(one.number, one.place) for one in await store.log()] == [*zip(order, range(1, 6), strict=True)]
+        assert await store.unchained() == 0
+
     async def test_events_are_erased_and_their_batches_stay(self, store: Store) -> None:
         """What names a person, or the whole event; a number is not given to another one."""
         for at in range(3):

@@ -30,7 +30,7 @@ LOST: Final = (
 AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """The statement was undone so that another could go on; nothing is stored, and the same may be tried again."""
 
-_URL: Final = re.compile(r"postgres(ql)?://([^/?#@\s]*@)?[^/?#@\s]*/[^/?#@\s]+(\?[^#@\s]*)?")
+_URL: Final = re.compile(r"(postgres(?:ql)?://(?:[^/?#@\s]*@)?)([^/?#@\s]*)(/[^/?#@\s]+(?:\?[^#@\s]*)?)")
 # The column is not there where a program made the schema that did not have it yet.
 _VERSION: Final = (
     "SELECT max(version), bool_and(coalesce((to_jsonb(one) ->> 'adds')::boolean, false)) FILTER (WHERE version > $1) "
@@ -71,14 +71,18 @@ class Address:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @property
-    def arguments(self) -> dict[str, Any]:
-        """What asyncpg is given. Of several hosts it takes the one that can be written to, so a failover heals by itself."""
-        limit = str(int(self.settings.statement_seconds * 1000))
+    def hosts(self) -> tuple[Address, ...]:
+        """The address at each host, in their order."""
+        before, hosts, after = _URL.fullmatch(self.url).groups()  # type: ignore[union-attr]  # it was looked at
+        return tuple(Address(f"{before}{host}{after}", self.settings) for host in hosts.split(","))
+
+    def arguments(self, *, patient: bool) -> dict[str, Any]:
+        """What asyncpg is given."""
+        limit = "0" if patient else str(int(self.settings.statement_seconds * 1000))
         return {
             "dsn": self.url,
             "target_session_attrs": "read-write",
-            "timeout": self.settings.connect_seconds,
-            "command_timeout": self.settings.statement_seconds + self.settings.connect_seconds,
+            "command_timeout": None if patient else self.settings.statement_seconds + self.settings.connect_seconds,
             "server_settings": {
                 "application_name": "registrar",
                 "statement_timeout": limit,
@@ -90,13 +94,17 @@ class Address:
         }
 
 
-async def connect(address: Address) -> Connection:
+async def connect(address: Address, *, patient: bool = False) -> Connection:
     """A session on a database of this program's schema.
+
+    Args:
+        address: the database.
+        patient: whether statements may take as long as they need.
 
     Raises:
         StoreUnavailable: there is none, saying why.
     """
-    connection = await open_session(address)
+    connection = await open_session(address, patient=patient)
     try:
         await prepare(connection)
     except BaseException:
@@ -113,16 +121,27 @@ async def let_go(connection: Connection, address: Address) -> None:
         connection.terminate()
 
 
-async def open_session(address: Address) -> Connection:
-    """A session on a database, whatever its schema.
+async def open_session(address: Address, *, patient: bool = False, **rest: Any) -> Connection:
+    """A session on the first host of a database that can be written to, so a failover heals by itself; whatever the schema.
+
+    Each host has its share of the time: one that says nothing, as a machine that is gone, leaves the others theirs.
+
+    Args:
+        address: the database.
+        patient: whether statements may take as long as they need.
+        rest: what asyncpg is given beside.
 
     Raises:
-        StoreUnavailable: there is none, saying why.
+        StoreUnavailable: there is none, saying why of each host.
     """
-    try:
-        return await asyncpg.connect(**address.arguments)
-    except Exception as problem:  # noqa: BLE001 (the driver's errors are of many kinds, and mean the same)
-        raise unreachable(address, problem) from None
+    hosts, problems = address.hosts, []
+    seconds = address.settings.connect_seconds / len(hosts)
+    for host in hosts:
+        try:
+            return await asyncpg.connect(**host.arguments(patient=patient), timeout=seconds, **rest)
+        except Exception as problem:  # noqa: BLE001 (the driver's errors are of many kinds, and mean the same)
+            problems.append(str(unreachable(host, problem)))
+    raise StoreUnavailable("; ".join(problems))
 
 
 async def prepare(connection: Connection) -> None:

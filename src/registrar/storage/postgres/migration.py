@@ -31,11 +31,8 @@ async def migrate(address: Address) -> tuple[int, int]:
         StoreUnavailable: the database does not answer, or a newer program made its schema.
     """
     known = scripts("postgres")
-    connection = await open_session(address)
+    connection = await open_session(address, patient=True)  # a large table takes its time, and so does another's turn
     try:
-        await connection.execute(
-            "SET statement_timeout = 0"
-        )  # a large table takes its time, and so does another's turn
         await connection.execute(f"SET application_name = '{_NAME}'")
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)

@@ -39,7 +39,7 @@ from registrar.service.ports import (
 from registrar.service.tracing import Tracer
 from registrar.storage import records
 from registrar.storage.postgres.batch import Write
-from registrar.storage.postgres.connection import LOST, Address, prepare, unreachable
+from registrar.storage.postgres.connection import LOST, Address, open_session, prepare, unreachable
 from registrar.storage.postgres.lookups import Lookups
 from registrar.storage.postgres.writer import LANE_BITS, Writer
 
@@ -83,9 +83,13 @@ _FIND_TOKENS: Final = (
 _BATCHES: Final = "SELECT writer, number, events, root, link, place FROM audit_batch"
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
 # The index has the first event of each batch; the others come after it in the sequence.
+# No index leads to the events of a writer: where there is none from before chains, no event is looked at.
+_UNCHAINED: Final = (
+    "SELECT CASE WHEN EXISTS (SELECT 1 FROM audit_unchained) "
+    "THEN (SELECT count(*) FROM event JOIN audit_unchained ON audit_unchained.writer = event.writer) ELSE 0 END"
+)
 _TALLY: Final = (
-    "SELECT (SELECT count(*) FROM event), (SELECT coalesce(sum(events), 0)::bigint FROM audit_batch), "
-    "(SELECT count(*) FROM event JOIN audit_unchained ON audit_unchained.writer = event.writer)"
+    f"SELECT (SELECT count(*) FROM event), (SELECT coalesce(sum(events), 0)::bigint FROM audit_batch), ({_UNCHAINED})"  # noqa: S608 (words of our own)
 )
 _TOLD: Final = (
     "SELECT one.sequence, one.writer, one.batch, one.position, one.issuer, one.kind, one.time_ms, one.client_id, one.body, "  # noqa: S608 (a number of our own)
@@ -307,6 +311,10 @@ class PostgresStore:
         ((every, batched, unchained),) = await self._rows(_TALLY, patiently=True)
         return every, batched, unchained
 
+    async def unchained(self) -> int:
+        ((number,),) = await self._rows(_UNCHAINED, patiently=True)
+        return int(number)
+
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         row = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))
 
@@ -409,6 +417,11 @@ class PostgresStore:
                 raise StoreUnavailable(f"{type(problem).__name__}: {problem}") from None
         raise AssertionError
 
+    async def _connected(self, dsn: None, **given: Any) -> Connection:
+        """What the pool calls in place of asyncpg's own."""
+        del dsn
+        return await open_session(self._address, **given)
+
     def _reading(self, pool: asyncpg.Pool) -> Any:
         return pool.acquire(timeout=self._address.settings.connect_seconds)
 
@@ -420,7 +433,7 @@ class PostgresStore:
             if self._pool is None:
                 settings = self._address.settings
                 pool = asyncpg.create_pool(
-                    **self._address.arguments,
+                    connect=self._connected,
                     min_size=0,
                     max_size=settings.connections,
                     max_inactive_connection_lifetime=settings.idle_seconds,

@@ -84,7 +84,9 @@ _COUNT_ALL: Final = (
     "FROM unnest($1::text[]) AS given (issuer) ON CONFLICT (issuer, kind, key) DO NOTHING"
 )
 _TAKEN: Final = "SELECT place FROM audit_batch WHERE place = ANY($1::bigint[])"
-_LANDED: Final = "SELECT 1 FROM event WHERE writer = $1 AND batch = $2 AND position = 0"
+# A write of its own, which says nothing before everything until then is as durable as is asked for: a batch that is seen
+# may be in the log of one server alone, when what waited for its standby was cut off.
+_LANDED: Final = "UPDATE audit_batch SET place = place WHERE writer = $1 AND number = $2 RETURNING 1"
 
 
 class Chain:
@@ -219,7 +221,7 @@ class Writer(Batches[Write]):
         return outcomes
 
     async def _looked_up(self, connection: Connection, problem: BaseException) -> _Outcomes:
-        """What became of a batch whose connection was lost before it could say so: its first event is there, or not."""
+        """What became of a batch whose connection was lost before it could say so: it is there, or not."""
         connection.terminate()
         chain, promised = self._chain, self._promised
         again = await self._connected()
