@@ -20,8 +20,8 @@ from registrar.service.leases import EVERYWHERE
 from registrar.service.passage import KIND, Seen
 from registrar.service.ports import ClientQuery, EventQuery, Item, Put, StoreUnavailable
 from registrar.service.registry import Registry
-from registrar.storage import open_store
-from registrar.storage.copying import PAGE, CopyError, PostgresRows, copy, open_rows
+from registrar.storage import migrate, open_store
+from registrar.storage.copying import PAGE, TABLES, CopyError, PostgresRows, Row, copy, open_rows
 from registrar.storage.migrations import scripts
 from registrar.testing.store_conformance import a_client, a_key, a_token, an_event, an_item
 
@@ -170,6 +170,65 @@ def test_a_copy_goes_on_where_it_was_broken_off(desk: Desk, empty: str) -> None:
     result = desk.run("copy", "sqlite:///first.db", empty)
     assert result.exit_code == 0, result.output
     assert asyncio.run(everything(empty)) == asyncio.run(everything("sqlite:///first.db"))
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["to", "from"])
+def test_a_database_that_is_killed_while_it_is_copied_is_told(desk: Desk, there: bool) -> None:
+    """In one line that says what to do; once it is back, the same command goes on, and every row is there."""
+    with running() as server:
+        asyncio.run(server.execute("CREATE DATABASE registry"))
+        url, file = server.url("registry"), "sqlite:///first.db"
+        source, target = (file, url) if there else (url, file)
+        asyncio.run(migrate(url))
+        asyncio.run(fill(source, PAGE * 2 + 7))
+
+        async def scene() -> None:
+            rows, copies = await open_rows(source), await open_rows(target)
+            with pytest.raises(StoreUnavailable, match="the same command goes on from here"):
+                await copy(rows, copies, lambda *_: server.kill())
+            await rows.close()
+            await copies.close()
+            await server.started()
+
+        asyncio.run(scene())
+        result = desk.run("copy", source, target)
+        assert result.exit_code == 0, result.output
+        assert asyncio.run(everything(source)) == asyncio.run(everything(target))
+
+
+def test_a_copy_is_the_same_byte_for_byte(desk: Desk, empty: str) -> None:
+    """There and back, whatever is written in names: in the order of code points, which both databases keep."""
+    odd = [
+        "",
+        "\x01\t\n\x7f\x85",
+        "e\u0301",
+        "\u202e\u200b\ufeff",
+        "\uffff",
+        "\U00010000",
+        "\U0010ffff",
+        "İßſ",
+        "' \\ \"",
+        "x" * 2_000,
+    ]
+
+    async def written() -> None:
+        store = open_store("sqlite:///first.db")
+        for name in odd:
+            await store.create(a_client(f"c{name}"), an_event(f"c{name}"))
+            await store.change([Put(an_item(f"i{name}", issuer=issuer)) for issuer in ("main", f"m{name}")])
+        await store.close()
+
+    async def rows(url: str) -> dict[str, list[Row]]:
+        opened = await open_rows(url)
+        found = {table: await opened.page(table, None, 100_000) for table in TABLES}
+        await opened.close()
+        return found
+
+    asyncio.run(written())
+    before = asyncio.run(rows("sqlite:///first.db"))
+    for source, target in (("sqlite:///first.db", empty), (empty, "sqlite:///second.db")):
+        assert desk.run("copy", source, target).exit_code == 0
+        assert asyncio.run(rows(target)) == before
 
 
 async def _refused(source: str, target: str) -> str:

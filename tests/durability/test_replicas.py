@@ -237,3 +237,38 @@ async def test_workers_share_a_port(tmp_path: Path, either: str, announce: Calla
         announce(
             f"{either.partition(':')[0]}, 3 workers: {len(answered)} answered until the last was gone, all of them stored"
         )
+
+
+async def test_a_worker_that_ends_while_the_database_is_gone_is_replaced(
+    tmp_path: Path, stopped: postgresql.PostgreSQL
+) -> None:
+    """Who takes its place cannot start yet, and is tried again: the others go on, and all serve once the database is back."""
+    await stopped.started()
+    async with Replicas(tmp_path, stopped.url("registry")) as several:
+        [replica] = await several.start(1, "--workers", "2")
+        await until(lambda: len(replica.workers()) == 2)
+        victim, other = replica.workers()
+        await asyncio.to_thread(stopped.stop)
+        os.kill(victim, signal.SIGKILL)
+        await until(lambda: "failed with" in replica.log.read_text())
+        assert (await several.client.get(f"{replica.url}/healthz")).status_code == 200
+        assert other in replica.workers()
+        await stopped.started()
+        await until(
+            lambda: len(replica.workers()) == 2 and "Application startup complete" in since(replica, "failed with")
+        )
+        await replica.ready(several.client)
+        assert other in replica.workers()
+        # Told to stop while it waits to try again, it does not.
+        await asyncio.to_thread(stopped.stop)
+        failed = replica.log.read_text().count("failed with")
+        os.kill(next(one for one in replica.workers() if one != other), signal.SIGKILL)
+        await until(lambda: replica.log.read_text().count("failed with") > failed)
+        replica.stop()
+        assert "all workers stopped" in replica.log.read_text()
+        await stopped.started()
+
+
+def since(replica: Replica, words: str) -> str:
+    """What the log says after the last time that it said something."""
+    return replica.log.read_text().rpartition(words)[2]

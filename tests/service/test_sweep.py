@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,18 @@ async def test_clients_from_before_get_dates() -> None:
             assert await sweep.adopt(registry) == 0
             assert (await sweep.sweep(registry))[Step.WARN] == 1
         assert (await kinds(server, made))[-1] == "client.expiring"
+
+
+async def test_looking_at_all_clients_rests() -> None:
+    """A million of them are minutes of the loop, in which others want to be answered."""
+    async with served(TEXT) as server:
+        for _ in range(120):
+            await registered(server)
+        began = time.perf_counter()
+        pages: list[int] = []
+        await sweep.adopt(server.registry, rest=0.001, told=pages.append)
+        assert pages == [100, 20]
+        assert time.perf_counter() - began >= 0.12
 
 
 # --- beside others --------------------------------------------------------------------------------------------------------

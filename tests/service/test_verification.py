@@ -6,7 +6,8 @@ import asyncio
 import dataclasses
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from postgresql import PostgreSQL
 from registrar.config import Configuration, assemble, parse
 from registrar.config.key_file import create_key_file
 from registrar.domain import chain, checkpoint, merkle
+from registrar.domain.chain import Batch
 from registrar.domain.checkpoint import Signed
 from registrar.domain.events import Actor
 from registrar.policy.document import Document
@@ -489,6 +491,41 @@ async def test_nothing_is_sealed_twice(registry: Registry) -> None:
     made = await checkpoints.make(registry)
     assert await checkpoints.make(registry) == made
     assert await checkpoints.latest(registry) == made
+
+
+async def test_sealing_ends_while_others_write(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was committed before is sealed; whoever waited until nothing is left would go on for as long as there is load."""
+    await write(registry)
+    before = await registry.store.batches(unplaced=True)
+    batches, seen = registry.store.batches, []
+
+    async def busy(**asked: Any) -> Sequence[Batch]:
+        seen.append(found := await batches(**asked))
+        await write(registry, 8)
+        return found
+
+    monkeypatch.setattr(registry.store, "batches", busy)
+    made = await asyncio.wait_for(checkpoints.make(registry), 5)
+    assert made is not None
+    assert len(seen) == 1
+    placed = {(one.writer, one.number) for one in await registry.store.log()}
+    assert placed >= {(one.writer, one.number) for one in before}
+    assert await batches(unplaced=True)
+    monkeypatch.undo()
+    await checkpoints.make(registry)
+    assert (await verification.verify(registry)).sound
+
+
+async def test_pages_of_a_seal_rest(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who waited for a page are answered before the next: a rest for each that is full, and all in one log."""
+    monkeypatch.setattr(checkpoints, "_PAGE", 3)
+    for at in range(8):
+        await tell(registry, f"c{at}")
+    began = time.perf_counter()
+    await checkpoints.make(registry, rest=0.05)
+    assert time.perf_counter() - began >= 2 * 0.05
+    assert await registry.store.batches(unplaced=True) == []
+    assert (await verification.verify(registry)).sound
 
 
 async def test_a_copy_verifies_as_its_source_does(registry: Registry, tmp_path: Path, own_database: str) -> None:

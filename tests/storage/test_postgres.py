@@ -535,6 +535,10 @@ def test_an_address_that_is_not_plain_is_refused(url: str) -> None:
     [
         ("", "needs key_file"),
         ('key_file = "k"\n[server.postgresql]\nconnections = 0', "is more than 0"),
+        ('key_file = "k"\n[server.postgresql]\nstatement_seconds = 0.0004', "is from 0.001 to 2147483"),
+        ('key_file = "k"\n[server.postgresql]\nstatement_seconds = 1e10', "is from 0.001 to 2147483"),
+        ('key_file = "k"\n[server.postgresql]\nstatement_seconds = inf', "needs a number"),
+        ('key_file = "k"\n[server.postgresql]\nconnect_seconds = nan', "needs a number"),
         ('key_file = "k"\n[server.postgresql]\npool = 3', "unknown setting pool"),
     ],
 )

@@ -295,6 +295,31 @@ async def test_a_statement_that_takes_too_long_is_given_up(mortal: Server, addre
     await store.close()
 
 
+@pytest.mark.parametrize("code", ["40001", "40P01"], ids=["serialisation", "deadlock"])
+async def test_what_was_undone_for_another_is_tried_again(mortal: Server, address: str, code: str) -> None:
+    """As often as is of use, and then whoever waits is told to come back; neither way is anything there twice or half."""
+    store = PostgresStore(address, QUICK)
+    await store.create(a_client("c0"), an_event("c0"))
+    name = address.rpartition("/")[2]
+    await mortal.execute(
+        "CREATE SEQUENCE tried MINVALUE -1000 START 1; CREATE FUNCTION unlucky() RETURNS trigger AS $$ BEGIN IF nextval('tried') <= 3 THEN "
+        f"RAISE EXCEPTION 'the other goes first' USING ERRCODE = '{code}'; END IF; RETURN NEW; END $$ LANGUAGE plpgsql; "
+        "CREATE TRIGGER unlucky BEFORE INSERT ON event FOR EACH STATEMENT EXECUTE FUNCTION unlucky()",
+        name,
+    )
+    await asyncio.gather(*(store.create(a_client(f"c{at}"), an_event(f"c{at}")) for at in range(1, 6)))
+    assert await stored(store) == {f"c{at}" for at in range(6)}
+    await mortal.execute("ALTER SEQUENCE tried RESTART -1000", name)
+    problem = await outcome(store.create(a_client("late"), an_event("late")))
+    assert type(problem) is StoreUnavailable
+    assert "other writers were always first" in str(problem)
+    await mortal.execute("ALTER SEQUENCE tried RESTART 4", name)
+    assert "late" not in await stored(store)
+    await store.create(a_client("late"), an_event("late"))
+    assert "late" in await stored(store)
+    await store.close()
+
+
 async def test_a_replica_that_stands_still_does_not_hold_the_others_up(address: str) -> None:
     """Stopped in the middle of a transaction, it loses its session; the row that it had locked is written by another."""
     store = PostgresStore(address, QUICK)

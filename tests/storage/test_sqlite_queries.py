@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from registrar.domain.client import State
-from registrar.service.ports import ClientQuery, EventQuery, Put, StoreUnavailable
+from registrar.service.ports import ClientQuery, EventQuery, Put, StoreUnavailable, Tell
 from registrar.storage.sqlite import SQLiteStore
 from registrar.testing.store_conformance import NOW, a_client, an_event, an_item
 
@@ -62,6 +62,27 @@ async def test_what_is_asked_for_is_found_by_its_index(
     assert index in plan
     assert "SCAN event" not in plan
     assert "SCAN client" not in plan
+    await store.close()
+
+
+async def test_no_event_is_looked_at_where_none_is_from_before_chains(tmp_path: Path) -> None:
+    """Every new registry is asked for them at its first checkpoint, however many events it has by then."""
+    store = SQLiteStore(tmp_path / "registrar.db")
+    for _ in range(3):
+        await store.change([Tell(an_event()) for _ in range(100)])
+    _, beside = asked(store)
+    assert await store.unchained() == 0
+    ((sql, _),) = beside
+    steps = 0
+
+    def stepped() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    store._read.set_progress_handler(stepped, 1)
+    assert store._query(sql, ()) == [(0,)]
+    assert 0 < steps < 100
     await store.close()
 
 

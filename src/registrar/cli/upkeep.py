@@ -50,7 +50,7 @@ def sweep(config: Path | None, dev: bool, issuer: str, as_json: bool, dry_run: b
         with counting("clients", quiet=as_json) as told:
             if not dry_run:
                 await passage.believe(desk.registry)
-                await sweeping.adopt(desk.registry, told)
+                await sweeping.adopt(desk.registry, told=told)
             counts = await sweeping.sweep(desk.registry, dry=dry_run, told=told)
         Output(as_json).record({step.value: counts[step] for step in Step}, "Would be." if dry_run else "Done.")
 

@@ -46,6 +46,10 @@ def check_transport(configuration: Configuration, document: Document) -> None:
         )
 
 
+_LONGEST_STATEMENT: Final = 2_147_483
+"""Seconds of which the milliseconds fit into PostgreSQL's setting."""
+
+
 def _check_database(server: Server, document: Document) -> None:
     if is_postgresql(server.database):
         from registrar.storage.postgres.connection import Address  # the driver is loaded only where it is used
@@ -65,6 +69,9 @@ def _check_database(server: Server, document: Document) -> None:
     for field in dataclasses.fields(server.postgresql):
         if getattr(server.postgresql, field.name) <= 0:
             raise document.error("is more than 0", "server", "postgresql", field.name)
+    if not 0.001 <= server.postgresql.statement_seconds <= _LONGEST_STATEMENT:  # noqa: PLR2004 (a millisecond)
+        complaint = f"is from 0.001 to {_LONGEST_STATEMENT}: PostgreSQL counts milliseconds, and 0 of them as no limit"
+        raise document.error(complaint, "server", "postgresql", "statement_seconds")
 
 
 def _check_proxies(server: Server, document: Document) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import re
 import typing
 from typing import Any, Final
@@ -51,7 +52,7 @@ def _value(hint: Any, value: Any, document: Document, path: tuple[str, ...]) -> 
         return tuple(value)
     if hint is float and type(value) is int:
         return float(value)
-    if type(value) is not hint:
+    if type(value) is not hint or (hint is float and not math.isfinite(value)):  # TOML has inf and nan
         raise document.error(f"needs {_SPOKEN[hint]}", *path)
     return value
 

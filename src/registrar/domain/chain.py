@@ -8,7 +8,7 @@ in the log that checkpoints sign.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -64,6 +64,18 @@ def holds(one: Batch, bodies: Iterable[bytes]) -> bool:
 def placed(one: Batch, place: int) -> Batch:
     """A batch with its place in the log."""
     return msgspec.structs.replace(one, place=place)
+
+
+def runs(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+    """Batches in the order of their writers and numbers, parted where one does not follow the one before."""
+    run: list[Batch] = []
+    for one in batches:
+        if run and (one.writer, one.number) != (run[-1].writer, run[-1].number + 1):
+            yield run
+            run = []
+        run.append(one)
+    if run:
+        yield run
 
 
 def entry(one: Batch) -> bytes:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from types import FrameType
 
 log = logging.getLogger("registrar")
 
+_AGAIN_SECONDS = 1
 _TOLD = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -22,7 +24,9 @@ def supervise(
 ) -> None:
     """Run `work` in so many processes until told to stop; each is then told, and waited for.
 
-    A process that is killed or told to stop is replaced. One that fails has found something that the others will find too.
+    A process that is killed or told to stop is replaced. One of the first that fails has found something that the others
+    will find too. One that took another's place may have come while the database was gone, which the others outlast: it is
+    replaced as well, after a moment.
 
     Args:
         count: how many processes.
@@ -51,14 +55,21 @@ class _Supervisor:
     def __init__(self, work: Callable[[int], None], let_go: Callable[[], None]) -> None:
         self._work, self._let_go = work, let_go
         self._workers: dict[int, int] = {}
+        self._late: set[int] = set()
+        """Those that took the place of another."""
         self._stopping = False
         # Nothing is ever written to it. That it closes tells the workers that the supervisor is gone, however that came.
         self._lifeline = os.pipe()
 
-    def start(self, place: int) -> None:
+    def start(self, place: int, *, late: bool = False) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _TOLD)  # a worker that is not known yet would not be told
+        if self._stopping:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _TOLD)
+            return
         if worker := os.fork():
             self._workers[worker] = place
+            if late:
+                self._late.add(worker)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _TOLD)
             return
         code = 1
@@ -92,17 +103,22 @@ class _Supervisor:
         first = 0
         while self._workers:
             worker, status = os.wait()
-            place = self._workers.pop(worker, 0)
+            place, late = self._workers.pop(worker, 0), worker in self._late
+            self._late.discard(worker)
             code = os.waitstatus_to_exitcode(status)
             if self._stopping:
                 first = first or max(code, 0)
-            elif code > 0:
+            elif code > 0 and not late:
                 log.error("worker %d failed with %d; the others are stopped", worker, code)
                 first = code
                 self.stop()
+            elif code > 0:
+                log.error("worker %d failed with %d; another takes its place in a second", worker, code)
+                time.sleep(_AGAIN_SECONDS)
+                self.start(place, late=True)
             else:
                 log.error("worker %d was ended by signal %d; another takes its place", worker, -code)
-                self.start(place)
+                self.start(place, late=True)
         return first
 
     def _follow(self) -> None:

@@ -28,7 +28,9 @@ _HEAD: Final = "head"
 WITNESSED: Final = "checkpoint.witnessed"
 """The item that is the newest checkpoint with signatures of others: before they have signed, there is a newer one."""
 _ACTOR: Final = Actor("operator", "local")
-_PAGE: Final = 500
+_PAGE: Final = 200
+"""Batches that are sealed at once; it takes some four milliseconds, for which everybody waits."""
+_REST: Final = 0.01
 
 log = logging.getLogger("registrar")
 
@@ -70,10 +72,14 @@ _decode: Final = msgspec.json.Decoder(Head).decode
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
-async def make(registry: Registry) -> Signed | None:
+async def make(registry: Registry, *, rest: float = 0) -> Signed | None:
     """Put into the log what is not in it yet, and sign it; the newest checkpoint, or None where nothing can be signed.
 
     Whatever was committed before the call is covered. Where another process does the same, its checkpoint is as good.
+
+    Args:
+        registry: what every use case is given.
+        rest: seconds to rest after each page of batches: whoever waited for it is answered before the next.
 
     Raises:
         StoreUnavailable: the store does not answer.
@@ -90,11 +96,12 @@ async def make(registry: Registry) -> Signed | None:
             return before.signed
         growing = merkle.Growing(before.size, before.peaks)
         changes: list[Change] = []
-        for one in batches:
-            growing.append(chain.entry(one))
-            changes.append(Place(one.writer, one.number, growing.size))
+        for run in chain.runs(batches):
+            changes.append(Place(run[0].writer, run[0].number, growing.size + 1, len(run)))
+            for one in run:
+                growing.append(chain.entry(one))
         now = registry.clock() // 1000
-        early = before.unchained if before.unchained is not None else (await registry.store.tally())[2]
+        early = before.unchained if before.unchained is not None else await registry.store.unchained()
         said = Checkpoint(before.log, growing.size, checkpoint.text(growing.root), now, early)
         made = checkpoint.signed(await sign(registry, said))
         after = Head(before.log, growing.size, tuple(growing.peaks), made, early)
@@ -105,6 +112,9 @@ async def make(registry: Registry) -> Signed | None:
             await registry.store.change(changes)
         except Conflict:
             continue  # another process was first, and may have left something
+        if len(batches) < _PAGE:
+            return made  # what was committed since is for the next one: under load, there is always more
+        await asyncio.sleep(rest)
 
 
 async def latest(registry: Registry) -> Signed | None:
@@ -292,7 +302,7 @@ async def keep(registry: Registry, seconds: int) -> None:
         await asyncio.sleep(seconds)
         try:
             if await leases.take(registry.store, KIND, holder, registry.clock() // 1000, 2 * seconds):
-                made = await make(registry)
+                made = await make(registry, rest=_REST)
                 if made is not None and not whole:
                     await tree.complete(registry.store, made.checkpoint.size)
                     whole = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -297,11 +297,17 @@ class Tell(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Give a batch of events, which has none, its place in the log of all writers."""
+    """Give a batch of events, which has none, its place in the log of all writers; and those that follow it theirs."""
 
     writer: str
     number: int
     place: int
+    count: int = 1
+    """Batches of the writer from this number on, which come to stand beside each other from this place on."""
+
+    def each(self) -> Iterator[Place]:
+        """One for each batch."""
+        return (Place(self.writer, self.number + at, self.place + at) for at in range(self.count))
 
 
 class Erase(msgspec.Struct, frozen=True):
@@ -526,8 +532,12 @@ class Store(Protocol):
     async def tally(self) -> tuple[int, int, int]:
         """How many events are stored, how many the batches say that there are, and how many are from before chains.
 
-        All of one moment, so that it can be asked while others write.
+        All of one moment, so that it can be asked while others write. Every event is read for it.
         """
+        ...
+
+    async def unchained(self) -> int:
+        """How many events are from before chains: known at once where there are none, as in every new registry."""
         ...
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:

@@ -35,7 +35,7 @@ _PAGE: Final = 400
 _SLICE: Final = 200
 _AT_ONCE: Final = 32
 _REST: Final = 0.0001
-_ADOPTED: Final = 200
+_ADOPTED: Final = 100
 _GRANTS: Final = 100
 _TIME: Final = Actor("time", "none")
 
@@ -216,10 +216,15 @@ class Place(msgspec.Struct, frozen=True):
     done: bool = False
 
 
-async def adopt(registry: Registry, told: Callable[[int], None] = lambda _: None) -> int:
+async def adopt(registry: Registry, *, rest: float = 0, told: Callable[[int], None] = lambda _: None) -> int:
     """Give dates to clients that were registered before their policy had a lifetime, or a shorter one; how many.
 
     Once for each set of lifetimes that is configured; it goes on where it was.
+
+    Args:
+        registry: what every use case is given.
+        rest: seconds to rest for each client that was looked at: whoever registers or reads goes first.
+        told: is told how many more were looked at.
 
     Raises:
         StoreUnavailable: the store does not answer.
@@ -246,7 +251,7 @@ async def adopt(registry: Registry, told: Callable[[int], None] = lambda _: None
         place = Place(wanted, last, done=len(page) < _ADOPTED)
         await registry.store.change([ports.Look(dates), Put(Item(EVERYWHERE, KIND, KIND, msgspec.json.encode(place)))])
         told(len(page))
-        await asyncio.sleep(0)
+        await asyncio.sleep(rest * len(page))
     return count
 
 
@@ -273,7 +278,7 @@ async def keep_sweeping(registry: Registry, rest: int) -> None:
         try:
             mine = await leases.take(registry.store, KIND, holder, registry.clock() // 1000, 5 * INTERVAL)
             if mine and await passage.may_end_things(registry, rest):
-                await adopt(registry)
+                await adopt(registry, rest=_REST)
                 await sweep(registry, rest=_REST)
         except StoreUnavailable as problem:
             log.warning("clients that are due are not looked at: %s", problem)

@@ -206,6 +206,10 @@ class MemoryStore:
         self._check()
         return len(self._events), sum(one.events for one in self._batches), 0
 
+    async def unchained(self) -> int:
+        self._check()
+        return 0
+
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         self._check()
         taken = {(one.issuer, one.algorithm, one.generation) for one in self._keys}
@@ -279,7 +283,8 @@ class MemoryStore:
         """Refuse before anything is changed."""
         for one in changes:
             if isinstance(one, Place):
-                self._unplaced(one)
+                for single in one.each():
+                    self._unplaced(single)
                 continue
             if isinstance(one, Count):
                 if one.most and (tally := self._tally(one.issuer)) and tally.version >= one.most:
@@ -306,7 +311,9 @@ class MemoryStore:
             elif isinstance(one, Drop):
                 self._items.pop((one.issuer, one.kind, one.key), None)
             elif isinstance(one, Place):
-                self._batches[self._unplaced(one)] = chain.placed(self._batches[self._unplaced(one)], one.place)
+                for single in one.each():
+                    at = self._unplaced(single)
+                    self._batches[at] = chain.placed(self._batches[at], single.place)
             elif isinstance(one, Look):
                 for date in one.dates:
                     self._look(date)

@@ -1055,6 +1055,18 @@ class StoreTransactions(_Tier):
         await store.change([Drop("main", "code", "i1", 7), Drop("main", "code", "i9")])
         assert await store.item("main", "code", "i1") is None
 
+    async def test_an_item_goes_over_to_whom_its_successor_names(self, store: Store) -> None:
+        """Found by the client and the person that it has now, and by those before it no more."""
+        await store.change([Put(an_item("i1", version=1), 0), Put(an_item("i2", version=1), 0)])
+        await store.change([Put(an_item("i1", version=2, client_id="c2"), 1)])
+        await store.change([Put(an_item("i2", version=2, owner="bob"), 1)])
+        with pytest.raises(Conflict):
+            await store.change([Put(an_item("i2", version=2, owner="eve"), 1)])
+
+        for client_id, owner, key in (("c2", "", "i1"), ("", "\u00e5lice", "i1"), ("c1", "", "i2"), ("", "bob", "i2")):
+            found = await store.items("main", "code", client_id=client_id, owner=owner)
+            assert [one.key for one in found] == [key]
+
     async def test_changes_land_together_or_not_at_all(self, store: Store) -> None:
         """With each other, with the client that they accompany, with the use of its token and with the event."""
         token = a_token(max_uses=1)
@@ -1244,6 +1256,22 @@ class StoreTransactions(_Tier):
             await store.change([_place(third, 3), Put(an_item("log"), 0)])
         assert await store.batches(unplaced=True) == [third]
         assert await store.item("main", "code", "other") is None
+
+    async def test_a_run_of_batches_is_placed_at_once(self, store: Store) -> None:
+        """Beside each other and all of them, or none: not where one has its place, is not there, or would take another's."""
+        for at in range(6):
+            await store.record(an_event(f"c{at}"))
+        writer, numbers = (made := await store.batches())[0].writer, [one.number for one in made]
+        await store.change([Place(writer, numbers[4], 3)])
+        wrong = [(numbers[0], 3, 2), (numbers[0], 2, 2), (numbers[3], 4, 2), (numbers[5], 4, 2)]
+        for number, place, count in wrong:
+            with pytest.raises(Conflict):
+                await store.change([Place(writer, number, place, count)], [an_event("lost")])
+        assert [one.number for one in await store.batches(unplaced=True)] == [*numbers[:4], numbers[5]]
+        await store.change([Place(writer, numbers[0], 1, 2), Place(writer, numbers[2], 4, 2)])
+        order = [*numbers[:2], numbers[4], *numbers[2:4]]
+        assert [(one.number, one.place) for one in await store.log()] == [*zip(order, range(1, 6), strict=True)]
+        assert await store.unchained() == 0
 
     async def test_events_are_erased_and_their_batches_stay(self, store: Store) -> None:
         """What names a person, or the whole event; a number is not given to another one."""

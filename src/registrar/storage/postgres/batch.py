@@ -73,7 +73,7 @@ class Write:
         if not changes:
             return cls(events, **rest)
         told = [change.event for change in changes if isinstance(change, Tell)]
-        places = [change for change in changes if isinstance(change, Place)]
+        places = [single for change in changes if isinstance(change, Place) for single in change.each()]
         erased = [change for change in changes if isinstance(change, Erase)]
         looks = [change for change in changes if isinstance(change, Look)]
         counts = [change for change in changes if isinstance(change, Count)]

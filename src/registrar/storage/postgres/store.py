@@ -83,9 +83,13 @@ _FIND_TOKENS: Final = (
 _BATCHES: Final = "SELECT writer, number, events, root, link, place FROM audit_batch"
 _EVENTS: Final = "SELECT sequence, writer, batch, position, issuer, kind, time_ms, client_id, body, personal FROM event"
 # The index has the first event of each batch; the others come after it in the sequence.
+# No index leads to the events of a writer: where there is none from before chains, no event is looked at.
+_UNCHAINED: Final = (
+    "SELECT CASE WHEN EXISTS (SELECT 1 FROM audit_unchained) "
+    "THEN (SELECT count(*) FROM event JOIN audit_unchained ON audit_unchained.writer = event.writer) ELSE 0 END"
+)
 _TALLY: Final = (
-    "SELECT (SELECT count(*) FROM event), (SELECT coalesce(sum(events), 0)::bigint FROM audit_batch), "
-    "(SELECT count(*) FROM event JOIN audit_unchained ON audit_unchained.writer = event.writer)"
+    f"SELECT (SELECT count(*) FROM event), (SELECT coalesce(sum(events), 0)::bigint FROM audit_batch), ({_UNCHAINED})"  # noqa: S608 (words of our own)
 )
 _TOLD: Final = (
     "SELECT one.sequence, one.writer, one.batch, one.position, one.issuer, one.kind, one.time_ms, one.client_id, one.body, "  # noqa: S608 (a number of our own)
@@ -306,6 +310,10 @@ class PostgresStore:
     async def tally(self) -> tuple[int, int, int]:
         ((every, batched, unchained),) = await self._rows(_TALLY, patiently=True)
         return every, batched, unchained
+
+    async def unchained(self) -> int:
+        ((number,),) = await self._rows(_UNCHAINED, patiently=True)
+        return int(number)
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         row = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))

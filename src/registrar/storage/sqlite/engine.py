@@ -25,6 +25,7 @@ from registrar.service.ports import (
     Drop,
     DropAll,
     Erase,
+    Item,
     Look,
     NotFound,
     Place,
@@ -61,6 +62,7 @@ from registrar.storage.sqlite.writes import (
     PURGE,
     PUT_ITEM,
     PUT_NEW_ITEM,
+    RENEW_ITEM,
     REPLACE_ITEM,
     RETREAT,
     UPDATE_CLIENT,
@@ -301,9 +303,17 @@ class SQLiteEngine(Engine):
         if put.expected == 0:
             self._db.execute(PUT_NEW_ITEM, (*key, *held, put.now))
         else:
-            self._db.execute(REPLACE_ITEM, (*held, *key, put.expected))
+            self._replace(item, put.expected)
         if not self._db.changes():
             raise Conflict(item.key)
+
+    def _replace(self, item: Item, expected: int) -> None:
+        held = (item.body, item.version, item.expires_at)
+        whose = (item.client_id, item.owner)
+        at = (item.issuer, item.kind, item.key, expected)
+        self._db.execute(RENEW_ITEM, (*held, *at, *whose))
+        if not self._db.changes():
+            self._db.execute(REPLACE_ITEM, (*held, *whose, *at))
 
     def _count(self, one: Count) -> None:
         living = self._living.get(one.issuer)
@@ -335,10 +345,10 @@ class SQLiteEngine(Engine):
 
     def _place(self, one: Place) -> None:
         try:
-            self._db.execute(PLACE, (one.place, one.writer, one.number))
+            self._db.execute(PLACE, (one.writer, one.number, one.place, one.count))
         except apsw.ConstraintError:
             raise Conflict(str(one.place)) from None
-        if not self._db.changes():
+        if self._db.changes() != one.count:
             raise Conflict(str(one.place))
 
     def _drop(self, drop: Drop) -> None:
@@ -426,4 +436,6 @@ def _refuses_first(changes: Sequence[Change]) -> bool:
         isinstance(one, (DropAll, Tell, Erase, Look))
         or (not isinstance(one, (Place, Count, Advance)) and one.expected is None)
         for one in changes[1:]
-    )
+    ) and not any(
+        isinstance(one, Place) for one in changes[:1]
+    )  # of a run of batches, some are placed before it is refused

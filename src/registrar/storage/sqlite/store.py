@@ -46,6 +46,7 @@ from registrar.storage.sqlite.queries import (
     FIND_TOKENS,
     ITEM_COLUMNS,
     TOLD,
+    UNCHAINED,
     counting,
     is_found,
     listing,
@@ -256,6 +257,10 @@ class SQLiteStore:
     async def tally(self) -> tuple[int, int, int]:
         ((every, batched, unchained),) = await self._search(EVENT_TALLY, ())
         return every, batched, unchained
+
+    async def unchained(self) -> int:
+        ((number,),) = await self._search(UNCHAINED, ())
+        return int(number)
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
         await self._writes.write(lambda: self._engine.with_changes(changes, lambda: self._engine.add_key(key, event)))

@@ -23,7 +23,8 @@ INSERT_BATCH: Final = "INSERT INTO audit_batch (writer, number, events, root, li
 ERASE_EVENT: Final = "DELETE FROM event WHERE sequence = ?"
 ERASE_PERSONAL: Final = "UPDATE event SET personal = x'' WHERE sequence = ?"
 LOOK: Final = "UPDATE client SET due_at = ?3 WHERE issuer = ?1 AND client_id = ?2 AND due_at = ?4"
-PLACE: Final = "UPDATE audit_batch SET place = ? WHERE writer = ? AND number = ? AND place = 0"
+# Places and numbers rise together, so a run of batches is one statement, however long it is.
+PLACE: Final = "UPDATE audit_batch SET place = number - ?2 + ?3 WHERE writer = ?1 AND number >= ?2 AND number < ?2 + ?4 AND place = 0"
 CLAIM: Final = (
     "UPDATE initial_access_token SET uses = uses + 1 WHERE issuer = ? AND digest = ? AND revoked_at = 0 "
     "AND (max_uses = 0 OR uses < max_uses) AND (expires_at = 0 OR expires_at > ?)"
@@ -34,10 +35,12 @@ PUT_ITEM: Final = (
     "version = excluded.version, client_id = excluded.client_id, owner = excluded.owner, expires_at = excluded.expires_at"
 )
 PUT_NEW_ITEM: Final = f"{PUT_ITEM} WHERE item.expires_at <> 0 AND item.expires_at <= ?"
-REPLACE_ITEM: Final = (
-    "UPDATE item SET body = ?, version = ?, client_id = ?, owner = ?, expires_at = ? "
-    "WHERE issuer = ? AND kind = ? AND key = ? AND version = ?"
+_AT_VERSION: Final = "WHERE issuer = ? AND kind = ? AND key = ? AND version = ?"
+# SQLite writes an index anew where a statement sets a column of it, be it to what it was: whose an item is changes rarely.
+RENEW_ITEM: Final = (
+    f"UPDATE item SET body = ?, version = ?, expires_at = ? {_AT_VERSION} AND client_id = ? AND owner = ?"  # noqa: S608 (words of our own)
 )
+REPLACE_ITEM: Final = f"UPDATE item SET body = ?, version = ?, expires_at = ?, client_id = ?, owner = ? {_AT_VERSION}"  # noqa: S608 (words of our own)
 DROP_ITEM: Final = "DELETE FROM item WHERE issuer = ? AND kind = ? AND key = ?"
 PURGE: Final = (
     "DELETE FROM item WHERE rowid IN (SELECT rowid FROM item WHERE expires_at <> 0 AND expires_at <= ? LIMIT ?)"
