@@ -98,7 +98,8 @@ def list_clients(
             "template",
         )
         Output(as_json).table([operating.client_row(one) for one in found.clients], columns)
-        if found.after and not as_json:
+        # A program takes a full page for a page, and a shorter one for the last, which it need not be.
+        if found.after and (len(found.clients) < limit or not as_json):
             click.echo(f"{len(found.clients)} shown, and there may be more: --after {found.after}", err=True)
 
     operating.run(configured(config, dev=dev), issuer, act)
