@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -137,6 +138,32 @@ def test_ports_and_paths_fit() -> None:
     assert f"127.0.0.1:{server.port}/healthz" in read("Containerfile")
     [address] = json.loads(environment["REGISTRAR_SERVER__TRUSTED_PROXIES"])
     assert compose()["services"]["proxy"]["networks"]["inside"]["ipv4_address"] == address
+
+
+def test_containers_of_the_compose_file_reach_what_they_need() -> None:
+    """Nothing is fetched on a network that leads nowhere, and nobody steps down who may not."""
+    whole = compose()
+    for name, one in whole["services"].items():
+        if one.get("command") == ["serve"]:
+            assert [each for each in one["networks"] if not (whole["networks"][each] or {}).get("internal")], name
+    # Its image begins as root and steps down, which takes a capability that it has not.
+    assert whole["services"]["valkey"]["user"] == "valkey"
+    example = read("compose/example.env")
+    [shared] = re.findall(r"^# LIMITS_DATABASE=(.+)$", example, re.MULTILINE)
+    assert urlsplit(shared).hostname in whole["services"]
+    assert of_compose()["REGISTRAR_SERVER__LIMITS_DATABASE"] == "", "Valkey is asked without its profile"
+
+
+def test_the_image_is_built_of_its_base_alone() -> None:
+    """A line that names a syntax is an image more to be had, for nothing."""
+    text = read("Containerfile")
+    assert not text.startswith("# syntax")
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
+
+
+def test_the_password_is_in_no_commit() -> None:
+    """Where the page says to write it, the repository does not look."""
+    assert "/deploy/.env" in (DEPLOY.parent / ".gitignore").read_text("utf-8").splitlines()
 
 
 def test_who_stops_is_given_the_time() -> None:
@@ -343,6 +370,9 @@ def test_two_replicas_run_with_the_environment_of_the_compose_file(own_database:
         told = httpx2.get(f"http://127.0.0.1:{counting[1]}/metrics").text
         assert re.search(r'registrar_store_sessions\{state="free"\} [1-9]', told)
         assert "registrar_ready 1.0" in told
+        families = set(re.findall(r"^# TYPE (\S+)", told, re.MULTILINE))
+        watched = {metric(name) for expression in expressions() for name, _ in NAME.findall(expression)}
+        assert watched <= families, "what is watched is told by nobody"
     finally:
         for replica in replicas:
             replica.terminate()
