@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from joserfc.errors import InvalidKeyTypeError
 from openid_connect import alice, client_of, openid, verified
 
 from registrar.authorization import signing
@@ -132,6 +133,17 @@ async def test_what_others_signed_is_not_its_own() -> None:
             assert await signing.verify_own(server.registry, server.issuer, bad) is None
         with pytest.raises(Refused):
             await verified(server, await signed(stranger))
+
+
+async def test_a_key_signs_with_no_algorithm_of_another_kind() -> None:
+    """Not even one that is kept under its name: nothing is answered that nobody can verify."""
+    async with served(openid()) as server:
+        await keys.ensure(server.registry, server.issuer)
+        own = await keys.signer(server.registry, server.issuer, "ES256")
+        server.registry.opened.keep(server.issuer.name, {"RS256": own, "EdDSA": own}, server.registry.clock())
+        for algorithm in ("RS256", "PS256", "EdDSA"):
+            with pytest.raises(InvalidKeyTypeError):
+                await signed(server, algorithm)
 
 
 async def test_what_is_signed_under_a_secret_is_known_by_its_client() -> None:

@@ -11,19 +11,20 @@ from itertools import pairwise
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 from writing import create, stored
 
 from registrar.domain.client import State
 from registrar.domain.credentials import Credentials
 from registrar.service.initial_access import issue_token
-from registrar.service.ports import EventQuery, Spend, StoreUnavailable
+from registrar.service.ports import EventQuery, Put, Spend, StoreUnavailable
 from registrar.storage import open_store, sqlite_path
 from registrar.storage.memory import MemoryStore
 from registrar.storage.sqlite import SQLiteStore
 from registrar.storage.sqlite.connection import OLDEST
 from registrar.testing import OPEN, served
-from registrar.testing.store_conformance import a_client, a_key, a_token, an_event
+from registrar.testing.store_conformance import a_client, a_key, a_token, an_event, an_item
 
 pytestmark = pytest.mark.anyio
 
@@ -86,6 +87,16 @@ async def test_a_closed_store_leaves_one_whole_file(sqlite: SQLiteStore, path: P
     await create(sqlite, "c1")
     await sqlite.close()
     assert sorted(file.name for file in path.parent.iterdir()) == ["registrar.db", "registrar.db.lock"]
+
+
+async def test_a_successor_of_the_same_client_and_person_writes_two_pages(sqlite: SQLiteStore, path: Path) -> None:
+    """Its row, and when it ends; the indexes of whose it is are left alone, and written where that changes."""
+    await sqlite.change([Put(an_item(version=1), 0)])
+    renewed = an_item(body=b"used", version=2, expires_at=an_item().expires_at + 60)
+    for successor, pages in ((renewed, 2), (msgspec.structs.replace(renewed, version=3, owner="bob"), 4)):
+        sqlite._engine._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        await sqlite.change([Put(successor, successor.version - 1)])
+        assert (await asyncio.to_thread(Path(f"{path}-wal").stat)).st_size == 32 + pages * (24 + 8192)
 
 
 def test_a_url_names_the_store(path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -17,9 +17,6 @@ from registrar.domain.jws import Malformed, Refused, VerifiedJWS
 from registrar.domain.server_metadata import MAC, OWN_SIGNING, UNSIGNED
 from registrar.service import issuance, keys
 from registrar.service.registry import Issuer, Registry
-
-if TYPE_CHECKING:
-    from joserfc.jws import JWSRegistry
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -80,10 +77,10 @@ async def secured(
 async def _signed(
     registry: Registry, issuer: Issuer, client: Client, claims: Mapping[str, Any], algorithm: str, typ: str
 ) -> str:
-    from joserfc.jwk import OctKey
-
     if algorithm in OWN_SIGNING:
         return await sign(registry, issuer, claims, algorithm, typ)
+    from joserfc.jwk import OctKey
+
     if algorithm == UNSIGNED:
         return _serialized({"alg": UNSIGNED, "typ": typ}, claims, None)
     try:
@@ -125,20 +122,16 @@ def audience(claims: Mapping[str, Any]) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _serialized(header: dict[str, Any], claims: Mapping[str, Any], key: Any) -> str:
-    from joserfc import jws as library
-
-    return library.serialize_compact(header, _encode(claims), key, registry=_registry())
-
-
-@cache
-def _registry() -> JWSRegistry:
+def _serialized(header: Mapping[str, Any], claims: Mapping[str, Any], key: Any) -> str:
     from joserfc.jws import JWSRegistry
 
-    class Decided(JWSRegistry):
-        """Which algorithm is right was decided by what is offered and registered; the library has no say in it."""
+    # Which algorithm is right was decided by what is offered and registered; the library answers by its name.
+    model = JWSRegistry.algorithms[header["alg"]]
+    if key is not None:
+        model.check_key(key)
+    signed = b".".join((_base64url(_encode(header)), _base64url(_encode(claims))))
+    return b".".join((signed, _base64url(model.sign(signed, key)))).decode("ascii")
 
-        def get_alg(self, name: str) -> Any:
-            return self.algorithms[name]
 
-    return Decided()
+def _base64url(value: bytes) -> bytes:
+    return base64.urlsafe_b64encode(value).rstrip(b"=")

@@ -1055,6 +1055,18 @@ class StoreTransactions(_Tier):
         await store.change([Drop("main", "code", "i1", 7), Drop("main", "code", "i9")])
         assert await store.item("main", "code", "i1") is None
 
+    async def test_an_item_goes_over_to_whom_its_successor_names(self, store: Store) -> None:
+        """Found by the client and the person that it has now, and by those before it no more."""
+        await store.change([Put(an_item("i1", version=1), 0), Put(an_item("i2", version=1), 0)])
+        await store.change([Put(an_item("i1", version=2, client_id="c2"), 1)])
+        await store.change([Put(an_item("i2", version=2, owner="bob"), 1)])
+        with pytest.raises(Conflict):
+            await store.change([Put(an_item("i2", version=2, owner="eve"), 1)])
+
+        for client_id, owner, key in (("c2", "", "i1"), ("", "\u00e5lice", "i1"), ("c1", "", "i2"), ("", "bob", "i2")):
+            found = await store.items("main", "code", client_id=client_id, owner=owner)
+            assert [one.key for one in found] == [key]
+
     async def test_changes_land_together_or_not_at_all(self, store: Store) -> None:
         """With each other, with the client that they accompany, with the use of its token and with the event."""
         token = a_token(max_uses=1)

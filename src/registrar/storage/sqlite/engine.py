@@ -25,6 +25,7 @@ from registrar.service.ports import (
     Drop,
     DropAll,
     Erase,
+    Item,
     Look,
     NotFound,
     Place,
@@ -61,6 +62,7 @@ from registrar.storage.sqlite.writes import (
     PURGE,
     PUT_ITEM,
     PUT_NEW_ITEM,
+    RENEW_ITEM,
     REPLACE_ITEM,
     RETREAT,
     UPDATE_CLIENT,
@@ -301,9 +303,17 @@ class SQLiteEngine(Engine):
         if put.expected == 0:
             self._db.execute(PUT_NEW_ITEM, (*key, *held, put.now))
         else:
-            self._db.execute(REPLACE_ITEM, (*held, *key, put.expected))
+            self._replace(item, put.expected)
         if not self._db.changes():
             raise Conflict(item.key)
+
+    def _replace(self, item: Item, expected: int) -> None:
+        held = (item.body, item.version, item.expires_at)
+        whose = (item.client_id, item.owner)
+        at = (item.issuer, item.kind, item.key, expected)
+        self._db.execute(RENEW_ITEM, (*held, *at, *whose))
+        if not self._db.changes():
+            self._db.execute(REPLACE_ITEM, (*held, *whose, *at))
 
     def _count(self, one: Count) -> None:
         living = self._living.get(one.issuer)

@@ -35,10 +35,12 @@ PUT_ITEM: Final = (
     "version = excluded.version, client_id = excluded.client_id, owner = excluded.owner, expires_at = excluded.expires_at"
 )
 PUT_NEW_ITEM: Final = f"{PUT_ITEM} WHERE item.expires_at <> 0 AND item.expires_at <= ?"
-REPLACE_ITEM: Final = (
-    "UPDATE item SET body = ?, version = ?, client_id = ?, owner = ?, expires_at = ? "
-    "WHERE issuer = ? AND kind = ? AND key = ? AND version = ?"
+_AT_VERSION: Final = "WHERE issuer = ? AND kind = ? AND key = ? AND version = ?"
+# SQLite writes an index anew where a statement sets a column of it, be it to what it was: whose an item is changes rarely.
+RENEW_ITEM: Final = (
+    f"UPDATE item SET body = ?, version = ?, expires_at = ? {_AT_VERSION} AND client_id = ? AND owner = ?"  # noqa: S608 (words of our own)
 )
+REPLACE_ITEM: Final = f"UPDATE item SET body = ?, version = ?, expires_at = ?, client_id = ?, owner = ? {_AT_VERSION}"  # noqa: S608 (words of our own)
 DROP_ITEM: Final = "DELETE FROM item WHERE issuer = ? AND kind = ? AND key = ?"
 PURGE: Final = (
     "DELETE FROM item WHERE rowid IN (SELECT rowid FROM item WHERE expires_at <> 0 AND expires_at <= ? LIMIT ?)"
