@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from far_server import Answer, Far, answering, certified, far
+from far_server import Far, answering, certified, far
 from registering import bearer
 
+from listening import Serve
 from registrar.domain.access_token import Kind
 from registrar.service import document_administration, initial_access, known_documents
 from registrar.service.operators import Refused, Unknown
@@ -49,9 +50,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
 
 
 @asynccontextmanager
-async def believing(
-    tls: Tls, answer: Answer | bytes, *, allowed: bool = True
-) -> AsyncIterator[tuple[Served, Far, str]]:
+async def believing(tls: Tls, answer: Serve | bytes, *, allowed: bool = True) -> AsyncIterator[tuple[Served, Far, str]]:
     """A server of documents, an issuer that believes them, and the URL of one."""
     async with far(answer, tls.context) as there:
         origin = f"https://localhost:{there.port}"
@@ -111,7 +110,7 @@ async def hanging(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
     await asyncio.sleep(60)
 
 
-HOSTILE: dict[str, tuple[Answer | bytes, str]] = {
+HOSTILE: dict[str, tuple[Serve | bytes, str]] = {
     "a redirect": (answering(b"", "Location: https://app.example/c", status="302 Found"), "redirects are not followed"),
     "not modified": (answering(b"", status="304 Not Modified"), "304"),
     "forbidden": (answering(b"{}", status="403 Forbidden"), "403"),
