@@ -146,6 +146,8 @@ def test_containers_of_the_compose_file_reach_what_they_need() -> None:
     for name, one in whole["services"].items():
         if one.get("command") == ["serve"]:
             assert [each for each in one["networks"] if not (whole["networks"][each] or {}).get("internal")], name
+    # While the image makes the database, another server answers at the socket.
+    assert "--host" in whole["services"]["database"]["healthcheck"]["test"]
     # Its image begins as root and steps down, which takes a capability that it has not.
     assert whole["services"]["valkey"]["user"] == "valkey"
     example = read("compose/example.env")
@@ -154,9 +156,11 @@ def test_containers_of_the_compose_file_reach_what_they_need() -> None:
     assert of_compose()["REGISTRAR_SERVER__LIMITS_DATABASE"] == "", "Valkey is asked without its profile"
 
 
-def test_the_image_is_built_of_its_base_alone() -> None:
-    """A line that names a syntax is an image more to be had, for nothing."""
+def test_the_image_is_built_of_its_base_alone(tmp_path: Path) -> None:
+    """A line that names a syntax is an image more to be had, for nothing; and what is called knows how it is called."""
     text = read("Containerfile")
+    [options] = re.findall(r"-m compileall (.*?) /opt", text)
+    subprocess.run([sys.executable, "-m", "compileall", *options.split(), tmp_path], check=True)
     assert not text.startswith("# syntax")
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
 
@@ -177,6 +181,9 @@ def test_who_stops_is_given_the_time() -> None:
     [interval] = re.findall(r"health_interval (\d+)s", read("compose/Caddyfile"))
     assert composed.drain_seconds >= 3 * int(interval)
     unit = dict(re.findall(r"^(\w+)=(.*)$", read("systemd/registrar.service"), re.MULTILINE))
+    # Without TLS at the listener, a reload ends the server, and systemd takes that signal for a wish.
+    assert unit["ExecReload"].startswith("/bin/kill -HUP")
+    assert unit["RestartForceExitStatus"] == "SIGHUP"
     alone = closed(8000, of_systemd() | {"REGISTRAR_ISSUER__MAIN__URL": "https://as.example"}).settings.server
     assert int(unit["TimeoutStopSec"].removesuffix("s")) > alone.drain_seconds + FINISH_SECONDS
 
