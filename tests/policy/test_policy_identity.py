@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
+import pytest
 from confusable_homoglyphs.confusables import confusables_data
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -167,7 +168,7 @@ NAMES: Final = st.tuples(st.lists(PIECES, min_size=1, max_size=5), st.sampled_fr
 )
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(st.sampled_from(OWN), NAMES, NAMES, st.sampled_from(["a.example", "github.com", "bank.example"]))
 @example(OWN[0], "Claude", "Сlаudе", "a.example")
 @example(OWN[2], "C1aude Claude", "Claude App", "claude.ai")
@@ -211,3 +212,17 @@ def test_the_same_brands_are_found_by_policies_that_are_read_again() -> None:
         assert [*identity.lookalike({"client_name": "Аcme"}, FACTS, brands=own)]
         assert not [*identity.lookalike({"client_name": "Acme"}, FACTS, brands=own)]
     assert not [*identity.lookalike({"client_name": "Аcme"}, FACTS)]
+
+
+def test_an_operators_brands_are_not_gone_through_for_a_name_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are, a name that was judged lately costs the same."""
+    own = OwnBrands.from_words([f"Acme {at}=acme{at}.com" for at in range(50)])
+    metadata = {"client_name": "Асme 7", "redirect_uris": ["https://a.example/cb"]}
+    first = [*identity.lookalike(metadata, FACTS, brands=own), *identity.brands(metadata, FACTS, brands=own)]
+    monkeypatch.setattr(Brand, "__hash__", None)
+    monkeypatch.setattr(Brand, "__eq__", None)
+    assert first
+    assert [
+        *identity.lookalike(metadata, FACTS, brands=own),
+        *identity.brands(metadata, FACTS, brands=own),
+    ] == first
