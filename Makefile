@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench deploy-check lock clean
+.PHONY: help setup run test check format bench deploy-check deploy-run deploy-bases lock clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -40,6 +40,12 @@ bench: setup ## Measure against the peers, in one run; writes bench/RESULTS.md.
 
 deploy-check: ## Lint deploy/ with the tools that will read it; installs them into var/deploy.
 	$(PYTHON) deploy/check.py
+
+deploy-run: ## Build the image and run the compose file, roughly; needs an engine. BUILD is given to docker build.
+	$(PYTHON) deploy/run.py $(BUILD)
+
+deploy-bases: ## Make the images that deploy/ names from Debian's packages, where no registry has them.
+	$(PYTHON) deploy/bases.py $(BUILD)
 
 lock: ## Pin the requirements anew (needs uv).
 	cd requirements && for set in run dev build; do \

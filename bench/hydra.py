@@ -15,9 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from servers import Ledger, Server, Site
-
-import postgresql
+from servers import Ledger, Server, Site, cluster
 
 VERSION = "v2.3.0"
 PROGRAM = Path(__file__).parent.parent / "var" / "peers" / f"hydra-{VERSION}"
@@ -62,7 +60,7 @@ def settings(site: Site) -> list[str]:
 @contextlib.contextmanager
 def database(site: Site) -> Iterator[Ledger | None]:
     """A PostgreSQL on the core of the load that commits durably, as the registrar's."""
-    with postgresql.running("shared_buffers=256MB", "max_wal_size=4GB", durable=True) as server:
+    with cluster() as server:
         asyncio.run(server.execute("CREATE DATABASE hydra"))
         dsn = f"postgres://registrar:x@127.0.0.1:{server.port}/hydra?sslmode=disable"
         (site.folder / "dsn").write_text(dsn)

@@ -15,10 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from servers import Ledger, Server, Site, free_port
-
-sys.path.append(str(Path(__file__).parent.parent / "tests"))  # where the server that the tests use is started
-import postgresql
+from servers import Ledger, Server, Site, cluster, free_port
 
 VERSION = "26.5.6"
 PEERS = Path(__file__).parent.parent / "var" / "peers"
@@ -106,7 +103,7 @@ def database(site: Site) -> Iterator[Ledger | None]:
     imported = HOME / "data" / "import"
     imported.mkdir(parents=True, exist_ok=True)
     (imported / "bench-realm.json").write_text(json.dumps(REALM))
-    with postgresql.running("shared_buffers=256MB", "max_wal_size=4GB", durable=True) as server:
+    with cluster() as server:
         asyncio.run(server.execute("CREATE DATABASE keycloak"))
         (site.folder / "url").write_text(f"jdbc:postgresql://127.0.0.1:{server.port}/keycloak")
         (site.folder / "management").write_text(str(free_port()))

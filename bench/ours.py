@@ -15,7 +15,7 @@ import apsw
 import msgspec
 from bodies import CALLBACK, CHALLENGE, client
 from load import LoadError
-from servers import CODES, Ledger, Server, Site, basic, nothing_to_prepare
+from servers import CODES, Ledger, Server, Site, basic, cluster, nothing_to_prepare
 
 import postgresql
 from registrar.authorization import code, grant
@@ -47,7 +47,7 @@ def on_postgresql(mode: str, prepare: Callable[[Site], list[dict[str, str]]] = n
     @contextlib.contextmanager
     def database(site: Site) -> Iterator[Ledger]:
         # It inherits the core of the bench.
-        with postgresql.running("shared_buffers=256MB", "max_wal_size=4GB", durable=True) as server:
+        with cluster() as server:
             asyncio.run(server.execute("CREATE DATABASE registry"))
             configure(site, mode, server.url("registry"))
             subprocess.run([*REGISTRAR, "migrate", "--config", str(site.config)], check=True, capture_output=True)

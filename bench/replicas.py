@@ -21,9 +21,8 @@ from load import SCRIPT, install_wrk
 from ours import REGISTRAR, configure
 from report import number, table
 from results import keep, scratch
-from servers import STOP_SECONDS, Site, answers, free_port
+from servers import STOP_SECONDS, Site, answers, cluster, free_port
 
-import postgresql
 from tied import tied
 
 CONNECTIONS = 32
@@ -82,9 +81,7 @@ def main() -> None:
     for count in options.processes:
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(scratch()))
-            server = stack.enter_context(
-                postgresql.running("shared_buffers=256MB", "max_wal_size=4GB", "max_connections=200", durable=True)
-            )
+            server = stack.enter_context(cluster("max_connections=200"))
             asyncio.run(server.execute("CREATE DATABASE registry"))
             ports = [free_port() for _ in range(count)]
             site = Site(folder, ports[0])

@@ -157,7 +157,8 @@ Repeat with `make bench`: root has wrk installed by it, anybody else needs wrk f
 
 NOTES = """\
 The registrar answers 201 only after the client and its audit event are committed to SQLite (WAL, synchronous=FULL), or
-to PostgreSQL, as Hydra and Keycloak do. The other peers keep clients in memory and write nothing to disk:
+to PostgreSQL, as Hydra and Keycloak do; that has files of its log to use again, as any has after its first checkpoint
+under load (`min_wal_size`), for all three. The other peers keep clients in memory and write nothing to disk:
 node-oidc-provider in its development adapter, which holds the last thousand, the MCP SDK and FastMCP in a dictionary that
 grows with every run (so does their resident memory). They do not do the same work either: node-oidc-provider also
 validates much metadata and issues a registration access token; the MCP SDK and FastMCP validate less and issue none. All of them get the same 400-byte body, except in the row of bodies

@@ -1,5 +1,6 @@
 """The servers that are measured: how each is prepared, started on its own core, waited for and stopped."""
 
+import asyncio
 import base64
 import contextlib
 import http.client
@@ -18,10 +19,13 @@ from typing import Protocol
 from load import SERVER_CORE, LoadError
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))  # what starts servers there starts them here
+import postgresql
 from tied import tied
 
 PEERS = Path(__file__).parent / "peers"
 START_SECONDS, STOP_SECONDS = 20, 10
+LOG_FILES = 64
+"""More than the turns of any server write."""
 WARM_UP_SECONDS = 4  # Node.js compiles its hot paths for about that long; less would wrong the peer
 
 
@@ -75,6 +79,28 @@ class Server:
     beside: bool = False
     start_seconds: int = START_SECONDS
     warm_up_seconds: int = WARM_UP_SECONDS
+
+
+@contextlib.contextmanager
+def cluster(*settings: str) -> Iterator[postgresql.PostgreSQL]:
+    """A PostgreSQL that commits durably, for all that are measured on one alike, as it is after its first checkpoint under load.
+
+    A new one makes each file of its log when it is needed: 16 MiB are written and synchronised while whoever commits waits,
+    some 50 ms about once in a second of full load. Later it gives old files new names, as many as `min_wal_size` or the load asks for.
+    """
+    sizes = ("shared_buffers=256MB", "max_wal_size=4GB", f"min_wal_size={LOG_FILES * 16}MB")
+    with postgresql.running(*sizes, *settings, durable=True) as server:
+        asyncio.run(filled(server))
+        yield server
+
+
+async def filled(server: postgresql.PostgreSQL) -> None:
+    """Fill as many files of its log as will be needed, and have a checkpoint keep them for that."""
+    connection = await server.connect()
+    for _ in range(LOG_FILES):
+        await connection.execute("SELECT pg_logical_emit_message(false, '', ''), pg_switch_wal()")
+    await connection.execute("CHECKPOINT")
+    await connection.close()
 
 
 @contextlib.contextmanager

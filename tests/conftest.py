@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,6 +65,15 @@ def own_database(postgres: postgresql.PostgreSQL) -> Iterator[str]:
     """The URL of an empty registry on it, for tests that change more than rows."""
     with postgres.database("migrated") as url:
         yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/registrar.db"
+    url: str = request.getfixturevalue("database")
+    return url
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

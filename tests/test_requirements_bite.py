@@ -52,7 +52,7 @@ BROKEN = [
     ("META-27", "domain/coherence.py", 'enc.removesuffix("enc") + "alg") not in members', 'enc.removesuffix("enc") + "alg") in ()'),
     ("AUTHM-6", "domain/coherence.py", "return [] if given == 1 else", "return [] if given else"),
     ("SEED-14", "domain/settings.py", "mode: tuple[Mode, ...] = _setting((), ", "mode: tuple[Mode, ...] = _setting((Mode.OPEN,), "),
-    ("SEED-23", "service/administration.py", "max_uses: int = 1,", "max_uses: int = 0,"),
+    ("SEED-23", "service/initial_access.py", "max_uses: int = 1,", "max_uses: int = 0,"),
     ("SEED-24", "service/admission.py", "if SCOPE not in scope:", "if not scope:"),
     ("WILD-1", "domain/redirect_uri.py", "if parts.scheme in DENIED_SCHEMES or ", "if "),
 ]  # fmt: skip

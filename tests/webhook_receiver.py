@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from listening import listening
+
 Answer = Callable[["Delivered"], Awaitable[bytes]]
 
 
@@ -136,22 +138,5 @@ class Receiver:
 async def receiving() -> AsyncIterator[Receiver]:
     """A receiver while it listens."""
     receiver = Receiver(0)
-    handlers: set[asyncio.Task[None]] = set()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        handlers.add(task)
-        task.add_done_callback(handlers.discard)
-        with suppress(asyncio.CancelledError):  # the end of the receiver, not of the test
-            await receiver.serve(reader, writer)
-
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0, backlog=500)
-    receiver.port = listening.sockets[0].getsockname()[1]
-    try:
+    async with listening(receiver.serve) as receiver.port:
         yield receiver
-    finally:
-        listening.close()
-        for task in handlers:
-            task.cancel()
-        await asyncio.gather(*handlers, return_exceptions=True)

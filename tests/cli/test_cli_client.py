@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from registrar.service import inventory
 
 if TYPE_CHECKING:
     from conftest import Desk
@@ -60,6 +63,17 @@ def test_list_tells_of_more(desk: Desk) -> None:
     assert result.exit_code == 0
     assert len(result.stdout.splitlines()) == 2
     assert f"--after {ids[0]}" in result.stderr
+
+
+def test_a_program_is_told_of_a_page_that_ends_early(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is looked at for one page has an end; a page that is shorter for it must not pass for the last."""
+    ids = [desk.register()["client_id"] for _ in range(3)]
+    monkeypatch.setattr(inventory, "LOOKS", 2)
+    result = desk.run("client", "list", "--json", "--limit", "100")
+
+    assert [row["client_id"] for row in json.loads(result.stdout)] == ids[:2]
+    assert f"--after {ids[1]}" in result.stderr
+    assert len(desk.told("client", "list", "--limit", "2")) == 2
 
 
 def test_show(desk: Desk) -> None:

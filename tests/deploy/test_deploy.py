@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -139,6 +140,36 @@ def test_ports_and_paths_fit() -> None:
     assert compose()["services"]["proxy"]["networks"]["inside"]["ipv4_address"] == address
 
 
+def test_containers_of_the_compose_file_reach_what_they_need() -> None:
+    """Nothing is fetched on a network that leads nowhere, and nobody steps down who may not."""
+    whole = compose()
+    for name, one in whole["services"].items():
+        if one.get("command") == ["serve"]:
+            assert [each for each in one["networks"] if not (whole["networks"][each] or {}).get("internal")], name
+    # While the image makes the database, another server answers at the socket.
+    assert "--host" in whole["services"]["database"]["healthcheck"]["test"]
+    # Its image begins as root and steps down, which takes a capability that it has not.
+    assert whole["services"]["valkey"]["user"] == "valkey"
+    example = read("compose/example.env")
+    [shared] = re.findall(r"^# LIMITS_DATABASE=(.+)$", example, re.MULTILINE)
+    assert urlsplit(shared).hostname in whole["services"]
+    assert of_compose()["REGISTRAR_SERVER__LIMITS_DATABASE"] == "", "Valkey is asked without its profile"
+
+
+def test_the_image_is_built_of_its_base_alone(tmp_path: Path) -> None:
+    """A line that names a syntax is an image more to be had, for nothing; and what is called knows how it is called."""
+    text = read("Containerfile")
+    [options] = re.findall(r"-m compileall (.*?) /opt", text)
+    subprocess.run([sys.executable, "-m", "compileall", *options.split(), tmp_path], check=True)
+    assert not text.startswith("# syntax")
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
+
+
+def test_the_password_is_in_no_commit() -> None:
+    """Where the page says to write it, the repository does not look."""
+    assert "/deploy/.env" in (DEPLOY.parent / ".gitignore").read_text("utf-8").splitlines()
+
+
 def test_who_stops_is_given_the_time() -> None:
     """To drain, and then to finish within twenty seconds; and nobody is killed meanwhile. The proxy notices in time."""
     pod = manifests()["Deployment/registrar"]["spec"]["template"]["spec"]
@@ -150,6 +181,9 @@ def test_who_stops_is_given_the_time() -> None:
     [interval] = re.findall(r"health_interval (\d+)s", read("compose/Caddyfile"))
     assert composed.drain_seconds >= 3 * int(interval)
     unit = dict(re.findall(r"^(\w+)=(.*)$", read("systemd/registrar.service"), re.MULTILINE))
+    # Without TLS at the listener, a reload ends the server, and systemd takes that signal for a wish.
+    assert unit["ExecReload"].startswith("/bin/kill -HUP")
+    assert unit["RestartForceExitStatus"] == "SIGHUP"
     alone = closed(8000, of_systemd() | {"REGISTRAR_ISSUER__MAIN__URL": "https://as.example"}).settings.server
     assert int(unit["TimeoutStopSec"].removesuffix("s")) > alone.drain_seconds + FINISH_SECONDS
 
@@ -343,6 +377,9 @@ def test_two_replicas_run_with_the_environment_of_the_compose_file(own_database:
         told = httpx2.get(f"http://127.0.0.1:{counting[1]}/metrics").text
         assert re.search(r'registrar_store_sessions\{state="free"\} [1-9]', told)
         assert "registrar_ready 1.0" in told
+        families = set(re.findall(r"^# TYPE (\S+)", told, re.MULTILINE))
+        watched = {metric(name) for expression in expressions() for name, _ in NAME.findall(expression)}
+        assert watched <= families, "what is watched is told by nobody"
     finally:
         for replica in replicas:
             replica.terminate()

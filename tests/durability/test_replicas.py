@@ -191,15 +191,6 @@ async def test_replicas_wait_for_their_database(tmp_path: Path, stopped: postgre
         await replica.ready(several.client)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/registrar.db"
-    url: str = request.getfixturevalue("database")
-    return url
-
-
 async def test_workers_share_a_port(tmp_path: Path, either: str, announce: Callable[[str], None]) -> None:
     """`--workers 3`: a token's uses are exact though one worker is killed, it is replaced, and stopping loses nothing."""
     async with Replicas(tmp_path, either) as several:

@@ -19,15 +19,6 @@ pytestmark = pytest.mark.anyio
 MEMBERS = {"redirect_uris": ["https://app.example/callback"], "token_endpoint_auth_method": "none"}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database that processes can share."""
-    found: str = (
-        f"sqlite:///{tmp_path}/registrar.db" if request.param == "sqlite" else request.getfixturevalue("database")
-    )
-    return found
-
-
 @asynccontextmanager
 async def telling(folder: Path, url: str) -> AsyncIterator[tuple[Replicas, Receiver]]:
     """Replicas that are about to start, and the receiver that they tell."""
@@ -46,9 +37,9 @@ async def register(replicas: Replicas, at: Replica) -> str:
     return client_id
 
 
-async def test_two_replicas_tell_each_event_once(tmp_path: Path, url: str) -> None:
+async def test_two_replicas_tell_each_event_once(tmp_path: Path, either: str) -> None:
     """Under load, whichever of them it came in by."""
-    async with telling(tmp_path, url) as (replicas, receiver):
+    async with telling(tmp_path, either) as (replicas, receiver):
         both = await replicas.start(2)
         made = await asyncio.gather(*(register(replicas, both[at % 2]) for at in range(200)))
         await receiver.until(200)
@@ -59,9 +50,9 @@ async def test_two_replicas_tell_each_event_once(tmp_path: Path, url: str) -> No
         assert receiver.unverified == 0
 
 
-async def test_one_that_is_killed_loses_nothing(tmp_path: Path, url: str) -> None:
+async def test_one_that_is_killed_loses_nothing(tmp_path: Path, either: str) -> None:
     """Killed while it delivers; the other goes on once the lease is over, and whoever restarts does too."""
-    async with telling(tmp_path, url) as (replicas, receiver):
+    async with telling(tmp_path, either) as (replicas, receiver):
         (first,) = await replicas.start(1)
         answered = asyncio.Event()
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from listening import Serve, listening
 from registrar.testing.authority import Authority
-
-Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def certified(authority: Authority, folder: Path, name: str, **members: Any) -> ssl.SSLContext:
@@ -24,7 +23,7 @@ def certified(authority: Authority, folder: Path, name: str, **members: Any) -> 
 class Far:
     """The server while it runs: its port, and the heads of the requests that came."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Serve) -> None:
         self.port = 0
         self.requests: list[str] = []
         self.connections = 0
@@ -48,31 +47,14 @@ class Far:
 
 
 @asynccontextmanager
-async def far(answer: Answer | bytes, tls: ssl.SSLContext | None = None) -> AsyncIterator[Far]:
+async def far(answer: Serve | bytes, tls: ssl.SSLContext | None = None) -> AsyncIterator[Far]:
     """Serve on 127.0.0.1: bytes are sent as they are, anything else is called with the connection."""
     server = Far(_saying(answer) if isinstance(answer, bytes) else answer)
-    handlers: set[asyncio.Task[None]] = set()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        handlers.add(task)
-        task.add_done_callback(handlers.discard)
-        with suppress(asyncio.CancelledError):  # the end of the server, not of the test
-            await server(reader, writer)
-
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
-    server.port = listening.sockets[0].getsockname()[1]
-    try:
+    async with listening(server, tls) as server.port:
         yield server
-    finally:
-        listening.close()
-        for task in handlers:
-            task.cancel()
-        await asyncio.gather(*handlers, return_exceptions=True)
 
 
-def _saying(answer: bytes) -> Answer:
+def _saying(answer: bytes) -> Serve:
     async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(answer)
         await writer.drain()

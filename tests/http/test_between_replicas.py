@@ -35,15 +35,6 @@ pytestmark = pytest.mark.anyio
 Pair = tuple[Served, Served]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/registrar.db"
-    url: str = request.getfixturevalue("database")
-    return url
-
-
 def configuration(database: str, key_file: Path) -> str:
     """What a replica is started with."""
     return configured(

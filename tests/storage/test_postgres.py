@@ -297,6 +297,19 @@ async def test_what_has_expired_makes_room(opened: Open) -> None:
     assert found.version == 2
 
 
+async def test_who_cleans_up_waits_for_nobody(opened: Open, database: str) -> None:
+    """Of several processes that clean up at the same moment each takes what the others have not: a row that is held is left."""
+    store = opened(PostgreSQL(statement_seconds=0.5))
+    await store.change([Put(an_item(key, expires_at=NOW)) for key in ("i1", "i2", "i3")])
+    other = await asyncpg.connect(database)
+    async with other.transaction():
+        await other.execute("SELECT 1 FROM item WHERE key = 'i1' FOR UPDATE")
+        assert await store.purge(NOW) == 2
+    await other.close()
+    assert await store.purge(NOW) == 1
+    assert sum(await asyncio.gather(*(one.purge(NOW) for one in (store, opened())))) == 0
+
+
 async def test_uses_go_to_those_who_came_first(opened: Open) -> None:
     """Of a batch that asks for more uses than a token has left, the first are admitted; who fails otherwise takes none."""
     store = opened()
@@ -474,6 +487,44 @@ async def test_a_commit_is_never_weaker_than_local_and_durable(postgres: Server,
     connection = store._writes._connection
     assert connection is not None
     assert await connection.fetchval("SHOW synchronous_commit") == "remote_apply"
+    await store.close()
+
+
+async def test_a_session_asks_for_the_isolation_that_the_store_is_written_for(
+    postgres: Server, own_database: str
+) -> None:
+    """Whatever the database has as its default: who waited for a row then sees it as it is, and nobody is undone for it."""
+    name = own_database.rpartition("/")[2]
+    await postgres.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    stores = [PostgresStore(own_database, PostgreSQL(statement_seconds=2)) for _ in range(2)]
+    await stores[0].create(a_client(), an_event())
+    other = await asyncpg.connect(own_database)
+    async with other.transaction():
+        await other.execute("UPDATE client SET owner = owner")
+        update = asyncio.create_task(stores[1].update(a_client(version=2), [an_event()], expected=1))
+        await asyncio.sleep(0.3)
+    await update
+    assert [(await store.find("main", "c1")) == a_client(version=2) for store in stores] == [True, True]
+    connection = stores[1]._writes._connection
+    assert connection is not None
+    assert await connection.fetchval("SHOW transaction_isolation") == "read committed"
+    await other.close()
+    for store in stores:
+        await store.close()
+
+
+async def test_a_session_that_reads_nothing_is_closed(postgres: Server, own_database: str) -> None:
+    """After `idle_seconds`, so that many replicas do not keep what they needed once."""
+    store = PostgresStore(own_database, PostgreSQL(connections=3, idle_seconds=0.3))
+    other = await postgres.connect()
+    sessions = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{own_database.rpartition('/')[2]}'"
+    await asyncio.gather(*(store.clients(ClientQuery()) for _ in range(12)))
+    assert await other.fetchval(sessions) == 3
+    async with asyncio.timeout(10):
+        while await other.fetchval(sessions):  # noqa: ASYNC110 (what is waited for happens in a server)
+            await asyncio.sleep(0.05)
+    assert await store.find("main", "c1") is None
+    await other.close()
     await store.close()
 
 

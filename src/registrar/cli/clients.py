@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from registrar.cli.commands import common, configured, main
+from registrar.cli.metadata import client_metadata, described
 from registrar.cli.render import Output
 
 
@@ -19,37 +20,23 @@ def client() -> None:
 
 @client.command("create")
 @common
-@click.option("--name", help="client_name: what people are shown.")
-@click.option("--redirect-uri", "redirect_uris", multiple=True, help="A redirect URI; may be repeated.")
-@click.option("--grant-type", "grant_types", multiple=True, help="A grant type; may be repeated.")
-@click.option("--scope", help="The scopes, separated by spaces; dcr for a client that earns tokens to register with.")
-@click.option("--auth-method", help="token_endpoint_auth_method: none for a public client.")
-@click.option("--metadata", type=click.File("rb"), help="A JSON object of further members; - is standard input.")
+@described
 def create_client(
     config: Path | None,
     dev: bool,
     issuer: str,
     as_json: bool,
-    name: str | None,
-    redirect_uris: tuple[str, ...],
-    grant_types: tuple[str, ...],
-    scope: str | None,
-    auth_method: str | None,
     metadata: IO[bytes] | None,
+    **said: Any,
 ) -> None:
-    """Register a client by the operator's own word, and print its credentials, this once."""
-    from registrar.cli import operating, registering
+    """Register a client by the operator's own word, and print its credentials, this once.
 
-    options = {
-        "client_name": name,
-        "redirect_uris": list(redirect_uris),
-        "grant_types": list(grant_types),
-        "scope": scope,
-        "token_endpoint_auth_method": auth_method,
-    }
+    The scope dcr is that of a client which earns tokens to register others with.
+    """
+    from registrar.cli import operating
 
     async def act(desk: operating.Desk) -> None:
-        made = await operating.create_client(desk, registering.client_metadata(metadata, options))
+        made = await operating.create_client(desk, client_metadata(metadata, said))
         Output(as_json).record(dict(made), "Registered. The credentials are shown this once:")
 
     operating.run(configured(config, dev=dev), issuer, act)
@@ -111,7 +98,8 @@ def list_clients(
             "template",
         )
         Output(as_json).table([operating.client_row(one) for one in found.clients], columns)
-        if found.after and not as_json:
+        # A program takes a full page for a page, and a shorter one for the last, which it need not be.
+        if found.after and (len(found.clients) < limit or not as_json):
             click.echo(f"{len(found.clients)} shown, and there may be more: --after {found.after}", err=True)
 
     operating.run(configured(config, dev=dev), issuer, act)

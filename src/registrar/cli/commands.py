@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from registrar import __version__
+from registrar.cli.metadata import client_metadata, described
 from registrar.cli.render import Failure, Output
 
 if TYPE_CHECKING:
@@ -120,12 +121,7 @@ def demo(url: str | None, token: str | None, token_file: IO[str] | None, as_json
 
 @main.command()
 @click.argument("url")
-@click.option("--name", help="client_name: what people are shown.")
-@click.option("--redirect-uri", "redirect_uris", multiple=True, help="A redirect URI; may be repeated.")
-@click.option("--grant-type", "grant_types", multiple=True, help="A grant type; may be repeated.")
-@click.option("--scope", help="The scopes, separated by spaces.")
-@click.option("--auth-method", help="token_endpoint_auth_method: none for a public client.")
-@click.option("--metadata", type=click.File("rb"), help="A JSON object of further members; - is standard input.")
+@described
 @click.option("--token", help="The initial access token; see also --token-file, which leaves no trace in a history.")
 @click.option(
     "--token-file",
@@ -141,11 +137,6 @@ def demo(url: str | None, token: str | None, token_file: IO[str] | None, as_json
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, credentials included.")
 def register(
     url: str,
-    name: str | None,
-    redirect_uris: tuple[str, ...],
-    grant_types: tuple[str, ...],
-    scope: str | None,
-    auth_method: str | None,
     metadata: IO[bytes] | None,
     token: str | None,
     token_file: IO[str] | None,
@@ -154,20 +145,14 @@ def register(
     reuse: bool,
     show_secret: bool,
     as_json: bool,
+    **said: Any,
 ) -> None:
     """Register a client at the issuer URL, and keep its credentials for this user alone."""
     from registrar.cli import registering
 
-    options = {
-        "client_name": name,
-        "redirect_uris": list(redirect_uris),
-        "grant_types": list(grant_types),
-        "scope": scope,
-        "token_endpoint_auth_method": auth_method,
-    }
     wish = registering.Wish(
         issuer=url,
-        metadata=registering.client_metadata(metadata, options),
+        metadata=client_metadata(metadata, said),
         token=registering.initial_access_token(token, token_file),
         folder=store or Path(click.get_app_dir("registrar")) / "credentials",
         key=key,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -78,24 +77,6 @@ def register(wish: Wish, output: Output) -> None:
         raise Failure(f"the credential store: {problem}") from None
     except RegistrarClientError as problem:
         raise Failure(str(problem)) from None
-
-
-def client_metadata(file: IO[bytes] | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of a JSON file, under those of the options that were given.
-
-    Raises:
-        UsageError: the file holds no JSON object.
-    """
-    given = {name: value for name, value in options.items() if value not in (None, "", [])}
-    if file is None:
-        return given
-    try:
-        members = json.loads(file.read())
-    except (ValueError, RecursionError) as problem:
-        raise click.UsageError(f"--metadata is not JSON: {problem}") from None
-    if not isinstance(members, dict):
-        raise click.UsageError("--metadata is not a JSON object of client metadata")
-    return members | given
 
 
 def initial_access_token(value: str | None, file: IO[str] | None) -> str | None:

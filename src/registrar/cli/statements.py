@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import IO
 
@@ -10,6 +9,7 @@ import click
 import msgspec
 
 from registrar.cli.commands import common, configured, main
+from registrar.cli.metadata import members_of
 from registrar.cli.render import Output
 
 
@@ -52,12 +52,7 @@ def issue_statement(
     from registrar.cli import operating
     from registrar.service import statements
 
-    try:
-        attested = json.loads(members.read()) if members else {}
-    except (ValueError, RecursionError) as problem:
-        raise click.UsageError(f"--members is not JSON: {problem}") from None
-    if not isinstance(attested, dict):
-        raise click.UsageError("--members is not a JSON object of client metadata")
+    attested = members_of(members, "--members") if members else {}
 
     async def act(desk: operating.Desk) -> None:
         compact, issued = await statements.issue(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 import msgspec
 
 from registrar.cli.commands import common, configured, main
+from registrar.cli.metadata import members_of
 from registrar.cli.render import Output
 
 if TYPE_CHECKING:
@@ -50,15 +50,10 @@ def _written(command: Any) -> Any:
 
 
 def _wanted(metadata: IO[bytes], allowed: tuple[str, ...], policies: tuple[str, ...], description: str) -> Wanted:
+    from registrar.domain.metadata import Presented
     from registrar.service.templates import Wanted
 
-    try:
-        members = json.loads(metadata.read())
-    except (ValueError, RecursionError) as problem:
-        raise click.UsageError(f"--metadata is not JSON: {problem}") from None
-    if not isinstance(members, dict):
-        raise click.UsageError("--metadata is not a JSON object of client metadata")
-    return Wanted(members, allowed, " ".join(policies), description)
+    return Wanted(Presented(members_of(metadata, "--metadata")), allowed, " ".join(policies), description)
 
 
 def _tell(output: Output, changed: Changed, done: str) -> None:

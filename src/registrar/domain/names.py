@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 _WORD: Final = re.compile(r"[^\W\d_]+|\d+")
@@ -34,59 +35,58 @@ class Spelling(NamedTuple):
     """The words of a name, written as one: people put them together and take them apart as they like."""
 
     letters: str
-    edges: frozenset[int]
-    """Where a word begins or ends among them."""
+    words: tuple[str, ...]
 
     def has(self, other: Spelling, *, whole: bool = False) -> bool:
         """Whether another one is a word of it, or several in a row; `whole`, all of it."""
         if whole:
             return self.letters == other.letters
         at = self.letters.find(other.letters)
+        if at < 0:
+            return False
+        edges = frozenset(accumulate(map(len, self.words), initial=0))  # where a word begins or ends
         while at >= 0:
-            if at in self.edges and at + len(other.letters) in self.edges:
+            if at in edges and at + len(other.letters) in edges:
                 return True
             at = self.letters.find(other.letters, at + 1)
         return False
 
 
-_NOTHING: Final = Spelling("", frozenset())
+_NOTHING: Final = Spelling("", ())
 
 
-class Reading(NamedTuple):
-    """A name as it is written, and as it is read."""
+def written(name: str) -> Spelling:
+    """The words that a name says: in the letters that it has, folded for case and compatibility.
 
-    written: Spelling
-    """Folded for case and compatibility, with the letters that it has; nothing, where no word of it is one by itself."""
-    seen: Spelling
-    """Its skeleton: the same for all that look alike."""
-    mixed: str
-    """The first word whose letters are of several scripts that look alike; empty where there is none."""
-
-    def says(self, other: Reading, *, whole: bool = False) -> bool:
-        """Whether it says another name in plain letters, as a word or words of it; `whole`, as all of it."""
-        return self.written.has(other.written, whole=whole)
-
-    def looks_like(self, other: Reading, *, whole: bool = False) -> bool:
-        """Whether a person would read another name in it."""
-        return self.seen.has(other.seen, whole=whole)
+    Nothing, where no word of it is one by itself: whoever takes words apart that a person reads as one does not say
+    them, but has them read.
+    """
+    if _APART.fullmatch(name) or (not name.isascii() and _TORN.search(name)):
+        return _NOTHING
+    return _spelled(_parted(unicodedata.normalize("NFKC", name)).casefold())
 
 
-@lru_cache(maxsize=4096)
-def read(name: str) -> Reading:
-    """A name as it is written and as it is read; the same names come again and again."""
-    # Whoever takes words apart that a person reads as one does not say them, but has them read.
-    torn = _APART.fullmatch(name) or (not name.isascii() and _TORN.search(name))
-    written = _NOTHING if torn else _spelled(unicodedata.normalize("NFKC", name))
-    return Reading(written, _spelled(_latinised(name), seen=True), "" if name.isascii() else _mixed(name))
+def seen(name: str) -> Spelling:
+    """The words that a person reads in a name: its skeleton, the same for all that look alike."""
+    folded = _parted(_latinised(name)).casefold().translate(_LOOKS_LIKE)
+    for pair, one in _PAIRS:
+        folded = folded.replace(pair, one)
+    return _spelled(folded)
 
 
-def _spelled(text: str, *, seen: bool = False) -> Spelling:
-    found = _WORD.findall(_seen(_INSIDE.sub(" ", text)) if seen else _INSIDE.sub(" ", text).casefold())
-    edges, at = [0], 0
-    for word in found:
-        at += len(word)
-        edges.append(at)
-    return Spelling("".join(found), frozenset(edges))
+def mixed(name: str) -> str:
+    """The first word of a name whose letters are of several scripts that look alike; empty where there is none."""
+    return "" if name.isascii() else _mixed(name)
+
+
+def _parted(text: str) -> str:
+    """A text with a space before every word that begins inside another."""
+    return _INSIDE.sub(" ", text)
+
+
+def _spelled(text: str) -> Spelling:
+    words = tuple(_WORD.findall(text))
+    return Spelling("".join(words), words)
 
 
 def _latinised(name: str) -> str:
@@ -97,13 +97,6 @@ def _latinised(name: str) -> str:
     data = _confusables()
     bare = (one for one in _UNSEEN.sub("", decomposed) if not unicodedata.combining(one))
     return "".join(one if one.isascii() else _latin(data, one) for one in bare)
-
-
-def _seen(text: str) -> str:
-    folded = text.casefold().translate(_LOOKS_LIKE)
-    for pair, one in _PAIRS:
-        folded = folded.replace(pair, one)
-    return folded
 
 
 @cache
@@ -124,6 +117,7 @@ def _latin(data: Mapping[str, Sequence[Mapping[str, str]]], character: str) -> s
     return form[1] if form else character
 
 
+@lru_cache(maxsize=4096)  # the same names come again and again
 def _mixed(name: str) -> str:
     for word in _WORD.findall(name):
         scripts = {unicodedata.name(one, "").partition(" ")[0] for one in word if one.isalpha()}

@@ -29,7 +29,7 @@ WITNESSED: Final = "checkpoint.witnessed"
 """The item that is the newest checkpoint with signatures of others: before they have signed, there is a newer one."""
 _ACTOR: Final = Actor("operator", "local")
 _PAGE: Final = 200
-"""Batches that are sealed at once; it takes some four milliseconds, for which everybody waits."""
+"""Batches that are sealed at once; it takes some two milliseconds, for which everybody waits."""
 _REST: Final = 0.01
 
 log = logging.getLogger("registrar")

@@ -15,6 +15,8 @@ INTERVAL: Final = 60
 """Seconds between two rounds."""
 _PAGE: Final = 250
 """Items that are taken away in one write: in SQLite the loop stands still for so long, some 5 milliseconds."""
+_REST: Final = 0.01
+"""Seconds between two pages, in which those are answered who waited for the first."""
 
 log = logging.getLogger("registrar")
 
@@ -28,6 +30,7 @@ async def clean(registry: Registry) -> int:
     gone = 0
     while (page := await registry.store.purge(registry.clock() // 1000, _PAGE)) == _PAGE:
         gone += page
+        await asyncio.sleep(_REST)
     return gone + page
 
 

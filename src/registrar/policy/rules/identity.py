@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache, lru_cache
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
 from importlib import resources
-from typing import Final, NamedTuple
+from itertools import compress
+from typing import Final
 
 from registrar.domain import names, terms
 from registrar.domain import uri as grammar
 from registrar.domain.findings import Finding, listed, rule
-from registrar.domain.names import Reading
+from registrar.domain.names import Spelling
 from registrar.policy.evidence import Facts
 from registrar.policy.rules.applied import Hosts, Metadata, Verdict, named, said
 
@@ -57,14 +59,24 @@ _SHORTEST: Final = 4
 """Letters of a name that others can imitate: shorter ones are found in honest words of other languages."""
 
 
-class Brand(NamedTuple):
+@dataclass(frozen=True)
+class Brand:
     """A name that people trust, and where it is at home."""
 
     name: str
     hosts: Hosts
-    reading: Reading
     whole: bool = False
     """Whether it counts only where it is all that a client is called."""
+
+    @cached_property
+    def written(self) -> Spelling:
+        """Its name in the letters that it has."""
+        return names.written(self.name)
+
+    @cached_property
+    def seen(self) -> Spelling:
+        """Its name as it is read."""
+        return names.seen(self.name)
 
 
 @cache
@@ -72,16 +84,11 @@ def shipped() -> tuple[Brand, ...]:
     """The brands that ship in `brands.toml`."""
     text = resources.files("registrar.policy").joinpath("brands.toml").read_text("utf-8")
     rows = tomllib.loads(text)["brand"]
-    return tuple(
-        Brand(row["name"], Hosts.from_words(row["hosts"]), names.read(row["name"]), row.get("whole", False))
-        for row in rows
-    )
+    return tuple(Brand(row["name"], Hosts.from_words(row["hosts"]), row.get("whole", False)) for row in rows)
 
 
-class OwnBrands(tuple[Brand, ...]):
+class OwnBrands(tuple[Brand, ...]):  # noqa: SLOT001 (it keeps what is known)
     """Brands of the operator's: `Acme=acme.com`, with several hosts `Acme=acme.com,*.acme.com`."""
-
-    __slots__ = ()
 
     @classmethod
     def from_words(cls, words: Iterable[str]) -> OwnBrands:
@@ -93,12 +100,36 @@ class OwnBrands(tuple[Brand, ...]):
         found = []
         for word in words:
             name, equals, hosts = word.partition("=")
-            reading = names.read(name.strip())
-            if not equals or not reading.written.letters or not hosts:
+            if not equals or not names.written(name.strip()).letters or not hosts:
                 raise ValueError(f"{word} is no brand such as Acme=acme.com,*.acme.com")
             home = Hosts.from_words([host.strip() for host in hosts.split(",")])
-            found.append(Brand(name.strip(), home, reading))
+            found.append(Brand(name.strip(), home))
         return cls(found)
+
+    @cached_property
+    def known(self) -> _Known:
+        """They and the brands that ship."""
+        return _Known((*self, *shipped()))
+
+
+class _Known:
+    """Brands that are looked for. Of most not even the letters are in a name, and that is found out at once.
+
+    Two are equal only if they are one, so that what was found is remembered by them without a look at every brand.
+    """
+
+    def __init__(self, brands: tuple[Brand, ...]) -> None:
+        self.brands = brands
+        self._written = tuple(one.written.letters for one in brands)
+        self._seen = tuple(one.seen.letters for one in brands)
+
+    def written_in(self, name: Spelling) -> Iterator[Brand]:
+        """Those of which the letters are in a name as it is written."""
+        return compress(self.brands, map(name.letters.__contains__, self._written))
+
+    def seen_in(self, name: Spelling) -> Iterator[Brand]:
+        """Those of which the letters are in a name as it is read."""
+        return compress(self.brands, map(name.letters.__contains__, self._seen))
 
 
 _NONE: Final = OwnBrands()
@@ -110,29 +141,28 @@ def lookalike(
 ) -> Iterator[Finding]:
     """A name is not written so that it looks like a brand's that it is not; `brands` adds to those that ship."""
     for member, name in _names(metadata, facts):
-        if (imitated := _imitated(name, brands)) is not None:
-            yield said(LOOKALIKE, verdict, member, other=imitated)
+        if (imitated := _imitated(name, brands.known)) is not None:
+            yield said(LOOKALIKE, verdict, member, other=imitated.name)
 
 
 def mixed_scripts(metadata: Metadata, facts: Facts, *, verdict: Verdict = "warn") -> Iterator[Finding]:
     """No word of a name has letters of several alphabets that are taken for each other, as Latin and Cyrillic are."""
     for member, name in _names(metadata, facts):
-        if names.read(name).mixed:
+        if names.mixed(name):
             yield said(MIXED, verdict, member)
 
 
-@lru_cache(maxsize=4096)
-def _imitated(name: str, brands: OwnBrands) -> str | None:
-    reading = names.read(name)
-    seen = reading.seen.letters
-    every: tuple[Brand, ...] = (*brands, *shipped())
-    # Of most brands not even the letters are there, and that is found out at once.
-    for brand in [one for one in every if one.reading.seen.letters in seen]:
-        if len(brand.reading.written.letters) < _SHORTEST or reading.says(brand.reading):
-            continue
-        if reading.looks_like(brand.reading, whole=brand.whole):
-            return brand.name
-    return None
+@lru_cache(maxsize=4096)  # the same names come again and again
+def _imitated(name: str, known: _Known) -> Brand | None:
+    seen = names.seen(name)
+    read = [one for one in known.seen_in(seen) if seen.has(one.seen, whole=one.whole)]
+    if not read:
+        return None
+    written = names.written(name)
+    return next(
+        (one for one in read if len(one.written.letters) >= _SHORTEST and not written.has(one.written)),
+        None,
+    )
 
 
 def brands(
@@ -152,7 +182,7 @@ def brands(
     if not hosts:
         return
     for member, name in _names(metadata, facts):
-        spoken = _spoken(name, brands)
+        spoken = _spoken(name, brands.known)
         # A name may say several, as `GitHub Copilot` does; it is enough to be at home with one of them.
         foreign = [host for host in hosts if not any(host in one.hosts for one in spoken)]
         if spoken and foreign:
@@ -160,17 +190,15 @@ def brands(
             yield said(BRAND, verdict, member, brand=spoken[0].name, host=foreign[0], accepted=at_home)
     for member in named(metadata, ("logo_uri",)):
         pictured = grammar.host_of(str(metadata[member]))
-        owners = [one for one in (*brands, *shipped()) if pictured in one.hosts]
+        owners = [one for one in brands.known.brands if pictured in one.hosts]
         if owners and not all(any(host in one.hosts for one in owners) for host in hosts):
             yield said(LOGO, verdict, member, host=pictured)
 
 
 @lru_cache(maxsize=4096)
-def _spoken(name: str, brands: OwnBrands) -> tuple[Brand, ...]:
-    reading = names.read(name)
-    written = reading.written.letters
-    near = [one for one in (*brands, *shipped()) if one.reading.written.letters in written]
-    return tuple(one for one in near if reading.says(one.reading, whole=one.whole))
+def _spoken(name: str, known: _Known) -> tuple[Brand, ...]:
+    written = names.written(name)
+    return tuple(one for one in known.written_in(written) if written.has(one.written, whole=one.whole))
 
 
 def software_hosts(metadata: Metadata, facts: Facts, *, verdict: Verdict = "warn") -> Iterator[Finding]:

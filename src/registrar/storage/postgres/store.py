@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
-import msgspec
 from asyncpg import Connection
 
 from registrar.domain import template
@@ -144,18 +143,7 @@ class PostgresStore:
     async def create(
         self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()
     ) -> None:
-        row = (
-            client.issuer,
-            client.client_id,
-            client.version,
-            client.state.value,
-            client.admission.owner,
-            client.admission.token_id,
-            client.template,
-            client.due_at,
-            records.encode_client(client),
-        )
-        write = Write.of(changes, (event,), created=row, spend=spend, terms=terms(client))
+        write = Write.of(changes, (event,), created=records.client_row(client), spend=spend, terms=terms(client))
         await self._writes.write(write)
 
     async def find(self, issuer: str, client_id: str) -> Client | None:
@@ -236,16 +224,7 @@ class PostgresStore:
         return [records.decode_due(*row) for row in rows]
 
     async def add_token(self, token: InitialAccessToken, event: Event, changes: Sequence[Change] = ()) -> None:
-        row = (
-            token.issuer,
-            token.token_id,
-            token.digest,
-            token.max_uses,
-            token.uses,
-            token.expires_at,
-            token.revoked_at,
-            records.encode(token),
-        )
+        row = records.token_row(token)
 
         async def add(connection: Connection) -> None:
             sql = "INSERT INTO initial_access_token VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING 1"
@@ -256,7 +235,7 @@ class PostgresStore:
 
     async def find_token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
         row = await self._found(self._tokens, issuer, digest)
-        return _token(row) if row else None
+        return records.decode_token(*row) if row else None
 
     async def tokens(
         self, issuer: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int = 100
@@ -264,7 +243,7 @@ class PostgresStore:
         place, seen = _behind(issuer, after, "issuer", "token_id", ">")
         where, values = _where({"issuer": issuer}, len(seen) + 1)
         sql = f"{_TOKENS} WHERE {place}{where} ORDER BY issuer, token_id LIMIT $1"
-        return [_token(row) for row in await self._rows(sql, limit, *seen, *values)]
+        return [records.decode_token(*row) for row in await self._rows(sql, limit, *seen, *values)]
 
     async def revoke_token(
         self, issuer: str, token_id: str, now: int, event: Event, changes: Sequence[Change] = ()
@@ -291,7 +270,7 @@ class PostgresStore:
         elif query.kind and query.kind != records.REGISTERED:
             where += records.EVENT_OF_KIND
         sql = f"{_EVENTS} WHERE sequence > $1{where} ORDER BY sequence LIMIT $2"
-        return [_event(row) for row in await self._rows(sql, after, limit, *values)]
+        return [records.decode_event(*row) for row in await self._rows(sql, after, limit, *values)]
 
     async def batches(
         self, *, after: tuple[str, int] = ("", 0), limit: int = 1000, unplaced: bool = False
@@ -305,7 +284,7 @@ class PostgresStore:
         return [Batch(*row) for row in await self._rows(sql, after, limit)]
 
     async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
-        return [_event(row) for row in await self._rows(_TOLD, writer, first, last)]
+        return [records.decode_event(*row) for row in await self._rows(_TOLD, writer, first, last)]
 
     async def tally(self) -> tuple[int, int, int]:
         ((every, batched, unchained),) = await self._rows(_TALLY, patiently=True)
@@ -316,7 +295,7 @@ class PostgresStore:
         return int(number)
 
     async def add_key(self, key: SigningKey, event: Event, changes: Sequence[Change] = ()) -> None:
-        row = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))
+        row = records.key_row(key)
 
         async def add(connection: Connection) -> None:
             sql = "INSERT INTO signing_key VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING 1"
@@ -516,11 +495,3 @@ def _within(query: ClientQuery, identifier: str, given: int) -> tuple[str, tuple
 def _asks_more(query: ClientQuery) -> bool:
     """Whether a query asks for anything that has to be looked at in each client that has the terms."""
     return any((query.state, query.owner, query.token_id, query.template))
-
-
-def _event(row: Sequence[Any]) -> StoredEvent:
-    return StoredEvent(row[0], row[1], row[2], row[3], Event(*row[4:]))
-
-
-def _token(row: Sequence[Any]) -> InitialAccessToken:
-    return msgspec.structs.replace(records.decode_token(row[0]), uses=row[1], revoked_at=row[2])

@@ -364,18 +364,10 @@ class SQLiteEngine(Engine):
 
     def add_token(self, token: InitialAccessToken, event: Event) -> None:
         """Store an initial access token."""
-        columns = (
-            token.issuer,
-            token.token_id,
-            token.digest,
-            token.max_uses,
-            token.uses,
-            token.expires_at,
-            token.revoked_at,
-            records.encode(token),
-        )
         try:
-            self._db.execute("INSERT INTO initial_access_token VALUES (?, ?, ?, ?, ?, ?, ?, ?)", columns)
+            self._db.execute(
+                "INSERT INTO initial_access_token VALUES (?, ?, ?, ?, ?, ?, ?, ?)", records.token_row(token)
+            )
         except apsw.ConstraintError:
             raise Conflict(token.token_id) from None
         self.tell(event)
@@ -393,9 +385,8 @@ class SQLiteEngine(Engine):
 
     def add_key(self, key: SigningKey, event: Event) -> None:
         """Store a signing key."""
-        columns = (key.issuer, key.kid, key.algorithm, key.generation, key.created_at, records.encode(key))
         try:
-            self._db.execute("INSERT INTO signing_key VALUES (?, ?, ?, ?, ?, ?)", columns)
+            self._db.execute("INSERT INTO signing_key VALUES (?, ?, ?, ?, ?, ?)", records.key_row(key))
         except apsw.ConstraintError:
             raise Conflict(key.kid) from None
         self.tell(event)

@@ -91,17 +91,7 @@ class SQLiteStore:
         self, client: Client, event: Event, spend: Spend | None = None, changes: Sequence[Change] = ()
     ) -> None:
         engine = self._engine
-        row = (
-            client.issuer,
-            client.client_id,
-            client.version,
-            client.state,
-            client.admission.owner,
-            client.admission.token_id,
-            client.template,
-            client.due_at,
-            records.encode_client(client),
-        )
+        row = records.client_row(client)
         named = terms(client)
         if changes:
             await self._writes.write(lambda: engine.create_with(row, named, event, spend, changes))
@@ -204,7 +194,7 @@ class SQLiteStore:
 
     async def find_token(self, issuer: str, digest: Digest) -> InitialAccessToken | None:
         for row in self._query(f"{FIND_TOKENS} WHERE issuer = ? AND digest = ?", (issuer, digest)):
-            return _token(row)
+            return records.decode_token(*row)
         return None
 
     async def tokens(
@@ -215,7 +205,7 @@ class SQLiteStore:
         if issuer == after[0]:  # as in `queries.listing`
             place, seen = "token_id > ?", [after[1]]
         sql = f"{FIND_TOKENS} WHERE {place}{where} ORDER BY issuer, token_id LIMIT ?"
-        return [_token(row) for row in await self._page(sql, (*seen, *values, limit))]
+        return [records.decode_token(*row) for row in await self._page(sql, (*seen, *values, limit))]
 
     async def revoke_token(
         self, issuer: str, token_id: str, now: int, event: Event, changes: Sequence[Change] = ()
@@ -238,7 +228,7 @@ class SQLiteStore:
         found = not query.kind and (query.client_id or not values)
         read = self._page if found else self._search
         rows = await read(f"{EVENTS} WHERE sequence > ?{where} ORDER BY sequence LIMIT ?", (after, *values, limit))
-        return [_event(row) for row in rows]
+        return [records.decode_event(*row) for row in rows]
 
     async def batches(
         self, *, after: tuple[str, int] = ("", 0), limit: int = 1000, unplaced: bool = False
@@ -252,7 +242,7 @@ class SQLiteStore:
         return [Batch(*row) for row in await self._page(sql, (after, limit))]
 
     async def told(self, writer: str, first: int, last: int) -> Sequence[StoredEvent]:
-        return [_event(row) for row in await self._page(TOLD, (writer, first, last))]
+        return [records.decode_event(*row) for row in await self._page(TOLD, (writer, first, last))]
 
     async def tally(self) -> tuple[int, int, int]:
         ((every, batched, unchained),) = await self._search(EVENT_TALLY, ())
@@ -309,11 +299,3 @@ class SQLiteStore:
             return await self._searches.rows(sql, values)
         except apsw.Error as problem:
             raise StoreUnavailable(f"{type(problem).__name__}: {problem}") from problem
-
-
-def _event(row: tuple[Any, ...]) -> StoredEvent:
-    return StoredEvent(row[0], row[1], row[2], row[3], Event(*row[4:]))
-
-
-def _token(row: tuple[Any, ...]) -> InitialAccessToken:
-    return msgspec.structs.replace(records.decode_token(row[0]), uses=row[1], revoked_at=row[2])
