@@ -125,6 +125,7 @@ def test_a_registry_moves_to_postgresql_and_back(desk: Desk, empty: str) -> None
         assert result.exit_code == 0, result.output
         assert result.stdout == "59 rows are copied and compared\n"
         assert "same key_file" in result.stderr
+        assert re.search(r"^client +━+ 10/10 ", result.stderr, re.MULTILINE)  # each is copied, and compared
     assert asyncio.run(everything(empty)) == asyncio.run(everything("sqlite:///second.db")) == before
 
 

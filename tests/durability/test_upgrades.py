@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import secrets
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +19,9 @@ from replicas import Replica, Replicas
 import postgresql
 from registrar.service.ports import ClientQuery
 from registrar.storage import migrate, migrations, open_store
+from registrar.storage.copying import TABLES
 from registrar.storage.migrations import scripts
+from tied import tied
 
 pytestmark = pytest.mark.anyio
 
@@ -143,3 +149,31 @@ async def test_older_replicas_stop_writing_where_the_schema_becomes_another(
     assert await asyncio.to_thread(late.launch().process.wait, 30) == 1  # type: ignore[union-attr]
     assert said in late.log.read_text()
     await postgres.execute(f"DELETE FROM registrar_schema WHERE version > {KNOWN}", name)
+
+
+async def test_migrating_is_killed_at_any_moment(tmp_path: Path, postgres: postgresql.PostgreSQL) -> None:
+    """Of five processes at once some are killed, again and again: there is no schema, or all of it, and the others say which."""
+    name = f"killed_{secrets.token_hex(4)}"
+    await postgres.execute(f"CREATE DATABASE {name}")
+    async with Replicas(tmp_path, postgres.url(name)) as several:
+        command = [sys.executable, "-m", "registrar", "migrate", "--config", str(several.configuration)]
+        ends: Counter[str] = Counter()
+        for victims in (5, 4, 0):
+            five = [subprocess.Popen(tied(*command), stdout=subprocess.PIPE, text=True) for _ in range(5)]  # noqa: ASYNC220 (it takes no time)
+            await asyncio.sleep(random.uniform(0.5, 1.5))
+            for one in five[:victims]:
+                one.kill()
+            said = [(await asyncio.to_thread(one.communicate))[0] for one in five]
+            assert all(one.returncode == 0 for one in five[victims:])
+            ends.update(said[victims:])
+            connection = await postgres.connect(name)
+            tables = await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+            assert tables in (0, len(TABLES) + 1)
+            if tables:
+                assert await connection.fetchval(
+                    "SELECT array_agg(version ORDER BY version) FROM registrar_schema"
+                ) == [*range(1, KNOWN + 1)]
+            await connection.close()
+    assert set(ends) <= {f"schema 0 is now {KNOWN}\n", f"schema {KNOWN} is the newest already\n"}
+    assert ends[f"schema 0 is now {KNOWN}\n"] <= 1
+    await postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -164,6 +164,16 @@ async def test_a_batch_that_never_arrived_is_not_acknowledged(wired: tuple[Postg
     await store.create(a_client("next"), an_event("next"))
 
 
+async def test_a_read_that_loses_its_connection_is_made_again(wired: tuple[PostgresStore, Wire]) -> None:
+    """Once, on another connection, and nobody notices; there is nothing that could happen twice."""
+    store, wire = wired
+    for cuts, cut in enumerate((wire.cut_before, wire.cut_after), 1):
+        assert await store.find("main", "c0") == a_client("c0")
+        cut()
+        assert await store.find("main", "c0") == a_client("c0")
+        assert wire.cuts == cuts
+
+
 async def test_refusals_survive_a_lost_answer(wired: tuple[PostgresStore, Wire], address: str) -> None:
     """A batch of which one operation is refused is looked up like any other: the refused one hears its refusal."""
     store, wire = wired
