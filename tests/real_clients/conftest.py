@@ -6,12 +6,15 @@ import fcntl
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,7 @@ import httpx2
 import pytest
 from person import PASSWORD, USERNAME, at_hand
 
+from registrar.testing.authority import Authority
 from tied import tied
 
 if TYPE_CHECKING:
@@ -125,6 +129,8 @@ class Protected:
     machine: tuple[str, str]
     """The identifier and secret of a client that gets tokens without a person."""
     person: str
+    document: str
+    """The URL of a document that describes a client, which is its identifier."""
 
 
 CONFIGURATION = """
@@ -138,6 +144,13 @@ url = "{issuer}"
 
 [issuer.main.registration]
 mode = "open"
+
+[server.fetch]
+allow = ["https://localhost:{documents_port}"]
+ca_file = "{ca_file}"
+
+[issuer.main.metadata_documents]
+enabled = true
 
 [issuer.main.scopes]
 catalogue = ["openid", "profile", "email", "offline_access", "notes", "calendar"]
@@ -163,7 +176,9 @@ def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Protected]:
     directory, port, mcp_port = tmp_path_factory.mktemp("protected"), free_port(), free_port()
     issuer, resource = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mcp_port}/mcp"
     other_resource = "https://calendar.example/mcp"
+    authority = Authority()
     values = {"port": port, "issuer": issuer, "resource": resource, "other_resource": other_resource}
+    values |= {"documents_port": free_port(), "ca_file": authority.write(directory)}
     configuration = directory / "registrar.toml"
     registrar(directory, "init", ".")
     configuration.write_text(CONFIGURATION.format(clients="", **values))
@@ -180,9 +195,47 @@ def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Protected]:
         running(directory, f"{issuer}/healthz", "-m", "registrar", "serve"),
         running(mcp_directory, metadata, *script, told=server["client_secret"]),
         at_hand(issuer) as address,
+        publishing(authority, directory, values["documents_port"]) as document,
     ):
         credentials = (machine["client_id"], machine["client_secret"])
-        yield Protected(issuer, resource, other_resource, credentials, address)
+        yield Protected(issuer, resource, other_resource, credentials, address, document)
+
+
+@contextmanager
+def publishing(authority: Authority, directory: Path, port: int) -> Iterator[str]:
+    """A server of one Client ID Metadata Document over TLS; gives its URL."""
+    url = f"https://localhost:{port}/client.json"
+    document = {
+        "client_id": url,
+        "client_name": "MCP Python SDK, described",
+        "redirect_uris": ["http://127.0.0.1/callback"],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "token_endpoint_auth_method": "none",
+    }
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(document).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: the output is that of the tests."""
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*authority.issue(dns=["localhost"]).write(directory, "documents"))
+    with ThreadingHTTPServer(("127.0.0.1", port), Answering) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield url
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture(scope="session")

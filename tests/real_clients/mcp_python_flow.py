@@ -60,13 +60,15 @@ class Browser:
         return AuthorizationCodeResult(code=members["code"], state=members["state"], iss=members["iss"])
 
 
-async def visit(resource: str, person: str, method: Literal["none", "client_secret_basic"]) -> dict[str, Any]:
-    """What one new client is told by the tool, before and after a refresh."""
+async def visit(
+    resource: str, person: str, method: Literal["none", "client_secret_basic"], document: str | None = None
+) -> dict[str, Any]:
+    """What one new client is told by the tool, before and after a refresh; one with a document does not register."""
     storage, browser = Storage(), Browser(person)
     metadata = OAuthClientMetadata(
         client_name=f"MCP Python SDK {method}", redirect_uris=[AnyUrl(REDIRECT_URI)], token_endpoint_auth_method=method
     )
-    provider = OAuthClientProvider(resource, metadata, storage, browser.go, browser.back)
+    provider = OAuthClientProvider(resource, metadata, storage, browser.go, browser.back, client_metadata_url=document)
     async with (
         httpx2.AsyncClient(auth=provider, trust_env=False, timeout=30) as http,
         Client(streamable_http_client(resource, http_client=http)) as client,
@@ -90,9 +92,12 @@ async def visit(resource: str, person: str, method: Literal["none", "client_secr
     }
 
 
-async def main(resource: str, person: str) -> None:
-    """Visit `resource` as a public client and as one with a secret, and print both."""
-    visits = [await visit(resource, person, "none"), await visit(resource, person, "client_secret_basic")]
+async def main(resource: str, person: str, document: str = "") -> None:
+    """Visit `resource` as a public client and as one with a secret, or as the one that a document describes."""
+    if document:
+        visits = [await visit(resource, person, "none", document)]
+    else:
+        visits = [await visit(resource, person, "none"), await visit(resource, person, "client_secret_basic")]
     print(json.dumps({"client": "mcp", "version": version("mcp"), "visits": visits}))
 
 

@@ -146,6 +146,19 @@ def test_mcp_python_calls_a_tool(protected: Protected, announce: Callable[[str],
     assert_served(report, announce)
 
 
+@pytest.mark.requirement("DISC-22")
+def test_mcp_python_is_described_by_a_document(protected: Protected, announce: Callable[[str], None]) -> None:
+    """The MCP Python SDK sees that documents are served, does not register, and goes all the way with a URL as its name."""
+    report = run(sys.executable, HERE / "mcp_python_flow.py", protected.resource, protected.person, protected.document)
+    (visit,) = report["visits"]
+    announce(f"mcp {report['version']} (described): {visit['client_id']}")
+    assert visit["client_id"] == protected.document
+    assert visit["rotated"]
+    for told in visit["told"]:
+        assert told["client_id"] == protected.document
+        assert told["scope"] == "notes"
+
+
 def test_mcp_typescript_calls_a_tool(protected: Protected, node: str, announce: Callable[[str], None]) -> None:
     """The MCP TypeScript SDK goes from a 401 to a tool's answer, and to another one with a refreshed token."""
     report = run(node, HERE / "node" / "mcp_typescript_flow.mjs", protected.resource, protected.person)
