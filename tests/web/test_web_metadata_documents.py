@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -594,13 +594,12 @@ async def test_many_at_once_have_it_fetched_once(web: Web) -> None:
     assert web.far.fetched == [URL]
 
 
-async def test_two_replicas_share_what_is_known(tmp_path: Path) -> None:
+async def test_two_replicas_share_what_is_known(either: str) -> None:
     """What one has fetched the other believes; what one refuses, neither does; both at once store it once."""
     clock, far = FrozenClock(), Documents()
-    store: Callable[[], Any] = lambda: open_store(f"sqlite://{tmp_path / 'shared.db'}")  # noqa: E731
     async with (
-        believing(clock=clock, far=far, store=store()) as one,
-        believing(clock=clock, far=far, store=store()) as two,
+        believing(clock=clock, far=far, store=open_store(either)) as one,
+        believing(clock=clock, far=far, store=open_store(either)) as two,
     ):
         client = one.publish()
         first, second = await asyncio.gather(*(web.server.client.get(asking(client)) for web in (one, two)))
