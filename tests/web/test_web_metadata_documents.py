@@ -16,7 +16,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from registrar.authorization.people import Unacceptable
-from registrar.service import known_documents, metadata_documents
+from registrar.service import document_administration, known_documents, metadata_documents
 from registrar.service.audit import Caller
 from registrar.service.ports import EventQuery, Fetched, FetchError
 from registrar.storage import open_store
@@ -634,6 +634,9 @@ async def test_expansions_that_the_policy_does_not_allow(verdict: str) -> None:
     """Refused, or held until somebody has looked, as those of registrations are."""
     tables = f'[policy.strict]\nextends = ["default"]\n[policy.strict.changes]\ndefault = "{verdict}"\n'
     async with believing(f'policy = "strict"\n{tables}') as web:
+        at = (web.server.registry, web.server.issuer, web.server.operator)
+        await document_administration.block(*at, URL)  # before anybody has seen it: what it says then expands nothing
+        await document_administration.allow(*at, URL)
         client = web.publish(scope="openid")
         assert (await web.server.client.get(asking(client))).status_code == 303
         web.publish(scope="openid email")

@@ -100,7 +100,9 @@ def _judge(issuer: Issuer) -> Judge:
 
 async def _renewed(registry: Registry, issuer: Issuer, url: str, known: Known | None, caller: Caller) -> Client:
     """The client once its document was fetched, or could not be."""
-    settings, before = issuer.settings.metadata_documents, known.document if known else None
+    settings = issuer.settings.metadata_documents
+    # One that was blocked before anybody had seen it says nothing that could expand.
+    before = known.document if known is not None and known.document.digest else None
     believed = before is not None and before.until > 0 and before.judged_by == _judge(issuer).terms
     etag = before.etag if before is not None and believed else ""
     try:
@@ -143,7 +145,7 @@ async def _renewed(registry: Registry, issuer: Issuer, url: str, known: Known | 
     )
     if before is None:
         event = _event(registry, issuer, "document.accepted", after, caller, presented, decision)
-        room = await _room(registry, issuer, now)
+        room = await _room(registry, issuer, now) if known is None else []
         return await _kept(registry, issuer, known, after, now, [event], room)
     after, kinds = _expanded(issuer, before, after, now)
     if before.metadata == after.metadata and before.held == after.held:
