@@ -50,11 +50,13 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
 
 
 @asynccontextmanager
-async def believing(tls: Tls, answer: Serve | bytes, *, allowed: bool = True) -> AsyncIterator[tuple[Served, Far, str]]:
+async def believing(
+    tls: Tls, answer: Serve | bytes, *, allowed: bool = True, also: str = "", more: str = ""
+) -> AsyncIterator[tuple[Served, Far, str]]:
     """A server of documents, an issuer that believes them, and the URL of one."""
     async with far(answer, tls.context) as there:
         origin = f"https://localhost:{there.port}"
-        allow = json.dumps([origin] if allowed else [])
+        allow = json.dumps([one for one in (origin if allowed else "", also) if one])
         configuration = f"""
 [server]
 database = "memory:"
@@ -62,6 +64,7 @@ database = "memory:"
 ca_file = "{tls.ca_file}"
 allow = {allow}
 seconds = 0.5
+{more}
 [issuer.main]
 url = "http://127.0.0.1:8000"
 [issuer.main.metadata_documents]
@@ -149,6 +152,26 @@ async def test_addresses_that_are_not_public(tls: Tls) -> None:
             refused = await begin(server, one)
             assert "no public address" in refused.text
         assert there.connections == 0
+
+
+async def test_slow_documents_keep_nothing_else_from_being_fetched(tls: Tls) -> None:
+    """Their way is one of its own: with all its turns taken, a key set is fetched as if nothing were under way."""
+    taken = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.set()
+        await hanging(reader, writer)
+
+    async with far(answering(b'{"keys": []}')) as keys:
+        origin = f"http://127.0.0.1:{keys.port}"
+        async with believing(tls, answer, more="at_once = 1", also=origin) as (server, _, url):
+            slow = [asyncio.create_task(begin(server, f"{url}{at}")) for at in range(3)]
+            await taken.wait()
+
+            assert await server.registry.key_sets.keys(f"{origin}/jwks") == ()
+
+            assert not any(one.done() for one in slow)
+            assert [met(one) for one in await asyncio.gather(*slow)] == [False] * 3
 
 
 # --- operators ------------------------------------------------------------------------------------------------------------

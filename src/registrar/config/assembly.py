@@ -65,6 +65,7 @@ def assemble(configuration: Configuration) -> Registry:
         for name, settings in configuration.settings.issuer.items()
     }
     windows = _windows(server.limits_database)
+    described = any(issuer.documents is not None for issuer in issuers.values())
     return Registry(
         store,
         _now_ms,
@@ -77,6 +78,7 @@ def assemble(configuration: Configuration) -> Registry:
         webhooks=webhooks,
         attempts=Attempts(windows) if server.limits_database else Attempts(),
         windows=windows,
+        fetch_documents=Fetcher(server.fetch, metrics=metrics, tracer=tracer) if described else None,
         metrics=metrics,
         tracer=tracer,
     )

@@ -269,6 +269,8 @@ class Application:
                 await self._registry.errands.close()
                 await self._seal()
                 await self._registry.fetch.close()
+                if (to_documents := self._registry.fetch_documents) is not None:
+                    await to_documents.close()
                 if (way_out := self._registry.webhooks.fetch) is not None:
                     await way_out.close()
                 await self._registry.windows.close()

@@ -105,8 +105,9 @@ async def _renewed(registry: Registry, issuer: Issuer, url: str, known: Known | 
     before = known.document if known is not None and known.document.digest else None
     believed = before is not None and before.until > 0 and before.judged_by == _judge(issuer).terms
     etag = before.etag if before is not None and believed else ""
+    fetch = registry.fetch_documents or registry.fetch
     try:
-        fetched = await registry.fetch(url, accept=metadata_document.ACCEPT, limit=settings.bytes, etag=etag)
+        fetched = await fetch(url, accept=metadata_document.ACCEPT, limit=settings.bytes, etag=etag)
     except FetchError as problem:
         now = registry.clock() // 1000
         accepted = {"media": "application/json or application/...+json", "limit": settings.bytes}

@@ -200,6 +200,9 @@ class Registry:
     errands: Errands = field(default_factory=Errands)
     pictures: Pictures = field(default_factory=Pictures)
     refusals: Refusals = field(default_factory=Refusals)
+    fetch_documents: Fetch | None = None
+    """The guarded way to documents of clients, apart from every other: whoever names slow ones must not keep a key set from
+    being fetched. None where it is `fetch`."""
     metrics: Metrics | None = None
     """What is counted; None where nobody asks for it."""
     tracer: Tracer | None = None

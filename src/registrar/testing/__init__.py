@@ -181,6 +181,7 @@ async def served(
         entropy=entropy,
         audit=Audit(used, time, entropy, assembled.metrics),
         fetch=fetching,
+        fetch_documents=assembled.fetch_documents if fetch is None else None,
         key_sets=KeySets(fetching, time, settings.settings.server.key_sets),
     )
     app = create_app(registry, settings.settings.server)
@@ -196,4 +197,6 @@ async def served(
     finally:
         await registry.errands.close()
         await assembled.fetch.close()
+        if assembled.fetch_documents is not None:
+            await assembled.fetch_documents.close()
         await used.close()
