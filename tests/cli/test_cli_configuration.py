@@ -170,5 +170,5 @@ def test_order_of_the_commands(desk: Desk) -> None:
     names = [line.split()[0] for line in listed.splitlines()]
     assert names == [
         *["init", "serve", "demo", "register", "token", "client", "keys", "user", "audit", "key-file"],
-        *["policy", "review", "statement", "template", "migrate", "sweep", "copy", "webhook"],
+        *["policy", "review", "statement", "document", "template", "migrate", "sweep", "copy", "webhook"],
     ]
