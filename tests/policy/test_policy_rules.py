@@ -367,7 +367,7 @@ def test_the_example_key_is_a_key() -> None:
         ("{ rule = 'maximum', members = ['contacts'], items = -1 }", "items is a whole number"),
         ("{ rule = 'maximum', members = ['contacts'], items = true }", "items is a whole number"),
         ("{ rule = 'keys', types = ['oct'] }", "types is one of RSA, EC, OKP"),
-        ("{ rule = 'ceiling', below = 'root' }", "below is one of open, client, user"),
+        ("{ rule = 'ceiling', below = 'root' }", "below is one of open, document, client, user"),
         ("{ rule = 'ceiling', below = 'user', verdict = 'warn' }", "verdict is one of drop, refuse"),
         ("{ rule = 'token_bound', to = ['hope'] }", "to is one of address, certificate, attestation"),
     ],
