@@ -57,7 +57,7 @@ def ceiling(
     """Who does not reach the assurance `below` has these scopes, grants and methods at the most; none given is no limit.
 
     More assurance never has less: it leaves ceilings behind and meets no others. The assurances are, from the least:
-    `open`, `client`, `user`, `statement`, `certificate`, `operator`.
+    `open`, `document`, `client`, `user`, `statement`, `certificate`, `operator`.
     """
     if facts.assurance.reaches(below):
         return
