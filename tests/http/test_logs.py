@@ -250,7 +250,7 @@ def test_any_message_is_one_line(message: str, argument: str) -> None:
     [
         ("requests = 1.5", "is a share from 0 to 1"),
         ("requests = -1", "is a share from 0 to 1"),
-        ("requests = nan", "is a share from 0 to 1"),
+        ("requests = nan", "needs a number"),
         ("format = 'xml'", "is one of text, json"),
         ("level = 'all'", "is one of debug"),
     ],
