@@ -16,6 +16,7 @@ import ssl
 import statistics
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography import x509
@@ -49,7 +50,7 @@ def certificate(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *, tls: bool, more: str = ""):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def serving(folder: Path, *, tls: bool, more: str = "") -> Iterator[tuple[int, Site]]:
     """A server, with more in its configuration; gives its process and its port."""
     folder.mkdir()
     site = Site(folder, free_port())

@@ -41,7 +41,7 @@ OPEN: Final = 120
 MEGABYTES: Final = 150
 REPLICAS: Final = ("registrar-1", "registrar-2")
 CLIENT: Final = json.dumps({"redirect_uris": ["https://app.example/cb"], "token_endpoint_auth_method": "none"})
-HARDENED: Final = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true")  # noqa: S108
+HARDENED: Final = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true")  # noqa: S108 (a path in the container)
 ENVIRONMENT: Final = {
     "DATABASE_PASSWORD": secrets.token_hex(16),
     "LIMITS_DATABASE": "redis://valkey:6379/0",
